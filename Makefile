@@ -1,0 +1,37 @@
+# make demo: a first result. make test: the default tests. Both make the environment, .venv, when it is absent.
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: setup demo test lint check clean
+
+setup: .venv/installed
+
+.venv/installed: setup.cfg constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12 ...")'
+	@echo "making .venv and installing what setup.cfg names, in the versions of constraints.txt (some minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --editable '.[test]'
+	@touch $@
+
+.venv/checked: .venv/installed
+	@$(PIP) --editable '.[test,lint,tensorboard]'
+	@touch $@
+
+demo: setup
+	@$(PY) preprocessing/demo.py --out data/demo
+	@$(PY) src/demo.py
+
+test: setup
+	@$(PY) -m pytest
+
+lint: .venv/checked
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+check: lint
+	@$(PY) -m pytest -m 'slow or not slow'
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find src tests preprocessing benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
