@@ -1,0 +1,320 @@
+"""Configuration of a run: yaml files, command line, hyper-parameter grid.
+
+A yaml with a `defaults:` block is written for this host: one value for each key that
+`hyper_parameters` lists. Its model runs once with these unless a grid is asked for, and reading an
+undeclared key is an error. A yaml without the block is a third party's: its grid is what runs, an
+undeclared key reads as None (MMRec).
+"""
+
+import copy
+import itertools
+import re
+from pathlib import Path
+
+import torch
+import yaml
+
+from utils.errors import ConfigError, UndeclaredKeyError, nearest
+
+SOURCE = Path(__file__).resolve().parents[1]  # src/, what paths in the yaml files are relative to
+CONFIGS = SOURCE / "configs"
+PATH_KEYS = ("data_path", "runs_dir", "run_dir", "cache_dir")
+LEARNERS = ("adam", "sgd", "adagrad", "rmsprop")
+METRICS = ("recall", "recall2", "ndcg", "precision", "map")
+SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does."""
+
+    yaml_implicit_resolvers = copy.deepcopy(yaml.SafeLoader.yaml_implicit_resolvers)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+0123456789."),
+)
+
+
+def parse_yaml(text, where):
+    """The value of a yaml text; ConfigError naming `where` and the line if it is not yaml."""
+    loader = None
+    try:
+        loader = _Loader(text)
+        return loader.get_single_data()
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{where} is not valid yaml: {error}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def read_yaml(path):
+    """The keys of a yaml file, {} where the file is empty or absent."""
+    path = Path(path)
+    if not path.is_file():
+        return {}
+    values = parse_yaml(path.read_text(encoding="utf-8"), path) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}; wanted lines of 'key: value'")
+    return values
+
+
+class Config:
+    """The merged configuration, indexed by key: config['k'], 'k' in config, config['k'] = v.
+
+    model, dataset: names. config_dict: the caller's overrides, strongest. mg: with configs/mg.yaml.
+    model_yaml: the model's yaml where it is not configs/model/<model>.yaml (a plugin's).
+    Attributes: final_config_dict; native (the model's yaml has a `defaults:` block); defaults;
+    overridden. Raises ConfigError for overrides that no yaml declares or whose type does not fit.
+    """
+
+    def __init__(self, model=None, dataset=None, config_dict=None, mg=False, model_yaml=None):
+        overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
+        model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
+        layers = [read_yaml(CONFIGS / "overall.yaml")]
+        data_path = _typed("data_path", overrides.get("data_path"), "../data/")
+        data_path = _absolute(data_path or layers[0]["data_path"], from_caller=bool(data_path))
+        layers.append(_dataset_layer(dataset, data_path))
+        layers.append(read_yaml(model_yaml))
+        if mg:
+            layers.append(read_yaml(CONFIGS / "mg.yaml"))
+        self.native = "defaults" in layers[2]
+        self.mg = mg
+        self.overridden = sorted(overrides)
+        self.defaults = {}
+        listed, values = [], {}
+        for layer in layers:
+            self.defaults.update(layer.pop("defaults", None) or {})
+            listed += layer.pop("hyper_parameters", None) or []
+            for key in PATH_KEYS:
+                if layer.get(key) is not None:
+                    layer[key] = _absolute(layer[key], from_caller=False)
+            values.update(layer)
+        listed = overrides.pop("hyper_parameters", None) or listed
+        listed = list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
+        values["hyper_parameters"] = listed
+        self.final_config_dict = values
+        for key, value in overrides.items():
+            self._override(key, value)
+        metric = str(values["valid_metric"]).split("@")[0].lower()
+        values["valid_metric_bigger"] = metric not in SMALLER_IS_BETTER
+        values["model"], values["dataset"] = model, dataset
+        values["device"] = torch.device(
+            "cuda" if values["use_gpu"] and torch.cuda.is_available() else "cpu"
+        )
+
+    def _override(self, key, value):
+        values = self.final_config_dict
+        if key not in values:
+            raise ConfigError(
+                f"unknown key '{key}': no yaml of this run declares it.{nearest(key, values)}"
+            )
+        if key in PATH_KEYS and value is not None:
+            values[key] = _absolute(_typed(key, value, ""), from_caller=True)
+        elif key in values["hyper_parameters"]:
+            known = values[key] if isinstance(values[key], list) else [values[key]]
+            example = next((v for v in [self.defaults.get(key), *known] if v is not None), None)
+            values[key] = [
+                _typed(key, v, example) for v in (value if isinstance(value, list) else [value])
+            ]
+            self.defaults[key] = values[key]
+        else:
+            values[key] = _typed(key, value, values[key])
+
+    def points(self, grid=None):
+        """The runs this configuration means: a list of Config, each with one value per hyper-
+        parameter.
+
+        grid: True for the Cartesian product of the lists (last name fastest, as in MMRec), False
+        for the defaults, None for what the model's yaml means (see the module's docstring).
+        """
+        names = self.final_config_dict["hyper_parameters"]
+        if grid or (grid is None and not self.native):
+            lists = [_candidates(self.final_config_dict.get(name)) for name in names]
+        else:
+            lists = [[self._default(name)] for name in names]
+        return [
+            self._at(dict(zip(names, point, strict=True))) for point in itertools.product(*lists)
+        ]
+
+    def _default(self, name):
+        if name not in self.defaults:
+            raise ConfigError(
+                f"'{name}' is a hyper-parameter without a value in the yaml's defaults: block; "
+                f"give --{name}=VALUE or --grid"
+            )
+        value = self.defaults[name]
+        if name not in self.overridden:
+            return value
+        if len(value) != 1:
+            raise ConfigError(
+                f"'{name}' got the values {value}, but this is one run; add --grid to search them"
+            )
+        return value[0]
+
+    def _at(self, point):
+        """A copy with these values, checked."""
+        one = copy.copy(self)
+        one.final_config_dict = copy.deepcopy(self.final_config_dict) | point
+        one.point = point
+        _check(one.final_config_dict)
+        return one
+
+    def __getitem__(self, key):
+        try:
+            return self.final_config_dict[key]
+        except KeyError:
+            if not self.native:
+                return None
+        message = f"the key '{key}' is read but no yaml declares it"
+        raise UndeclaredKeyError(
+            f"{message}; declare it, as null if optional.{nearest(key, self.final_config_dict)}"
+        )
+
+    def __setitem__(self, key, value):
+        if not isinstance(key, str):
+            raise TypeError(f"configuration keys are strings, got {key!r}")
+        self.final_config_dict[key] = value
+
+    def __contains__(self, key):
+        return key in self.final_config_dict
+
+    def __str__(self):
+        return "\n".join(
+            f"{key} = {value}" for key, value in sorted(self.final_config_dict.items())
+        )
+
+
+def dataset_names():
+    return sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
+
+
+def _dataset_layer(dataset, data_path):
+    """The data set's yaml: ours, or one in its folder, or none if its folder follows the naming of
+    the docs.
+    """
+    folder = Path(f"{data_path}{dataset}")
+    for path in (CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.yaml"):
+        if path.is_file():
+            return read_yaml(path)
+    if (folder / f"{dataset}.inter").is_file():
+        features = {
+            path.name.removesuffix("_feat.npy"): path.name
+            for path in sorted(folder.glob("*_feat.npy"))
+        }
+        two = {
+            "text_feature_file": features.get("text"),
+            "vision_feature_file": features.get("image"),
+        }
+        return {"modalities": features} | two
+    raise ConfigError(
+        f"unknown data set '{dataset}': there is no {CONFIGS / 'dataset' / f'{dataset}.yaml'} and "
+        "no "
+        f"{folder / f'{dataset}.inter'}.{nearest(dataset, dataset_names())}"
+    )
+
+
+def _absolute(path, from_caller):
+    """Absolute form of a folder: relative to the caller's folder or to src/; with the trailing
+    slash MMRec expects.
+    """
+    base = Path.cwd() if from_caller else SOURCE
+    return str((base / Path(path).expanduser()).resolve()) + "/"
+
+
+def _candidates(value):
+    if value is None or value == []:
+        return [None]
+    values = value if isinstance(value, list) else [value]
+    return [one for place, one in enumerate(values) if one not in values[:place]]
+
+
+def _typed(key, value, declared):
+    """`value` if it is of the kind that the yaml declares, converted where nothing is lost; else
+    ConfigError.
+    """
+    if value is None or declared is None:
+        return value
+    if isinstance(declared, list):
+        example = declared[0] if declared else None
+        return [
+            _typed(key, one, example) for one in (value if isinstance(value, list) else [value])
+        ]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(declared, bool):
+        fits, wanted = isinstance(value, bool), "True or False"
+    elif isinstance(declared, int):
+        # a yaml that says 1 may mean a fraction (noise_scale: 1): `_check` knows the counts
+        fits, wanted = number, "a number"
+        value = int(value) if fits and float(value).is_integer() else value
+    elif isinstance(declared, float):
+        fits, wanted = number, "a number"
+    elif isinstance(declared, str):
+        fits, wanted = isinstance(value, str), f"text such as '{declared}'"
+    else:
+        fits, wanted = (
+            isinstance(value, type(declared)),
+            f"a {type(declared).__name__} such as {declared}",
+        )
+    if not fits:
+        raise ConfigError(f"--{key} got {value!r} ({type(value).__name__}); wanted {wanted}")
+    return value
+
+
+def _check(values):
+    """ConfigError for a value of the host's own keys that no run can use."""
+
+    def demand(key, fits, wanted):
+        if not fits:
+            raise ConfigError(f"{key} is {values[key]!r}; wanted {wanted}")
+
+    least = dict.fromkeys(("epochs", "train_batch_size", "eval_batch_size", "eval_step"), 1)
+    least |= dict.fromkeys(("stopping_step", "threads", "gpu_id", "seed"), 0)
+    for key, low in least.items():
+        whole = isinstance(values[key], int) and not isinstance(values[key], bool)
+        demand(key, whole and values[key] >= low, f"a whole number of at least {low}")
+    demand("seed", values["seed"] < 2**32, "a seed below 2**32")
+    demand(
+        "learning_rate",
+        _is_number(values["learning_rate"]) and values["learning_rate"] > 0,
+        "a positive number",
+    )
+    demand("checkpoint_seconds", _is_number(values["checkpoint_seconds"]), "a number of seconds")
+    schedule = values["learning_rate_scheduler"]
+    demand(
+        "learning_rate_scheduler",
+        isinstance(schedule, list)
+        and len(schedule) == 2
+        and all(map(_is_number, schedule))
+        and schedule[1] != 0,
+        "[a, b]: the rate is multiplied by a ** (epoch / b)",
+    )
+    clip = values["clip_grad_norm"]
+    demand(
+        "clip_grad_norm",
+        not clip or isinstance(clip, dict),
+        "keywords of clip_grad_norm_ such as {max_norm: 5.0}",
+    )
+    learner = str(values["learner"]).lower()
+    demand(
+        "learner", learner in LEARNERS, f"one of {', '.join(LEARNERS)}.{nearest(learner, LEARNERS)}"
+    )
+    topk, metrics = values["topk"], values["metrics"]
+    counts = isinstance(topk, list) and all(type(k) is int and k > 0 for k in topk)
+    demand("topk", counts and topk, "a list of positive whole numbers")
+    demand("metrics", bool(metrics) and isinstance(metrics, list), "a list of metrics")
+    for metric in metrics:
+        demand(
+            "metrics",
+            str(metric).lower() in METRICS,
+            f"only {', '.join(METRICS)}, '{metric}' is none of them",
+        )
+    keys = [f"{metric}@{k}".lower() for metric in metrics for k in topk]
+    wanted = f"one of the metrics x topk of this run.{nearest(values['valid_metric'], keys)}"
+    demand("valid_metric", str(values["valid_metric"]).lower() in keys, wanted)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)

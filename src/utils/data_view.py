@@ -1,0 +1,103 @@
+"""A private view of a data folder for plugins, which write caches beside the data (contract
+section 10).
+"""
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+VIEW_FOLDER = "plugin_data"
+CACHE_SUFFIX = (
+    ".pt"  # graphs that MMRec's models left in the data folder; possibly stale, see contract 14.17
+)
+
+
+def private_data_view(data_folder: str | Path, cache_root: str | Path, key: str) -> Path:
+    """The folder <cache_root>/plugin_data/<key>/<name of data_folder>/ with links to the data
+    folder's files.
+
+    For a plugin, set data_path to its parent and a final slash. `key` must change with everything a
+    cache may depend on (data fingerprint, model, hyper-parameters): a plugin's caches live as long
+    as the view. Links that are missing, wrong or dead are put right at each call, also by several
+    processes at once; where links are not possible, files are copied and copied again when the
+    source is newer. What the plugin itself wrote stays. Raises FileNotFoundError without a data
+    folder, ValueError for a key that is no plain folder name or a cache folder inside the data
+    folder.
+    """
+    source = Path(data_folder).resolve()
+    if not source.is_dir():
+        raise FileNotFoundError(f"there is no data folder {source}")
+    if key in ("", "..") or Path(key).name != key:
+        raise ValueError(f"the key of a data view must be a plain folder name, got {key!r}")
+    view = Path(cache_root).resolve() / VIEW_FOLDER / key / source.name
+    if view.is_relative_to(source):
+        raise ValueError(
+            f"the cache folder {cache_root} lies inside the data folder {source}; choose another"
+        )
+    view.mkdir(parents=True, exist_ok=True)
+    _mirror(source, view)
+    return view
+
+
+def detach(path, copy: bool) -> None:
+    """Before `path` is written: if it is a link of a view, replace it by a copy of its file, or
+    remove it.
+
+    Anything that is no such link, or no path at all, is left alone.
+    """
+    if not isinstance(path, str | os.PathLike) or not os.path.islink(path):
+        return
+    if VIEW_FOLDER not in Path(os.path.abspath(path)).parts:
+        return
+    if copy:
+        _place(path, lambda temporary: shutil.copy2(path, temporary))
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
+def _mirror(source, view):
+    for path in view.iterdir():
+        if path.is_symlink() and not path.exists():
+            path.unlink(missing_ok=True)  # its source is gone
+    for path in source.iterdir():
+        if path.suffix == CACHE_SUFFIX:
+            continue
+        target = view / path.name
+        if (
+            path.is_dir()
+        ):  # folders are real, or a file written into them would land in the data folder
+            target.mkdir(exist_ok=True)
+            _mirror(path, target)
+        elif path.exists() and not _is_current(target, path):
+            _link(path, target)
+
+
+def _is_current(target, source):
+    if target.is_symlink():
+        return os.readlink(target) == str(source)
+    try:
+        written = target.stat()
+    except FileNotFoundError:
+        return False
+    return written.st_mtime_ns >= source.stat().st_mtime_ns  # a copy, or a file of the plugin's
+
+
+def _link(source, target):
+    try:
+        _place(target, lambda temporary: os.symlink(source, temporary))
+    except (OSError, NotImplementedError):  # a file system or account that has no symbolic links
+        _place(target, lambda temporary: shutil.copy2(source, temporary))
+
+
+def _place(target, make):
+    """Make a file under a name of its own and rename it to `target`, so that nobody sees half of
+    it.
+    """
+    with tempfile.TemporaryDirectory(prefix=".", dir=Path(target).parent) as folder:
+        temporary = Path(folder) / "file"
+        make(temporary)
+        os.replace(temporary, target)
+        with suppress(FileNotFoundError):
+            temporary.unlink()

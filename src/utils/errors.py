@@ -1,0 +1,37 @@
+"""Errors that a user can mend. The commands print their message without a traceback."""
+
+import difflib
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used; the message says what, where, and what to do."""
+
+
+class ConfigError(UserError):
+    """A configuration key or value, or a command-line option."""
+
+
+class DataError(UserError):
+    """A data set: its folder, its interactions or its features."""
+
+
+class RunError(UserError):
+    """A run that cannot start, go on or finish."""
+
+
+class UndeclaredKeyError(ConfigError, KeyError):
+    """A model of ours read a key that no yaml declares."""
+
+    __str__ = ValueError.__str__  # KeyError would show the message in quotes
+
+
+def nearest(word, known, how_many=1):
+    """' Did you mean ...?' with the most similar of the known words; all of them when none is
+    similar.
+    """
+    known = sorted(map(str, known))
+    lowered = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(word).lower(), lowered, n=how_many, cutoff=0.6)
+    if close:
+        return f" Did you mean {' or '.join(repr(lowered[name]) for name in close)}?"
+    return f" Known: {', '.join(known)}." if len(known) <= 40 else ""

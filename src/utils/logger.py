@@ -1,0 +1,44 @@
+"""Where log lines go: to the terminal, beside a progress bar, and to the run's log.txt."""
+
+import logging
+import sys
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+
+class _Terminal(logging.Handler):
+    """Writes lines above a running progress bar instead of through it."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def init_logger(config=None):
+    """Send log lines of level info and above to the terminal. Calling it again changes nothing.
+
+    config: taken for MMRec's signature; its `state` key, a level such as 'debug', is obeyed where
+    declared.
+    """
+    root = logging.getLogger()
+    level = config["state"] if config is not None and "state" in config else None
+    root.setLevel((level or "info").upper())
+    if not any(isinstance(handler, _Terminal) for handler in root.handlers):
+        handler = _Terminal()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(handler)
+
+
+@contextmanager
+def log_to(path):
+    """Also append log lines, with their time, to a file while the block runs."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

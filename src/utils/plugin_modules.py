@@ -1,0 +1,134 @@
+"""Importing third-party model files and their imports beside our own modules of the same names.
+
+A model file is imported as `models.<lower-cased name>`, as in MMRec. What it imports is looked for:
+`models.x` in its own folder, then in ours; `common.x` and `utils.x` in ours, then in its own
+checkout; other names where Python looks, then in its checkout. The modules of one folder are out of
+sight while another folder's models, or ours, are loaded, so equal names do not mix.
+"""
+
+import importlib
+import importlib.util
+import sys
+from importlib.machinery import PathFinder, SourceFileLoader
+from types import SimpleNamespace
+
+
+class _Loader(SourceFileLoader):
+    """Compiles the source each time: no byte code is written beside it, and none is read."""
+
+    def path_stats(self, path):
+        raise OSError("no byte code is kept")
+
+
+def plugin_module(name, file):
+    """The module of a third-party file, imported under `name`; the file's folder must be shown."""
+    stat = file.stat()
+    stamp = (str(file), stat.st_mtime_ns, stat.st_size)
+    present = sys.modules.get(name)
+    if getattr(present, "__plugin_stamp__", None) == stamp:
+        return present
+    if present and name not in _shown.names:
+        _shown.hidden[name] = present  # ours; the plugin's file has another name than ours
+    _take(name)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file)))
+    module = importlib.util.module_from_spec(spec)
+    module.__plugin_stamp__ = stamp
+    importlib.import_module("models")
+    _put(name, module)
+    _shown.names.add(name)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        _take(name)
+        raise
+    return module
+
+
+class _Folder:
+    """A folder of third-party models: finds modules there, keeps them while out of sight."""
+
+    def __init__(self, folder):
+        self.models = folder
+        self.root = folder.parent if folder.name == "models" else folder
+        self.names = set()  # of modules found here
+        self.modules = {}  # those put away
+        self.hidden = {}  # ours of the same name
+        self.finders = [
+            SimpleNamespace(find_spec=self._before_ours),
+            SimpleNamespace(find_spec=self._after_ours),
+        ]
+
+    def show(self):
+        stems = [f"models.{file.stem}" for file in self.models.glob("*.py")] + list(self.modules)
+        self.hidden = {name: _take(name) for name in stems if name in sys.modules}
+        for name, module in self.modules.items():
+            _put(name, module)
+        sys.meta_path.insert(0, self.finders[0])
+        sys.meta_path.append(self.finders[1])
+        importlib.invalidate_caches()
+
+    def hide(self):
+        for finder in self.finders:
+            sys.meta_path.remove(finder)
+        self.modules = {name: _take(name) for name in self.names if name in sys.modules}
+        for name, module in self.hidden.items():
+            _put(name, module)
+
+    def _before_ours(self, fullname, path=None, target=None):
+        package, *parts = fullname.split(".")
+        if fullname.rpartition(".")[0] in self.names:  # a part of a package found here
+            return self._found(fullname, path)
+        if package == "models" and len(parts) == 1 and parts != ["common"]:
+            return self._found(fullname, [self.models])
+        return None
+
+    def _after_ours(self, fullname, path=None, target=None):
+        package, *parts = fullname.split(".")
+        if package == "models" and parts[:1] == ["common"]:
+            return self._found(fullname, [self.models.joinpath(*parts[:-1])])
+        if package in ("common", "utils") and parts:
+            return self._found(fullname, [self.root.joinpath(package, *parts[:-1])])
+        if not parts and package != "models":
+            return self._found(fullname, [self.root], plain_folders=False)
+        return None
+
+    def _found(self, fullname, places, plain_folders=True):
+        spec = PathFinder.find_spec(fullname, list(map(str, places)))
+        if spec is None or (spec.loader is None and not plain_folders):
+            return None
+        if type(spec.loader) is SourceFileLoader:
+            spec.loader = _Loader(fullname, spec.origin)
+        self.names.add(fullname)
+        return spec
+
+
+_folders = {}
+_shown = None
+
+
+def show_only(folder):
+    """Let imports see the modules of one folder of third-party models; None: of none."""
+    global _shown
+    wanted = _folders.setdefault(folder, _Folder(folder)) if folder else None
+    if wanted is _shown:
+        return
+    if _shown:
+        _shown.hide()
+    _shown = wanted
+    if wanted:
+        wanted.show()
+
+
+def _take(name):
+    """Remove a module from sys.modules and from its package, and return it."""
+    package, _, child = name.rpartition(".")
+    if package in sys.modules:
+        vars(sys.modules[package]).pop(child, None)
+    return sys.modules.pop(name, None)
+
+
+def _put(name, module):
+    package, _, child = name.rpartition(".")
+    sys.modules[name] = module
+    if package in sys.modules:
+        setattr(sys.modules[package], child, module)

@@ -1,0 +1,199 @@
+"""The folder of a run: its identity, its files, its lock.
+
+A run's id is a digest of everything that decides its numbers: model, code of the model's file,
+data, every configuration key but the bookkeeping ones. The same work has the same place, which
+makes the folders the ledger of a grid. Files appear whole; result.json is written last and says
+that the run is finished.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+import yaml
+
+from utils import files
+from utils.configurator import PATH_KEYS, SOURCE
+from utils.dataset import inter_path
+from utils.errors import RunError
+from utils.features import feature_paths, modality_files
+
+# Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
+RESULTS_VERSION = 1
+BOOKKEEPING = {
+    *PATH_KEYS,
+    *("use_gpu", "gpu_id", "checkpoint_seconds", "keep_last", "save_recommended_topk"),
+    *("tensorboard", "how_to_get", "hyper_parameters", "valid_metric_bigger"),
+}
+PACKAGES = ("torch", "numpy", "scipy", "pandas")
+
+
+def data_fingerprint(config):
+    """{file name: SHA-256} of the interactions and of the feature files that the configuration
+    names.
+    """
+    paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
+    return {Path(path).name: files.sha256(path) for path in paths if Path(path).is_file()}
+
+
+def run_identity(config, fingerprint, code):
+    """What decides a run's numbers, in plain values. code: SHA-256 of the model's file."""
+    keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
+    present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
+    return {"results_version": RESULTS_VERSION, "code": code, "data": fingerprint, "mg": config.mg,
+            "modalities": present, "config": keys}  # fmt: skip
+
+
+def run_id(identity):
+    """Short name of a run's folder: the seed, for the eye, and a digest of the identity."""
+    text = json.dumps(identity, sort_keys=True)
+    return f"s{identity['config']['seed']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _plain(value):
+    if isinstance(value, torch.device):
+        return value.type
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+class RunFolder:
+    """The files of one run. path: its folder, made when needed. identity: see `run_identity`.
+
+    Raises RunError if the folder holds a run of another identity.
+    """
+
+    def __init__(self, path, identity):
+        self.path = Path(path)
+        self.identity = identity
+        self.id = run_id(identity)
+        self._lock = filelock.FileLock(self.path / ".lock")
+        earlier = self.read_json("manifest.json")
+        if earlier is not None and earlier.get("id") != self.id:
+            raise RunError(
+                f"{self.path} holds another run (id {earlier.get('id')}, this one is {self.id}); "
+                "choose another --run_dir or delete the folder"
+            )
+
+    def lock(self, timeout):
+        """Hold the run against other processes: True, or False if another one holds it after
+        `timeout` seconds.
+
+        The operating system releases the lock when the process ends, however it ends.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=timeout)
+        except filelock.Timeout:
+            return False
+        return True
+
+    def unlock(self):
+        self._lock.release()
+
+    def result(self):
+        """The finished run's result.json, or None."""
+        return self.read_json("result.json")
+
+    def read_json(self, name):
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError as error:
+            raise RunError(
+                f"{path} is damaged ({error}); delete {self.path} to run again"
+            ) from error
+
+    def start(self, config, fresh):
+        """Write config.yaml and manifest.json; fresh: remove what an interrupted run left."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            for name in (
+                "last.pt",
+                "best.pt",
+                "metrics.jsonl",
+                "log.txt",
+                "per_user.npz",
+                "topk.npz",
+                "failed.json",
+            ):
+                (self.path / name).unlink(missing_ok=True)
+        plain = {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
+        with files.replacing(self.path / "config.yaml", "w") as file:
+            yaml.safe_dump(plain, file, sort_keys=True, allow_unicode=True)
+        files.write_json(
+            self.path / "manifest.json",
+            {"id": self.id, "identity": self.identity} | environment(config),
+        )
+
+    def discard_if_empty(self):
+        """Remove the folder of a run that was refused before its first epoch."""
+        if not (self.path / "metrics.jsonl").is_file():
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def append_metrics(self, line):
+        """Add a line to metrics.jsonl. `keep_metrics` mends what a kill may leave of it."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def keep_metrics(self, up_to_epoch):
+        """Drop the lines of metrics.jsonl after this epoch: the resumed run writes them again."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        with files.replacing(path, "w") as file:
+            file.writelines(line for line in lines if _epoch_of(line) <= up_to_epoch)
+
+    def write_arrays(self, name, **arrays):
+        """An .npz of arrays; the same arrays give the same bytes."""
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        with files.replacing(self.path / name) as file:
+            file.write(content.getvalue())
+
+
+def _epoch_of(line):
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError):
+        return float("inf")  # the half line of a killed run
+
+
+def environment(config):
+    """Where and with what a run is made: for manifest.json."""
+    device = (
+        torch.cuda.get_device_name()
+        if config["device"].type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": device,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed_files": _git("status", "--porcelain", "--untracked-files=no"),
+    }
+
+
+def _git(*arguments):
+    """Output of git in the source tree, None where there is no git or no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
