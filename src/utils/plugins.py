@@ -72,9 +72,8 @@ def find_model(name: str, plugin: str | Path | None = None) -> ModelSource:
             f"{file} defines no class '{name}'; its classes: {', '.join(classes) or 'none'}"
         )
     folders = [file.parent, file.parent.parent / "configs" / "model"]
-    if (
-        plugin is None or name not in model_names()
-    ):  # a plugin named like a model of ours is not ours
+    in_tree = file.parent == MODELS
+    if in_tree or name not in model_names():  # another's model named like one of ours is not ours
         folders.append(CONFIGS)
     yaml = next((f / f"{name}.yaml" for f in folders if (f / f"{name}.yaml").is_file()), None)
     return ModelSource(name, file, yaml, in_tree)

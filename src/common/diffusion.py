@@ -1,0 +1,153 @@
+"""The Gaussian diffusion process of diffusion recommenders: noise, step codes, step sampling.
+
+The process owns the noise and knows no network. Steps are table rows k = 0..T-1; row k belongs to
+step t = k + 1 of the papers. Equation numbers are LD4MRec's; the schedule's recipe, the loss
+weights and the step sampler are DiffRec's (Wang et al., SIGIR 2023).
+"""
+
+import math
+from numbers import Integral, Real
+
+import torch
+from torch import nn
+
+
+def check_option(name, value, wanted, ok):
+    """Raise ValueError unless ok, naming the option, the value got and the values wanted."""
+    if not ok:
+        hint = ""
+        if isinstance(value, str) and wanted.startswith("a number"):
+            hint = " (text: in yaml write 1.0e-4, not 1e-4)"
+        raise ValueError(f"{name} must be {wanted}, got {value!r}{hint}")
+
+
+def is_number(value):
+    """A real number; True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_integer(value):
+    """An integer; True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_number(name, value, low, high):
+    """Raise ValueError unless value is a number in [low, high]."""
+    wanted = f"a number in [{low}, {high}]"
+    check_option(name, value, wanted, is_number(value) and low <= value <= high)
+
+
+def check_integer(name, value, low, high=math.inf):
+    """Raise ValueError unless value is an integer in [low, high]."""
+    wanted = f"an integer >= {low}" if high == math.inf else f"an integer in [{low}, {high}]"
+    check_option(name, value, wanted, is_integer(value) and low <= value <= high)
+
+
+class GaussianDiffusion(nn.Module):
+    """Forward process with a variance that grows linearly from s * a_min to s * a_max (eq. 1-3).
+
+    diffusion_steps: T >= 2. noise_scale: s in [0, 1]. noise_min, noise_max: 0 < a_min < a_max <= 1;
+    LD4MRec's eq. 3 is a_max = 1. beta_fixed: a value in (0, 1) that replaces beta_1, as DiffRec's
+    1e-5; None or False for off. Raises ValueError, naming the argument, for other values.
+    The tables `beta` and `alpha_bar` are float64 (T,): 1 - alpha_bar is lost in float32.
+    """
+
+    def __init__(self, diffusion_steps, noise_scale, noise_min, noise_max=1.0, beta_fixed=None):
+        super().__init__()
+        check_integer("diffusion_steps", diffusion_steps, 2)
+        check_number("noise_scale", noise_scale, 0, 1)
+        ok = is_number(noise_max) and 0 < noise_max <= 1
+        check_option("noise_max", noise_max, "a number in (0, 1]", ok)
+        ok = is_number(noise_min) and 0 < noise_min < noise_max
+        check_option("noise_min", noise_min, f"a number in (0, noise_max = {noise_max})", ok)
+        self.steps = diffusion_steps
+        low, high = noise_scale * noise_min, noise_scale * noise_max
+        variance = torch.linspace(low, high, self.steps, dtype=torch.float64)  # (T,), eq. 3
+        beta = 1 - (1 - variance) / (1 - variance).roll(1)
+        beta.clamp_(max=0.999)  # binds only where noise_scale * noise_max is about 1
+        beta[0] = variance[0]
+        if beta_fixed is not None and beta_fixed is not False:
+            ok = is_number(beta_fixed) and 0 < beta_fixed < 1
+            check_option("beta_fixed", beta_fixed, "a number in (0, 1), or null for off", ok)
+            beta[0] = beta_fixed
+        self.register_buffer("beta", beta, persistent=False)
+        self.register_buffer("alpha_bar", (1 - beta).cumprod(0), persistent=False)
+
+    def q_sample(self, x_0, rows, generator=None):
+        """x_t ~ q(x_t | x_0), eq. 2; x_0 (B, D) and rows (B,), the table row of each sample."""
+        kept = self.alpha_bar[rows].unsqueeze(1)  # (B, 1)
+        noise = torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype, device=x_0.device)
+        return noise.mul_((1 - kept).sqrt().to(x_0.dtype)).addcmul_(x_0, kept.sqrt().to(x_0.dtype))
+
+    def snr_weights(self, target="x_0"):
+        """DiffRec's loss weight of each step, float64 (T,); the first is 1.
+
+        target: what the network predicts. "x_0": SNR_{t-1} - SNR_t, for its squared error; "eps":
+        (1 - alpha_bar_t) / ((1 - alpha_bar_{t-1})^2 alpha_t), for the noise's squared error.
+        """
+        check_option("target", target, "one of x_0, eps", target in ("x_0", "eps"))
+        kept, lost = self.alpha_bar, 1 - self.alpha_bar
+        check_option("noise_scale", 0, "above 0 for loss weights", bool((lost > 0).all()))
+        if target == "x_0":
+            snr = kept / lost
+            later = snr[:-1] - snr[1:]
+        else:
+            later = lost[1:] / (lost[:-1] ** 2 * (1 - self.beta[1:]))
+        return torch.cat([torch.ones_like(later[:1]), later])
+
+
+def step_code(steps, size):
+    """Sinusoidal code of steps t (B,), float32 (B, size), eq. 17: column 2j sine, 2j + 1 cosine."""
+    check_integer("step_size", size, 2)
+    column = torch.arange(size, device=steps.device)
+    pair = (column // 2).double()
+    angle = steps.double().unsqueeze(1) / 10000 ** (2 * pair / size)  # (B, size)
+    return torch.where(column % 2 == 0, angle.sin(), angle.cos()).float()
+
+
+class ImportanceSampler(nn.Module):
+    """Draws more often the steps whose recent losses are large (eq. 8).
+
+    p_t is proportional to the root mean square of the step's last losses, with a floor; uniform
+    until every step has `memory` losses. A loss is divided by T p_t, so that the objective stays
+    the mean over steps and only its variance changes. Checkpoints hold the losses.
+    """
+
+    def __init__(self, steps, memory=10, floor=0.001):  # DiffRec's constants
+        super().__init__()
+        self.memory, self.floor = memory, floor
+        self.register_buffer("history", torch.zeros(steps, memory, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros(steps, dtype=torch.int64))  # losses ever seen
+
+    def probabilities(self):
+        """p_t, float64 (T,), sums to 1."""
+        size = self.history.square().mean(1).sqrt()  # (T,)
+        total = size.sum()
+        p = (1 - self.floor) * size / total + self.floor / len(size)
+        # a total of 0 has no shares; neither has infinity or NaN, which the trainer reports
+        usable = (self.count >= self.memory).all() & (total > 0) & total.isfinite()
+        return torch.where(usable, p, 1 / len(size))
+
+    def sample(self, n, generator=None):
+        """n table rows drawn from p, int64 (n,), and their losses' divisors T p, float64 (n,)."""
+        p = self.probabilities()
+        rows = torch.multinomial(p, n, replacement=True, generator=generator)
+        return rows, len(p) * p[rows]
+
+    @torch.no_grad()
+    def push(self, rows, losses):
+        """Remember losses (B,), not yet divided by T p, of table rows (B,), in batch order."""
+        hits = rows.unsqueeze(1) == torch.arange(len(self.count), device=rows.device)  # (B, T)
+        new = hits.sum(0)
+        rank = (
+            hits.cumsum(0).gather(1, rows.unsqueeze(1)).squeeze(1) - 1
+        )  # among the step's new losses
+        slot = (
+            rows * self.memory + (self.count[rows] + rank) % self.memory
+        )  # each row of H is a ring
+        spare = self.history.numel()  # where losses go that newer ones of the same batch push out
+        slot = torch.where(rank >= new[rows] - self.memory, slot, spare)
+        ring = torch.cat([self.history.flatten(), self.history.new_zeros(1)])
+        ring[slot] = losses.detach().double()
+        self.history.copy_(ring[:spare].view_as(self.history))
+        self.count += new

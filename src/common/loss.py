@@ -1,0 +1,81 @@
+"""Losses that models share, and MMRec's three loss classes as thin wrappers over them.
+
+Our own models use the functions, which check shapes; the classes follow MMRec's API and check
+nothing, because third-party models also call them with scores that broadcast.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def bpr_loss(pos_scores, neg_scores, gamma=0.0):
+    """Bayesian personalised ranking: the mean of -log sigmoid(pos - neg), a scalar.
+
+    pos_scores, neg_scores: (B,) scores of an observed and a sampled item, same users. gamma:
+    MMRec's guard, -log(gamma + sigmoid(pos - neg)), needed to reproduce its numbers; 0 is the
+    paper's loss. Raises ValueError if the shapes differ. Rendle et al., UAI 2009, arXiv:1205.2618.
+    """
+    pos, neg = tuple(pos_scores.shape), tuple(neg_scores.shape)
+    if pos != neg:  # (B,) - (B, 1) would broadcast to (B, B)
+        raise ValueError(f"bpr_loss wants one negative per positive, got shapes {pos} and {neg}")
+    if gamma:
+        return _guarded_bpr(pos_scores, neg_scores, gamma)
+    return F.softplus(neg_scores - pos_scores).mean()
+
+
+def embedding_norm(*embeddings, p=2):
+    """Sum of the p-norms of whole tensors (p = 2: Frobenius, not squared) over the rows of the
+    last, a scalar.
+
+    MMRec's EmbLoss. The gradient at an all-zero tensor is 0. Raises ValueError without a tensor.
+    """
+    if not embeddings:
+        raise ValueError("embedding_norm wants at least one tensor, got none")
+    return sum(torch.linalg.vector_norm(e, ord=p) for e in embeddings) / embeddings[-1].shape[0]
+
+
+def l2_penalty(*embeddings):
+    """Half the sum of all squared entries of all tensors, a scalar; the caller divides by its batch
+    size.
+
+    MMRec's L2Loss. Raises ValueError without a tensor.
+    """
+    if not embeddings:
+        raise ValueError("l2_penalty wants at least one tensor, got none")
+    return 0.5 * sum(e.square().sum() for e in embeddings)
+
+
+def _guarded_bpr(pos_scores, neg_scores, gamma):
+    return -torch.log(gamma + torch.sigmoid(pos_scores - neg_scores)).mean()
+
+
+class BPRLoss(nn.Module):
+    """MMRec's -mean log(gamma + sigmoid(pos - neg)), a scalar; scores of any shapes that
+    broadcast.
+    """
+
+    def __init__(self, gamma=1e-10):
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, pos_score, neg_score):
+        return _guarded_bpr(pos_score, neg_score, self.gamma)
+
+
+class EmbLoss(nn.Module):
+    """`embedding_norm` in MMRec's form: called with any number of tensors, shape (1,)."""
+
+    def __init__(self, norm=2):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, *embeddings):
+        return embedding_norm(*embeddings, p=self.norm).reshape(1)
+
+
+class L2Loss(nn.Module):
+    """`l2_penalty` in MMRec's form: called with any number of tensors, shape (1,)."""
+
+    def forward(self, *embeddings):
+        return l2_penalty(*embeddings).reshape(1)

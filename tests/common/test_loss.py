@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from common.loss import BPRLoss, EmbLoss, L2Loss, bpr_loss, embedding_norm, l2_penalty
+
+POS = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
+NEG = torch.tensor([0.1, 1.0, -40.0], dtype=torch.float64)
+
+
+def slow_bpr(gamma):
+    terms = [
+        -math.log(gamma + 1 / (1 + math.exp(n - p)))
+        for p, n in zip(POS.tolist(), NEG.tolist(), strict=True)
+    ]
+    return sum(terms) / len(terms)
+
+
+def test_bpr_loss_is_the_papers():
+    assert bpr_loss(POS, NEG).item() == pytest.approx(slow_bpr(0))
+
+
+@pytest.mark.parametrize("gamma", [1e-10, 1e-5, 0.3])
+def test_bpr_with_gamma(gamma):
+    assert bpr_loss(POS, NEG, gamma).item() == pytest.approx(slow_bpr(gamma))
+    assert BPRLoss(gamma)(POS, NEG).item() == pytest.approx(slow_bpr(gamma))
+
+
+def test_bpr_class_has_mmrecs_gamma_and_a_scalar():
+    loss = BPRLoss()(torch.tensor([-100.0]), torch.tensor([100.0]))
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(-math.log(1e-10))
+
+
+def test_bpr_loss_is_finite_with_a_gradient_where_mmrecs_has_none():
+    pos = torch.tensor([-200.0], requires_grad=True)
+    bpr_loss(pos, torch.tensor([200.0])).backward()
+    assert pos.grad.item() == pytest.approx(-1.0)
+
+
+def test_bpr_loss_refuses_shapes_that_broadcast_but_the_class_takes_them():
+    several = torch.zeros(3, 4)
+    with pytest.raises(ValueError, match=r"one negative per positive.*\(3, 1\).*\(3, 4\)"):
+        bpr_loss(torch.zeros(3, 1), several)
+    assert BPRLoss()(torch.zeros(3, 1), several).item() == pytest.approx(math.log(2))
+
+
+def test_emb_loss_by_hand():
+    first, last = torch.tensor([[3.0, 4.0]]), torch.tensor([[6.0], [8.0]])
+    loss = EmbLoss()(first, last)
+    assert loss.shape == (1,)
+    assert loss.item() == pytest.approx((5 + 10) / 2)  # divided by the rows of the last
+    assert embedding_norm(last, first).item() == pytest.approx((5 + 10) / 1)
+
+
+def test_emb_loss_of_another_norm():
+    assert EmbLoss(norm=1)(torch.tensor([[3.0, -4.0]])).item() == pytest.approx(7)
+
+
+def test_emb_loss_at_zero_has_gradient_zero():
+    table = torch.zeros(3, 2, requires_grad=True)
+    EmbLoss()(table).sum().backward()
+    assert table.grad.equal(torch.zeros(3, 2))
+
+
+def test_l2_loss_by_hand():
+    loss = L2Loss()(torch.tensor([[1.0, 2.0]]), torch.tensor([3.0]))
+    assert loss.shape == (1,)
+    assert loss.item() == pytest.approx((1 + 4 + 9) / 2)  # not divided by any batch
+    assert l2_penalty(torch.tensor([3.0])).shape == ()
+
+
+def test_losses_keep_float64():
+    table = torch.ones(2, 2, dtype=torch.float64)
+    assert {f(table).dtype for f in (EmbLoss(), L2Loss())} == {torch.float64}
+
+
+@pytest.mark.parametrize("function", [embedding_norm, l2_penalty])
+def test_penalties_want_a_tensor(function):
+    with pytest.raises(ValueError, match="at least one tensor"):
+        function()
