@@ -1,0 +1,116 @@
+"""What the host itself costs, beside what it cannot avoid: start-up, loaders, evaluation, batches.
+
+    python benchmarks/host.py [-d tiktok] [--data_path=../shared/data/]
+
+Prints CPU seconds (user and system, one process). "bare" is the work that no host can spare, timed in the
+same run: for an evaluation scoring and top-K, for an epoch of batches slicing a shuffled array.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+sys.path.insert(0, str(SOURCE))
+
+from utils.configurator import Config  # noqa: E402 (the path comes first)
+from utils.dataloader import EvalDataLoader, TrainDataLoader  # noqa: E402
+from utils.dataset import RecDataset  # noqa: E402
+from utils.topk_evaluator import TopKEvaluator  # noqa: E402
+
+REPEATS = 7
+
+
+class Scorer(torch.nn.Module):
+    """Scores from random embeddings of width 64, as a matrix model's."""
+
+    def __init__(self, users, items):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.users = torch.randn(users, 64, generator=generator)
+        self.items = torch.randn(items, 64, generator=generator)
+
+    def full_sort_predict(self, interaction):
+        return self.users[interaction[0]] @ self.items.T
+
+
+def cpu(function):
+    """Median CPU seconds of a call."""
+    times = []
+    for _ in range(REPEATS):
+        started = time.process_time()
+        function()
+        times.append(time.process_time() - started)
+    return statistics.median(times)
+
+
+def start_up(code):
+    """Median CPU seconds of a fresh Python process that runs `code`."""
+    times = []
+    for _ in range(3):
+        program = f"import sys, time; sys.path.insert(0, {str(SOURCE)!r})\n{code}\nprint(time.process_time())"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        times.append(float(done.stdout))
+    return statistics.median(times)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-d", "--dataset", default="tiktok")
+    parser.add_argument("--data_path", default="../shared/data/")
+    options = parser.parse_args()
+    paths = {"data_path": options.data_path}
+    config = Config("Pop", options.dataset, paths | {"use_neg_sampling": True}).points()[0]
+    torch.set_num_threads(torch.get_num_threads())
+    rows = []
+
+    rows.append(("import torch", start_up("import torch"), None))
+    rows.append(("import of main.py", start_up("import main"), rows[0][1]))
+
+    splits = RecDataset(config).split()
+    rows.append(("reading and splitting", cpu(lambda: RecDataset(config).split()), None))
+
+    def loaders():
+        train = TrainDataLoader(config, splits[0], batch_size=2048, shuffle=True)
+        return train, *(EvalDataLoader(config, part, splits[0], 4096) for part in splits[1:])
+
+    rows.append(("three loaders", cpu(loaders), None))
+    train, *evaluated = loaders()
+    model, evaluator = Scorer(train.n_users, train.n_items), TopKEvaluator(config)
+
+    def bare_evaluation():
+        for loader in evaluated:
+            for users, _ in loader:
+                torch.topk(model.full_sort_predict([users]), max(config["topk"]), dim=-1)
+
+    rows.append(
+        (
+            "validation and test evaluation",
+            cpu(lambda: [evaluator.evaluate(model, loader) for loader in evaluated]),
+            cpu(bare_evaluation),
+        )
+    )
+
+    def bare_batches():
+        order = np.random.default_rng(0).permutation(len(train.users))
+        for start in range(0, len(order), 2048):
+            part = order[start : start + 2048]
+            torch.from_numpy(np.stack([train.users[part], train.items[part]]))
+
+    rows.append(("an epoch of batches with negatives", cpu(lambda: list(train)), cpu(bare_batches)))
+
+    print(f"{options.dataset}: {splits[0]}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{'CPU seconds':36}{'ours':>9}{'bare':>9}{'beyond':>9}{'ratio':>8}")
+    for name, ours, bare in rows:
+        tail = f"{bare:9.3f}{ours - bare:9.3f}{ours / bare:8.2f}" if bare else ""
+        print(f"{name:36}{ours:9.3f}{tail}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What every model in src/models must do, whatever it is; a new file is found by itself."""
+
+import copy
+
+import pytest
+import torch
+
+import support
+from utils import checkpoint, plugins, seeding
+from utils.dataloader import TrainDataLoader
+from utils.dataset import RecDataset
+from utils.runs import run
+
+SMALL = {
+    "LD4MRec": {
+        "embedding_size": 16,
+        "hidden_size": 16,
+        "svd_rank": 8,
+        "pg_hidden": 8,
+        "train_batch_size": 16,
+    },
+}
+ALL = plugins.model_names()
+
+
+def build(name, folder, **overrides):
+    """A model as a run builds it, with its training loader."""
+    config = support.config_for(folder, name, **SMALL.get(name, {}) | overrides)
+    train = RecDataset(config).split()[0]
+    seeding.init_seed(config["seed"])
+    loader = TrainDataLoader(config, train, config["train_batch_size"], shuffle=True)
+    model_class = plugins.load_model_class(plugins.find_model(name))
+    return model_class(config, loader).to(config["device"]), loader, config
+
+
+def scores(model):
+    users = torch.arange(model.n_users)
+    with torch.no_grad():
+        return model.eval().full_sort_predict([users, torch.empty(2, 0, dtype=torch.int64)])
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_models_are_found():
+    assert {"LD4MRec", "Pop"} <= set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_its_yaml_has_a_default_for_each_hyper_parameter(name):
+    source = plugins.find_model(name)
+    (point,) = support.Config(name, "demo", model_yaml=source.yaml).points()
+    assert point.native
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_loss_and_gradients(name, blocks):
+    model, loader, config = build(name, blocks)
+    if not config["req_training"]:
+        assert not list(model.parameters())
+        return
+    for batch in loader:
+        loss = model.calculate_loss(batch)
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        assert total.numel() == 1
+        assert total.isfinite()
+        model.zero_grad()
+        total.backward()
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not missing
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_trainable_tensor_hides_outside_the_parameters(name, blocks):
+    model, *_ = build(name, blocks)
+    known = {id(p) for p in model.parameters()}
+    for path, module in model.named_modules():
+        for attribute, value in [*vars(module).items(), *module._buffers.items()]:
+            if isinstance(value, torch.Tensor):
+                assert not value.requires_grad or id(value) in known, f"{path}.{attribute}"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_scores_have_a_row_per_user_and_evaluation_changes_nothing(name, blocks):
+    model, *_ = build(name, blocks)
+    before = copy.deepcopy(model.state_dict())
+    states = seeding.capture_rng_state()
+    first = scores(model)
+    assert first.shape == (model.n_users, model.n_items)
+    first.fill_(-1e10)  # the host writes into it
+    second = scores(model)
+    assert second.isfinite().all()
+    assert (second != -1e10).any()
+    assert same(before, model.state_dict())
+    after = seeding.capture_rng_state()
+    assert torch.equal(states["torch"], after["torch"])
+    assert torch.equal(states["numpy"]["words"], after["numpy"]["words"])
+    assert torch.equal(states["python"]["words"], after["python"]["words"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_scores_do_not_depend_on_the_batch(name, blocks):
+    model, *_ = build(name, blocks)
+    users, none = torch.tensor([7, 3]), torch.empty(2, 0, dtype=torch.int64)
+    with torch.no_grad():
+        two = model.eval().full_sort_predict([users, none])
+    torch.testing.assert_close(two, scores(model)[users])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_checkpoint_reproduces_the_scores(name, blocks, tmp_path):
+    model, loader, config = build(name, blocks)
+    if config["req_training"]:
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+        for batch in loader:
+            loss = model.calculate_loss(batch)
+            (sum(loss) if isinstance(loss, tuple) else loss).backward()
+            optimizer.step()
+    expected = scores(model)
+    saved, unsaved = checkpoint.snapshot(model)
+    assert not unsaved
+    checkpoint.save(tmp_path / "model.pt", saved)
+    other, *_ = build(name, blocks, seed=5)
+    checkpoint.restore(other, checkpoint.load(tmp_path / "model.pt"))
+    assert torch.equal(scores(other), expected)
+
+
+@pytest.mark.parametrize("absent", [["text"], ["image"], ["text", "image"]])
+@pytest.mark.parametrize("name", ALL)
+def test_trains_with_modalities_missing(name, absent, blocks, tmp_path):
+    for modality in absent:
+        (blocks / f"{modality}_feat.npy").unlink()
+    paths = {
+        "data_path": f"{blocks.parent}/",
+        "runs_dir": str(tmp_path / "runs"),
+        "cache_dir": None,
+    }
+    (one,) = run(name, blocks.name, SMALL.get(name, {}) | paths | {"epochs": 2, "topk": [5, 20]})
+    assert 0 <= one.result["test"]["recall@20"] <= 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_seed_gives_the_same_files(name, blocks, tmp_path):
+    common = {"data_path": f"{blocks.parent}/", "cache_dir": None, "epochs": 2, "topk": [5, 20]}
+    folders = []
+    for place in ("a", "b"):
+        torch.rand(3)  # what happened before must not matter
+        paths = {"run_dir": str(tmp_path / place)}
+        folders.append(run(name, blocks.name, SMALL.get(name, {}) | common | paths)[0].folder.path)
+    for file in ("best.pt", "per_user.npz", "topk.npz", "metrics.jsonl", "config.yaml"):
+        one, other = ((folder / file).read_bytes() for folder in folders)
+        assert one.replace(b"/a/", b"/b/") == other, file
