@@ -116,7 +116,8 @@ def scaled(signal, how):
 
 
 def cached(folder, function, matrix, *arrays, **options):
-    """function(matrix, *arrays, **options), an array kept in folder under a digest of all of these.
+    """function(matrix, *arrays, **options), an array kept in folder under a digest of all of these
+    and of the number of threads.
 
     folder None keeps nothing. A file that cannot be read is built again; it is written whole and
     then renamed, so processes that write at once do no harm.
@@ -124,7 +125,9 @@ def cached(folder, function, matrix, *arrays, **options):
     if folder is None:
         return function(matrix, *arrays, **options)
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([CACHE_VERSION, matrix.shape, options], sort_keys=True).encode())
+    threads = torch.get_num_threads()  # other sums, other last digits: runs are equal at equal threads
+    key = [CACHE_VERSION, threads, matrix.shape, options]
+    digest.update(json.dumps(key, sort_keys=True).encode())
     for array in (matrix.indptr, matrix.indices, matrix.data, *arrays):
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array))

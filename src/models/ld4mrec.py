@@ -1,0 +1,339 @@
+"""LD4MRec: a light diffusion model for multimedia recommendation.
+
+Forward noise on a user's row of the interaction matrix, one network (C-Net) that predicts the clean
+row under two conditions, and one pass without noise to recommend. Equation numbers are the paper's,
+whose formulas were reconstructed from its text; LD4MRec.yaml names the doubtful readings.
+Runs in MMRec as it stands, with common/diffusion.py and common/graph.py beside it.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common import graph
+from common.abstract_recommender import GeneralRecommender
+from common.diffusion import (
+    GaussianDiffusion,
+    ImportanceSampler,
+    check_integer,
+    check_number,
+    check_option,
+    step_code,
+)
+
+ACTIVATIONS = {"tanh": torch.tanh, "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu}
+CHOICES = {
+    "svd_input": ("raw", "normalized"),
+    "item_block": ("paper", "mean", "scaled", "none"),
+    "signal_scale": ("global", "column", "none"),
+    "feature_norm": (True, False),
+    "pg_transform": ("diag", "matrix", "lowrank"),
+    "activation": tuple(ACTIVATIONS),
+    "loss_reduction": ("sum", "mean"),
+    "loss_weight": ("none", "snr"),
+    "infer_step": ("init_only", "zero"),
+    "ablation": ("none", "no_pg", "no_cg", "no_sr"),
+}
+MATRIX_LIMIT = 256  # hidden_size beyond which a matrix per user and modality fills the memory
+SCORE_ROWS = 1024  # users scored at a time
+NOISE_SEED = 0  # for the noise of inference_steps, so that two evaluations agree
+
+
+class LD4MRec(GeneralRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        check_options(config)
+        self.ablation, self.infer_step = config["ablation"], config["infer_step"]
+        self.soft_prob, self.soft_gamma = config["soft_prob"], config["soft_gamma"]
+        self.dropout, self.l2_weight = config["dropout"], config["l2_weight"]
+        self.inference_steps = config["inference_steps"]
+        self.mean_loss = config["loss_reduction"] == "mean"
+        self.diffusion = GaussianDiffusion(
+            config["diffusion_steps"],
+            config["noise_scale"],
+            config["noise_min"],
+            config["noise_max"],
+            config["beta_fixed"],
+        )
+        steps = self.diffusion.steps
+        check_integer("inference_steps", self.inference_steps, 0, steps)
+        self.sampler = ImportanceSampler(steps)
+        snr = config["loss_weight"] == "snr"
+        weights = self.diffusion.snr_weights() if snr else torch.ones(steps, dtype=torch.float64)
+        self.register_buffer("loss_weights", weights, persistent=False)  # (T,)
+        codes = step_code(torch.arange(steps + 1), config["step_size"])
+        self.register_buffer("codes", codes, persistent=False)  # (T + 1, d_t); row t is e_t
+
+        matrix = graph.binary_csr(dataloader.inter_matrix(form="coo"))
+        self.history = graph.HistoryRows(matrix)
+        self.add_signals(config, matrix)
+        self.user_step = nn.Parameter(torch.empty(self.n_users, config["step_size"]))  # E, eq. 17
+        nn.init.xavier_normal_(self.user_step)
+        sizes = [getattr(self, f"preference_{name}").shape[1] for name in self.modalities]
+        self.net = CNet(config, self.n_items, self.collaborative.shape[1], sizes)
+
+    def add_signals(self, config, matrix):
+        """The conditions, as buffers: C (U, 2r), and (U, F) for each modality at hand."""
+        features = getattr(self, "features", None)
+        if features is None:  # MMRec knows these two names only
+            features = {"text": self.t_feat, "image": self.v_feat}
+        features = {name: x for name, x in features.items() if x is not None}
+        folder, scale = config["cache_dir"], config["signal_scale"]
+
+        def add(name, function, *arrays, **options):
+            signal = graph.cached(folder, function, matrix, *arrays, **options)
+            signal = torch.from_numpy(graph.scaled(signal, scale))
+            self.register_buffer(name, signal, persistent=False)
+
+        options = {key: config[key] for key in ("svd_rank", "svd_input", "item_block")}
+        add("collaborative", graph.collaborative_signal, **options)  # Eq. 14-15
+        self.modalities = list(features)
+        for name, x in features.items():
+            if x.ndim != 2 or len(x) != self.n_items or not x.isfinite().all():
+                raise ValueError(
+                    f"{name} features must be finite numbers, one row for each of {self.n_items} "
+                    f"items; got shape {tuple(x.shape)}, {int((~x.isfinite()).sum())} not finite"
+                )
+            norm = config["feature_norm"]
+            add(f"preference_{name}", graph.preference_signal, x.cpu().numpy(), feature_norm=norm)
+
+    def conditions(self, users):
+        """Rows of the users' signals: (B, 2r), and a list of (B, F), one per modality."""
+        preferences = [getattr(self, f"preference_{name}")[users] for name in self.modalities]
+        return self.collaborative[users], preferences
+
+    def calculate_loss(self, users):
+        """Algorithm 1 for a batch of users (B,)."""
+        x = self.history.dense(users)  # (B, I)
+        k, divisor = self.sampler.sample(len(users))  # table rows: step t is k + 1
+        noised = self.diffusion.q_sample(x, k)  # Eq. 2
+        if self.dropout and self.training:
+            noised = F.dropout(noised, self.dropout)
+        e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
+        scores = self.net(noised, e, *self.conditions(users))  # Eq. 4
+        errors = (self.soft_labels(x) - scores).square().sum(1)  # (B,), Eq. 6
+        if self.mean_loss:
+            errors = errors / self.n_items
+        errors = self.loss_weights[k] * errors
+        self.sampler.push(k, errors)
+        reconstruction = (errors / divisor).mean()  # Eq. 8
+        if self.l2_weight == 0:
+            return reconstruction
+        return reconstruction, self.l2_weight * HalfSquares.apply(*self.net.memorizing_weights())
+
+    def soft_labels(self, x):
+        """Eq. 7: with probability p an item moves by gamma towards the other label."""
+        if self.ablation == "no_sr" or self.soft_prob == 0 or self.soft_gamma == 0:
+            return x
+        moved = torch.empty_like(x).bernoulli_(self.soft_prob)
+        return torch.addcmul(x, moved, torch.rsub(x, 1, alpha=2), value=self.soft_gamma)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        """Algorithm 2: one pass for each user, raw scores; the mask is left to the host."""
+        users = interaction[0]
+        generator = torch.Generator(users.device).manual_seed(NOISE_SEED)
+        scores = self.user_step.new_empty(len(users), self.n_items)  # (B, I)
+        for first in range(0, len(users), SCORE_ROWS):
+            block = users[first : first + SCORE_ROWS]
+            e = self.user_step[block]  # the initial step alone, as said below eq. 17
+            if self.infer_step == "zero" or self.inference_steps:
+                e = e + self.codes[self.inference_steps]
+            if self.inference_steps:  # Fig. 3
+                k = torch.full_like(block, self.inference_steps - 1)
+                x = self.history.dense(block)
+                h = self.net.encode(self.diffusion.q_sample(x, k, generator))
+            else:
+                h = self.net.encode_sparse(*self.history.bags(block))
+            h = self.net.hidden(h, e, *self.conditions(block))
+            target = scores[first : first + SCORE_ROWS]
+            torch.addmm(self.net.out.bias, h, self.net.out.weight.T, out=target)
+        return scores
+
+
+def check_options(config):
+    """Raise ValueError for an option outside its values; the process checks its own."""
+    for key, allowed in CHOICES.items():
+        wanted = f"one of {', '.join(map(str, allowed))}"
+        check_option(key, config[key], wanted, config[key] in allowed)
+    for key in ("svd_rank", "embedding_size", "hidden_size", "pg_rank", "pg_hidden"):
+        check_integer(key, config[key], 1)
+    limits = {"soft_prob": 1, "soft_gamma": 1, "dropout": 0.99, "l2_weight": math.inf}
+    for key, high in limits.items():
+        check_number(key, config[key], 0, high)
+    if config["pg_transform"] == "matrix" and config["hidden_size"] > MATRIX_LIMIT:
+        raise ValueError(
+            f"pg_transform matrix makes hidden_size^2 numbers for each user and modality and wants "
+            f"hidden_size <= {MATRIX_LIMIT}, got {config['hidden_size']}; use diag or lowrank"
+        )
+
+
+class CNet(nn.Module):
+    """FC in, two CG blocks each followed by a PG block, FC out: raw scores of all items.
+
+    Without modalities, or by ablation, the PG blocks go, and with each the activation before it.
+    """
+
+    def __init__(self, config, n_items, signal_size, preference_sizes):
+        super().__init__()
+        d, width, step_size = config["embedding_size"], config["hidden_size"], config["step_size"]
+        self.act = ACTIVATIONS[config["activation"]]
+        self.item_in = nn.Parameter(torch.empty(n_items, d))  # (I, d), as embedding_bag wants it
+        self.bias_in = nn.Parameter(torch.zeros(d))
+        nn.init.xavier_normal_(self.item_in)
+        self.cg_blocks, self.pg_blocks = nn.ModuleList(), nn.ModuleList()
+        for n_in in (d, width):
+            if config["ablation"] == "no_cg":
+                self.cg_blocks.append(StepBlock(n_in, width, step_size, self.act))
+            else:
+                self.cg_blocks.append(CGBlock(n_in, width, step_size, self.act, signal_size))
+            if config["ablation"] != "no_pg" and preference_sizes:
+                self.pg_blocks.append(PGBlock(config, width, preference_sizes))
+        self.out = linear(width, n_items)
+
+    def encode(self, x):
+        """FC in on dense rows (B, I): (B, d)."""
+        return self.act(torch.addmm(self.bias_in, x, self.item_in))
+
+    def encode_sparse(self, items, begin):
+        """FC in on clean rows, given as the users' items and where each user's begin."""
+        return self.act(F.embedding_bag(items, self.item_in, begin, mode="sum") + self.bias_in)
+
+    def hidden(self, h, e, c, preferences):
+        """The blocks: h (B, d) with e (B, d_t), c (B, 2r) and a (B, F) per modality to (B, d_h)."""
+        for k, cg in enumerate(self.cg_blocks):
+            h = cg(self.act(h) if k else h, e, c)
+            if self.pg_blocks:
+                h = self.pg_blocks[k](self.act(h), preferences)
+        return h
+
+    def forward(self, x, e, c, preferences):
+        return self.out(self.hidden(self.encode(x), e, c, preferences))
+
+    def memorizing_weights(self):
+        """The matrices that l2_weight holds down; gates and biases stay free, as E does.
+
+        C and E identify a user, so free matrices learn the rows by heart; decay on E as well would
+        erase the step embedding.
+        """
+        named = self.named_parameters()
+        return [w for name, w in named if w.ndim == 2 and not name.endswith("gate.weight")]
+
+
+class StepBlock(nn.Module):
+    """A CG block without collaborative signals: eq. 18 alone (the paper's "w/o CG")."""
+
+    def __init__(self, n_in, width, step_size, act):
+        super().__init__()
+        self.behavior = linear(n_in + step_size, width)
+        self.act = act
+
+    def forward(self, h, e, c):
+        return self.act(self.behavior(torch.cat([h, e], 1)))  # Eq. 18
+
+
+class CGBlock(StepBlock):
+    """Collaboration-aware generation: behavior and collaborative signal, mixed as the step says."""
+
+    def __init__(self, n_in, width, step_size, act, signal_size):
+        super().__init__(n_in, width, step_size, act)
+        self.collaborative = linear(signal_size, width)
+        self.gate = linear(step_size, width)
+
+    def forward(self, h, e, c):
+        h_b = super().forward(h, e, c)  # (B, d_h)
+        h_c = self.act(self.collaborative(c))  # Eq. 19
+        return torch.lerp(h_c, h_b, self.gate(e).sigmoid())  # Eq. 20: g * h_b + (1 - g) * h_c
+
+
+class PGBlock(nn.Module):
+    """Preference-aware generation: one affine map per modality, LeakyReLU between them."""
+
+    def __init__(self, config, width, sizes):
+        super().__init__()
+        affine = AFFINES[config["pg_transform"]]
+        hidden, rank = config["pg_hidden"], config["pg_rank"]
+        self.affines = nn.ModuleList(affine(size, hidden, width, rank) for size in sizes)
+
+    def forward(self, h, preferences):
+        for k, affine in enumerate(self.affines):
+            h = affine(F.leaky_relu(h) if k else h, preferences[k])  # Eq. 22
+        return h
+
+
+class Affine(nn.Module):
+    """z' = Gamma_u z + b_u, both predicted from a preference signal m; the identity at first."""
+
+    def __init__(self, n_in, hidden, start):
+        super().__init__()
+        self.scale, self.shift = (
+            two_layers(n_in, hidden, start[0]),
+            two_layers(n_in, hidden, start[1]),
+        )
+
+
+class DiagonalAffine(Affine):
+    """One factor per channel."""
+
+    def __init__(self, n_in, hidden, width, rank):
+        super().__init__(n_in, hidden, (torch.ones(width), torch.zeros(width)))
+
+    def forward(self, z, m):
+        return torch.addcmul(self.shift(m), self.scale(m), z)
+
+
+class MatrixAffine(Affine):
+    """A full matrix per user."""
+
+    def __init__(self, n_in, hidden, width, rank):
+        super().__init__(n_in, hidden, (torch.eye(width).flatten(), torch.zeros(width)))
+
+    def forward(self, z, m):
+        gamma = self.scale(m).view(len(z), z.shape[1], -1)  # (B, d_h, d_h)
+        return (z.unsqueeze(1) @ gamma).squeeze(1) + self.shift(m)
+
+
+class LowRankAffine(Affine):
+    """The identity plus P_u Q_u^T of low rank; only Q_u starts at zero, so that both can learn."""
+
+    def __init__(self, n_in, hidden, width, rank):
+        p = torch.randn(width * rank) / math.sqrt(width)
+        super().__init__(n_in, hidden, (torch.cat([p, torch.zeros_like(p)]), torch.zeros(width)))
+
+    def forward(self, z, m):
+        p, q = self.scale(m).view(len(z), 2, z.shape[1], -1).unbind(1)  # (B, d_h, rank) each
+        return z + (z.unsqueeze(1) @ p @ q.mT).squeeze(1) + self.shift(m)
+
+
+AFFINES = {"diag": DiagonalAffine, "matrix": MatrixAffine, "lowrank": LowRankAffine}
+
+
+class HalfSquares(torch.autograd.Function):
+    """Half the squared norm of all matrices; one pass over each, forward and backward."""
+
+    @staticmethod
+    def forward(ctx, *matrices):
+        ctx.save_for_backward(*matrices)
+        return sum(torch.linalg.vector_norm(w).square() for w in matrices) / 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return tuple(w * gradient for w in ctx.saved_tensors)
+
+
+def linear(n_in, n_out):
+    """A linear layer with Xavier-normal weights and zero bias."""
+    layer = nn.Linear(n_in, n_out)
+    nn.init.xavier_normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def two_layers(n_in, hidden, start):
+    """An MLP of eq. 21 whose output is the vector `start` until it learns."""
+    last = nn.Linear(hidden, len(start))
+    nn.init.zeros_(last.weight)
+    last.bias.data.copy_(start)
+    return nn.Sequential(linear(n_in, hidden), nn.LeakyReLU(), last)

@@ -1,0 +1,605 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+import yaml
+
+import models.ld4mrec as module
+import support
+from common import graph
+from common.abstract_recommender import GeneralRecommender
+from models.ld4mrec import AFFINES, LD4MRec, PGBlock
+from utils.dataloader import TrainDataLoader
+from utils.dataset import RecDataset
+
+YAML = Path(module.__file__).parents[1] / "configs" / "model" / "LD4MRec.yaml"
+U, I = 24, 18  # noqa: E741 - the project's letters
+SIZES = {"text": 5, "image": 6}
+
+
+class StrictConfig(dict):
+    """Indexed only, and an undeclared key raises: the yaml must declare all that is read."""
+
+    def __getattribute__(self, name):
+        if name == "get":
+            raise AssertionError("plugins index the configuration")
+        return super().__getattribute__(name)
+
+
+class Loader:
+    """What the model asks of a training loader."""
+
+    def __init__(self, matrix):
+        self.matrix, self.dataset = matrix, self
+
+    def get_user_num(self):
+        return self.matrix.shape[0]
+
+    def get_item_num(self):
+        return self.matrix.shape[1]
+
+    def inter_matrix(self, form="coo"):
+        return self.matrix.asformat(form)
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """A host in a few lines; its `features` are what the next model sees."""
+
+    class Host:
+        pass
+
+    Host.features = {name: np.random.default_rng(0).random((I, f)) for name, f in SIZES.items()}
+
+    def init(self, config, dataloader):
+        torch.nn.Module.__init__(self)
+        self.n_users = dataloader.dataset.get_user_num()
+        self.n_items = dataloader.dataset.get_item_num()
+        self.batch_size, self.device = config["train_batch_size"], "cpu"
+        self.v_feat = self.t_feat = None
+        self.features = {
+            name: torch.tensor(x, dtype=torch.float32) for name, x in Host.features.items()
+        }
+
+    monkeypatch.setattr(GeneralRecommender, "__init__", init)
+    return Host
+
+
+def tastes(users=U, items=I, seed=0):
+    """Training pairs: a user likes items of one of three kinds; user 3 has no training items."""
+    generator = np.random.default_rng(seed)
+    same = np.arange(users)[:, None] % 3 == np.arange(items) % 3
+    chosen = generator.random((users, items)) < np.where(same, 0.7, 0.05)
+    chosen[3] = False
+    return sp.coo_matrix(chosen.astype(float))
+
+
+SMALL = {"embedding_size": 12, "hidden_size": 8, "svd_rank": 4, "pg_hidden": 5, "cache_dir": None}
+
+
+def config(**options):
+    declared = yaml.safe_load(YAML.read_text(encoding="utf-8"))
+    declared |= declared["defaults"]
+    assert options.keys() <= declared.keys() | {"cache_dir"}
+    return StrictConfig(declared | SMALL | options)
+
+
+def build(seed=0, matrix=None, **options):
+    torch.manual_seed(seed)
+    return LD4MRec(config(**options), Loader(tastes() if matrix is None else matrix))
+
+
+def stir(model, size=0.3, seed=1):
+    """Parameters off their start values, so that every part of the network matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += size * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def scores(model, users=range(U)):
+    return model.eval().full_sort_predict([torch.tensor(list(users)), None])
+
+
+def total(loss):
+    return sum(loss) if isinstance(loss, tuple) else loss
+
+
+OPTIONS = [
+    {},
+    {"l2_weight": 0},
+    {"pg_transform": "matrix"},
+    {"pg_transform": "lowrank"},
+    {"ablation": "no_pg"},
+    {"ablation": "no_cg"},
+    {"ablation": "no_sr"},
+    {"loss_reduction": "mean", "loss_weight": "snr"},
+    {"svd_input": "raw", "item_block": "paper", "signal_scale": "column", "feature_norm": False},
+    {"item_block": "none", "signal_scale": "none", "activation": "leaky_relu", "dropout": 0.5},
+    {"item_block": "scaled", "activation": "gelu", "infer_step": "zero", "beta_fixed": 1e-5},
+    {"activation": "relu", "inference_steps": 3, "noise_max": 0.5},
+    {"svd_rank": 10_000, "train_batch_size": 3},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "default")
+def test_every_option_trains_and_scores(host, options):
+    model = build(**options)
+    loss = model.calculate_loss(torch.tensor([0, 3, 5, 7]))
+    assert isinstance(loss, tuple) == (model.l2_weight > 0)
+    loss = total(loss)
+    assert loss.ndim == 0
+    assert loss.isfinite()
+    loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+    result = scores(model)
+    assert result.shape == (U, I)
+    assert result.isfinite().all()
+    assert torch.equal(result, scores(model))
+
+
+@pytest.mark.parametrize("names", [(), ("image",), ("text", "image"), ("text", "image", "audio")])
+def test_any_number_of_modalities(host, names):
+    generator = np.random.default_rng(0)
+    host.features = {name: generator.random((I, 4)) for name in names}
+    model = build()
+    assert model.modalities == list(names)
+    assert [len(block.affines) for block in model.net.pg_blocks] == [len(names)] * 2 * bool(names)
+    total(model.calculate_loss(torch.arange(U))).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_no_modality_equals_the_ablation_of_pg_blocks(host):
+    plain = build(ablation="no_pg")
+    host.features = {}
+    assert torch.equal(scores(build()), scores(plain))
+
+
+def test_mmrec_names_of_features(host, monkeypatch):
+    """MMRec's base class sets v_feat and t_feat only."""
+    ours = GeneralRecommender.__init__
+
+    def theirs(self, config, dataloader):
+        ours(self, config, dataloader)
+        self.t_feat, self.v_feat = self.features["text"], self.features.get("image")
+        del self.features
+
+    expected = scores(build())
+    monkeypatch.setattr(GeneralRecommender, "__init__", theirs)
+    model = build()
+    assert model.modalities == ["text", "image"]
+    assert torch.equal(scores(model), expected)
+    del host.features["image"]
+    assert build().modalities == ["text"]
+
+
+def naive_scores(model, users):
+    """Algorithm 2 written out user by user, for two modalities and diagonal transforms."""
+    net, rows = model.net, model.history.dense(torch.arange(model.n_users))
+    for u in users:
+        e, c = model.user_step[u], model.collaborative[u]
+        h = torch.tanh(rows[u] @ net.item_in + net.bias_in)
+        for k in range(2):
+            cg, pg = net.cg_blocks[k], net.pg_blocks[k]
+            if k == 1:
+                h = torch.tanh(h)
+            h_b = torch.tanh(cg.behavior.weight @ torch.cat([h, e]) + cg.behavior.bias)
+            h_c = torch.tanh(cg.collaborative.weight @ c + cg.collaborative.bias)
+            g = torch.sigmoid(cg.gate.weight @ e + cg.gate.bias)
+            h = torch.tanh(g * h_b + (1 - g) * h_c)
+            text, image = pg.affines
+            h = text.scale(model.preference_text[u]) * h + text.shift(model.preference_text[u])
+            h = F.leaky_relu(h)
+            h = image.scale(model.preference_image[u]) * h + image.shift(model.preference_image[u])
+        yield net.out(h)
+
+
+def test_scores_equal_the_equations_user_by_user(host):
+    model = stir(build())
+    with torch.no_grad():
+        expected = torch.stack(list(naive_scores(model, range(U))))
+    torch.testing.assert_close(scores(model), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_sparse_and_dense_first_layer_agree(host):
+    model = stir(build())
+    users = torch.tensor([3, 0, 5])  # user 3 has no training items
+    sparse = model.net.encode_sparse(*model.history.bags(users))
+    torch.testing.assert_close(sparse, model.net.encode(model.history.dense(users)))
+
+
+def test_signals_are_those_of_the_graph(host):
+    model = build(signal_scale="none")
+    matrix = graph.binary_csr(tastes())
+    expected = graph.collaborative_signal(matrix, 4, "normalized", "mean")
+    assert model.collaborative.numpy().tolist() == expected.tolist()
+    expected = graph.preference_signal(matrix, host.features["image"].astype(np.float32))
+    assert model.preference_image.numpy().tolist() == expected.tolist()
+
+
+def test_repeated_training_rows_count_once(host):
+    once, twice = tastes(), tastes()
+    twice = sp.coo_matrix(
+        (np.tile(twice.data, 2), (np.tile(twice.row, 2), np.tile(twice.col, 2))), twice.shape
+    )
+    assert torch.equal(scores(build(matrix=twice)), scores(build(matrix=once)))
+
+
+# --- the step embedding (foundations, test d) ---
+
+
+def test_inference_reads_the_initial_step_only(host):
+    model = stir(build())
+    before = scores(model)
+    model.codes.normal_()
+    assert torch.equal(scores(model), before)
+    with torch.no_grad():
+        model.user_step[2] += 1
+    changed = (scores(model) != before).any(1)
+    assert changed.nonzero().flatten().tolist() == [2]
+
+
+def test_zero_step_adds_the_code_of_step_0(host):
+    plain, zero = stir(build()), stir(build(infer_step="zero"))
+    with torch.no_grad():
+        plain.user_step += zero.codes[0]
+    torch.testing.assert_close(scores(zero), scores(plain))
+    assert zero.codes[0].tolist() == [0, 1] * 5
+
+
+def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, monkeypatch):
+    model = stir(build())
+    fed, kept = {}, model.net.forward
+
+    def spy(x, e, c, preferences):
+        fed.update(x=x, e=e)
+        return kept(x, e, c, preferences)
+
+    monkeypatch.setattr(model.net, "forward", spy)
+    users = torch.tensor([1, 4, 3, 9])
+    monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.tensor([0, 4, 2, 2]), 1.0))
+    torch.manual_seed(5)
+    model.calculate_loss(users)
+    assert torch.equal(fed["e"], model.codes[[1, 5, 3, 3]] + model.user_step[users])
+    torch.manual_seed(5)
+    expected = model.diffusion.q_sample(model.history.dense(users), torch.tensor([0, 4, 2, 2]))
+    assert torch.equal(fed["x"], expected)
+
+
+# --- PG blocks (foundations, test e) ---
+
+
+@pytest.mark.parametrize("transform", AFFINES)
+def test_affine_maps_start_as_the_identity_and_all_of_them_learns(transform):
+    torch.manual_seed(0)
+    affine = AFFINES[transform](5, 7, 6, rank=2)
+    z, m = torch.randn(3, 6), torch.randn(3, 5)
+    torch.testing.assert_close(affine(z, m), z)
+    optimizer = torch.optim.Adam(affine.parameters(), lr=0.01)
+    before = [p.clone() for p in affine.parameters()]
+    for _ in range(3):
+        optimizer.zero_grad()
+        (affine(z, m) - torch.randn(3, 6)).square().sum().backward()
+        optimizer.step()
+    assert all((p != b).any() for p, b in zip(affine.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("transform", AFFINES)
+@pytest.mark.parametrize("modalities", [1, 2, 3])
+def test_pg_block_starts_as_leaky_relu_between_modalities(transform, modalities):
+    options = {"pg_transform": transform, "pg_hidden": 7, "pg_rank": 2}
+    block = PGBlock(options, 6, [5] * modalities)
+    h = torch.randn(3, 6)
+    expected = h
+    for _ in range(modalities - 1):
+        expected = F.leaky_relu(expected)
+    torch.testing.assert_close(block(h, [torch.randn(3, 5)] * modalities), expected)
+
+
+def test_matrix_and_low_rank_transforms_by_hand():
+    z, m = torch.randn(3, 4), torch.randn(3, 5)
+    for transform, rank in (("matrix", 1), ("lowrank", 2)):
+        affine = stir(AFFINES[transform](5, 7, 4, rank))
+        out, shift, scale = affine(z, m), affine.shift(m), affine.scale(m)
+        for b in range(3):
+            if transform == "matrix":
+                gamma = scale[b].view(4, 4)
+            else:
+                gamma = torch.eye(4) + scale[b, :8].view(4, 2) @ scale[b, 8:].view(4, 2).T
+            torch.testing.assert_close(out[b], z[b] @ gamma + shift[b], atol=1e-5, rtol=1e-5)
+
+
+# --- soft labels (foundations, test b) ---
+
+
+def test_soft_labels_of_certain_probability(host):
+    x = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    model = build(soft_prob=1, soft_gamma=0.3)
+    expected = torch.tensor([[0.7, 0.3, 0.7], [0.3, 0.3, 0.7]])
+    torch.testing.assert_close(model.soft_labels(x), expected)
+
+
+@pytest.mark.parametrize("plain", [{"soft_prob": 0}, {"soft_gamma": 0}, {"ablation": "no_sr"}])
+def test_soft_labels_off(host, plain):
+    x = torch.ones(2, 3)
+    assert build(**plain).soft_labels(x) is x
+
+
+def test_soft_labels_move_clicked_and_other_items_with_probability_p(host):
+    x = (torch.rand(200, 500, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    model = build(soft_prob=0.1, soft_gamma=0.2)
+    first, second = model.soft_labels(x), model.soft_labels(x)
+    for label, moved in ((1, 0.8), (0, 0.2)):
+        mine = first[x == label]
+        hit = mine != label
+        torch.testing.assert_close(mine[hit], torch.full((int(hit.sum()),), moved))
+        error = 5 * math.sqrt(0.1 * 0.9 / len(mine))
+        assert hit.float().mean().item() == pytest.approx(0.1, abs=error)
+    assert (first != second).any()  # drawn anew for every batch
+
+
+# --- the loss ---
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("weight", ["none", "snr"])
+def test_loss_equals_a_loop_and_feeds_the_sampler(host, monkeypatch, reduction, weight):
+    model = stir(build(ablation="no_sr", loss_reduction=reduction, loss_weight=weight))
+    users, k = torch.tensor([2, 3, 8, 5]), torch.tensor([1, 4, 0, 1])
+    divisor = torch.tensor([0.5, 2.0, 1.0, 0.5]).double()
+    monkeypatch.setattr(model.sampler, "sample", lambda n: (k, divisor))
+    torch.manual_seed(3)
+    reconstruction, penalty = model.calculate_loss(users)
+    torch.manual_seed(3)
+    x = model.history.dense(users)
+    with torch.no_grad():
+        e = model.codes[k + 1] + model.user_step[users]
+        out = model.net(model.diffusion.q_sample(x, k), e, *model.conditions(users))
+    losses = []
+    for b in range(4):
+        loss = sum((float(x[b, i]) - float(out[b, i])) ** 2 for i in range(I))
+        loss *= float(model.diffusion.snr_weights()[k[b]]) if weight == "snr" else 1
+        losses.append(loss / I if reduction == "mean" else loss)
+    expected = np.mean(np.array(losses) / divisor.numpy())
+    assert reconstruction.item() == pytest.approx(expected, rel=1e-5)
+    for step, mine in {0: [2], 1: [0, 3], 4: [1], 2: [], 3: []}.items():
+        kept = model.sampler.history[step, : len(mine)].tolist()
+        assert kept == pytest.approx([losses[b] for b in mine], rel=1e-5)
+    assert model.sampler.count.tolist() == [1, 2, 0, 0, 1]
+    held = model.net.memorizing_weights()
+    square = sum(p.detach().double().square().sum().item() for p in held)
+    assert penalty.item() == pytest.approx(model.l2_weight / 2 * square, rel=1e-5)
+
+
+def test_l2_weight_leaves_step_embedding_gates_and_biases_free(host):
+    model = build()
+    _, penalty = model.calculate_loss(torch.arange(U))
+    penalty.backward()
+    held = {name for name, p in model.named_parameters() if p.grad is not None}
+    free = {name for name, p in model.named_parameters() if p.grad is None}
+    assert {"net.item_in", "net.out.weight", "net.cg_blocks.1.collaborative.weight"} < held
+    assert {"net.cg_blocks.0.behavior.weight", "net.pg_blocks.1.affines.0.scale.0.weight"} < held
+    assert {"user_step", "net.cg_blocks.0.gate.weight"} < free
+    assert all("bias" in name or "gate" in name for name in free - {"user_step"})
+    torch.testing.assert_close(model.net.item_in.grad, model.l2_weight * model.net.item_in.detach())
+
+
+def test_two_calls_for_one_batch(host):
+    model, users = build(), torch.tensor([0, 1, 2])
+    first, second = (total(model.calculate_loss(users)) for _ in range(2))
+    (first - second).backward()
+    assert users.tolist() == [0, 1, 2]
+    assert model.sampler.count.sum() == 6
+
+
+def test_dropout_in_training_only(host):
+    model = stir(build(dropout=0.9, ablation="no_sr"))
+    users = torch.arange(U)
+
+    def loss(mode):
+        torch.manual_seed(0)
+        return model.train(mode).calculate_loss(users)[0].item()
+
+    assert loss(True) != loss(False)
+    assert torch.equal(scores(model.train()), scores(model.eval()))
+
+
+# --- inference (foundations, test f) ---
+
+
+def test_inference_is_one_pass_without_randomness(host, monkeypatch):
+    model, calls = stir(build()), []
+    kept = model.net.hidden
+    monkeypatch.setattr(model.net, "hidden", lambda *a: calls.append(1) or kept(*a))
+    state = torch.get_rng_state()
+    scores(model)
+    assert calls == [1]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_blocks_of_users_change_nothing(host, monkeypatch, steps):
+    model = stir(build(inference_steps=steps, noise_scale=0))
+    whole = scores(model)
+    monkeypatch.setattr(module, "SCORE_ROWS", 7)
+    torch.testing.assert_close(scores(model), whole)
+    torch.testing.assert_close(scores(model, [5]), whole[5:6])
+    assert scores(model, []).shape == (0, I)
+
+
+def test_scores_are_fresh_and_may_be_overwritten(host):
+    model = build()
+    first = scores(model)
+    copy = first.clone()
+    first.fill_(-1e10)
+    assert torch.equal(scores(model), copy)
+
+
+def test_noised_inference_leaves_the_global_generator_and_repeats(host):
+    model = stir(build(inference_steps=2, noise_scale=0.5))
+    state = torch.get_rng_state()
+    first = scores(model)
+    assert torch.equal(scores(model), first)
+    assert torch.equal(torch.get_rng_state(), state)
+    users = torch.arange(U)
+    with torch.no_grad():
+        noise = torch.Generator().manual_seed(module.NOISE_SEED)
+        x = model.diffusion.q_sample(model.history.dense(users), torch.full_like(users, 1), noise)
+        e = model.codes[2] + model.user_step
+        expected = model.net(x, e, *model.conditions(users))
+    torch.testing.assert_close(first, expected)
+
+
+# --- state, cache, refusals ---
+
+
+def test_checkpoint_holds_parameters_and_the_sampler(host):
+    model = stir(build())
+    names = set(model.state_dict()) - {name for name, _ in model.named_parameters()}
+    assert names == {"sampler.history", "sampler.count"}
+    model.calculate_loss(torch.arange(U))
+    other = build(seed=7)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(scores(other), scores(model))
+    assert torch.equal(other.sampler.history, model.sampler.history)
+
+
+def test_cache_changes_no_number(host, tmp_path):
+    plain, states = scores(build()), []
+    for _ in range(2):  # a miss, then a hit
+        model = build(cache_dir=str(tmp_path))
+        states.append(torch.get_rng_state().tolist())
+        assert torch.equal(scores(model), plain)
+    assert states[0] == states[1]
+    assert len(list(tmp_path.iterdir())) == 3  # two modalities and the collaborative signal
+
+
+REFUSED = [
+    ({"svd_input": "log"}, "svd_input must be one of raw, normalized, got 'log'"),
+    ({"item_block": None}, "item_block must be one of paper, mean, scaled, none, got None"),
+    ({"signal_scale": "row"}, "signal_scale must be one of global, column, none, got 'row'"),
+    ({"feature_norm": "yes"}, "feature_norm must be one of True, False, got 'yes'"),
+    ({"pg_transform": "full"}, "pg_transform must be one of diag, matrix, lowrank, got 'full'"),
+    ({"activation": "elu"}, "activation must be one of tanh, leaky_relu, relu, gelu, got 'elu'"),
+    ({"loss_reduction": "max"}, "loss_reduction must be one of sum, mean, got 'max'"),
+    ({"loss_weight": True}, "loss_weight must be one of none, snr, got True"),
+    ({"infer_step": 0}, "infer_step must be one of init_only, zero, got 0"),
+    ({"ablation": "no"}, "ablation must be one of none, no_pg, no_cg, no_sr, got 'no'"),
+    ({"svd_rank": 0}, "svd_rank must be an integer >= 1, got 0"),
+    ({"embedding_size": 9.5}, "embedding_size must be an integer >= 1, got 9.5"),
+    ({"hidden_size": "8"}, "hidden_size must be an integer >= 1, got '8'"),
+    ({"step_size": 1}, "step_size must be an integer >= 2, got 1"),
+    ({"pg_rank": -1}, "pg_rank must be an integer >= 1, got -1"),
+    ({"pg_hidden": 0}, "pg_hidden must be an integer >= 1, got 0"),
+    ({"soft_prob": [0.1]}, r"soft_prob must be a number in \[0, 1\], got \[0.1\]"),
+    ({"soft_gamma": 1.5}, r"soft_gamma must be a number in \[0, 1\], got 1.5"),
+    ({"dropout": 1}, r"dropout must be a number in \[0, 0.99\], got 1"),
+    ({"l2_weight": -1}, "l2_weight must be .*, got -1"),
+    ({"inference_steps": 6}, r"inference_steps must be an integer in \[0, 5\], got 6"),
+    ({"diffusion_steps": 1}, "diffusion_steps must be an integer >= 2, got 1"),
+    ({"noise_scale": 2}, r"noise_scale must be a number in \[0, 1\], got 2"),
+    (
+        {"noise_scale": 0, "loss_weight": "snr"},
+        "noise_scale must be above 0 for loss weights, got 0",
+    ),
+    (
+        {"pg_transform": "matrix", "hidden_size": 257},
+        "pg_transform matrix .* hidden_size <= 256, got 257; use diag or lowrank",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED, ids=lambda x: "-".join(x)[:30])
+def test_option_values_are_refused(host, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+def test_features_that_do_not_fit_are_refused(host):
+    good = host.features["image"]
+    host.features = {"image": good[:-1]}
+    with pytest.raises(ValueError, match=r"image features .* of 18 items; got shape \(17, 6\)"):
+        build()
+    host.features = {"image": np.where(good == good.max(), np.nan, good)}
+    with pytest.raises(ValueError, match=r"got shape \(18, 6\), 1 not finite"):
+        build()
+
+
+def test_yaml_is_what_the_hosts_read():
+    declared = yaml.safe_load(YAML.read_text(encoding="utf-8"))
+    assert declared["hyper_parameters"] == ["soft_prob", "soft_gamma"]
+    assert declared["defaults"] == {"soft_prob": 0.01, "soft_gamma": 0.01}
+    assert declared["soft_prob"] == declared["soft_gamma"] == [0.005, 0.01, 0.05, 0.1, 0.2]
+    paper = {"embedding_size": 1000, "step_size": 10, "train_batch_size": 400}
+    paper |= {"stopping_step": 20, "epochs": 1000}
+    assert {key: declared[key] for key in paper} == paper
+    assert not [key for key, value in declared.items() if isinstance(value, str) and "e-" in value]
+
+
+def test_learns_tastes(host):
+    """Items of the user's kind that he has not clicked end above the other kinds' items."""
+    matrix = tastes(60, 30, seed=2)
+    host.features = {}
+    torch.manual_seed(0)
+    options = {"embedding_size": 32, "hidden_size": 32, "svd_rank": 8, "l2_weight": 0.3}
+    model = LD4MRec(config(**options), Loader(matrix))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        total(model.calculate_loss(torch.randperm(60)[:30])).backward()
+        optimizer.step()
+    result = scores(model, range(60)).numpy()
+    same = np.arange(60)[:, None] % 3 == np.arange(30) % 3
+    clicked = matrix.toarray() > 0
+    ordered = [
+        (result[u, same[u] & ~clicked[u], None] > result[u, ~same[u] & ~clicked[u]]).mean()
+        for u in range(60)
+        if u != 3 and (same[u] & ~clicked[u]).any()
+    ]
+    assert np.mean(ordered) > 0.95
+
+
+def test_on_our_host(toy):
+    """The real base class, configuration and loader: every key is declared, the batches fit."""
+    files = {"text": "text_feat.npy", "image": "image_feat.npy"}
+    small = {key: SMALL[key] for key in ("embedding_size", "hidden_size", "svd_rank")}
+    run = support.config_for(toy, "LD4MRec", modalities=files, train_batch_size=2, **small)
+    train, _, _ = RecDataset(run).split()
+    loader = TrainDataLoader(run, train, batch_size=2, shuffle=True)
+    model = LD4MRec(run, loader)
+    assert model.modalities == ["text", "image"]
+    batches = list(loader)
+    assert sorted(torch.cat(batches).tolist()) == [0, 1, 2, 3, 4]
+    for users in batches:
+        assert total(model.calculate_loss(users)).isfinite()
+    assert scores(model, range(5)).shape == (5, 7)
+
+
+def test_same_seed_same_training(host):
+    def train():
+        model = build(seed=4)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for _ in range(3):
+            optimizer.zero_grad()
+            total(model.calculate_loss(torch.arange(U))).backward()
+            optimizer.step()
+        return scores(model)
+
+    assert torch.equal(train(), train())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu(host):
+    model = stir(build())
+    expected = scores(model)
+    model = model.cuda()
+    users = torch.arange(U, device="cuda")
+    total(model.calculate_loss(users)).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    result = model.eval().full_sort_predict([users, None]).cpu()
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4)
