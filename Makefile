@@ -20,7 +20,7 @@ setup: .venv/installed
 
 demo: setup
 	@$(PY) preprocessing/demo.py --out data/demo
-	@$(PY) src/demo.py
+	@$(PY) src/first_result.py
 
 test: setup
 	@$(PY) -m pytest

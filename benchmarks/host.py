@@ -2,8 +2,9 @@
 
     python benchmarks/host.py [-d tiktok] [--data_path=../shared/data/]
 
-Prints CPU seconds (user and system, one process). "bare" is the work that no host can spare, timed in the
-same run: for an evaluation scoring and top-K, for an epoch of batches slicing a shuffled array.
+Prints CPU seconds (user and system, one process). "bare" is the work that no host can spare, timed
+in the same run: for an evaluation scoring and top-K, for an epoch of batches slicing a shuffled
+array.
 """
 
 import argparse
@@ -54,8 +55,9 @@ def start_up(code):
     """Median CPU seconds of a fresh Python process that runs `code`."""
     times = []
     for _ in range(3):
-        program = f"import sys, time; sys.path.insert(0, {str(SOURCE)!r})\n{code}\nprint(time.process_time())"
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        path = f"import sys, time; sys.path.insert(0, {str(SOURCE)!r})"
+        program = [sys.executable, "-c", f"{path}; {code}; print(time.process_time())"]
+        done = subprocess.run(program, capture_output=True, text=True, check=True)
         times.append(float(done.stdout))
     return statistics.median(times)
 
@@ -105,7 +107,7 @@ def main():
 
     rows.append(("an epoch of batches with negatives", cpu(lambda: list(train)), cpu(bare_batches)))
 
-    print(f"{options.dataset}: {splits[0]}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{splits[0]}; {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'CPU seconds':36}{'ours':>9}{'bare':>9}{'beyond':>9}{'ratio':>8}")
     for name, ours, bare in rows:
         tail = f"{bare:9.3f}{ours - bare:9.3f}{ours / bare:8.2f}" if bare else ""

@@ -125,7 +125,9 @@ def cached(folder, function, matrix, *arrays, **options):
     if folder is None:
         return function(matrix, *arrays, **options)
     digest = hashlib.blake2b(digest_size=16)
-    threads = torch.get_num_threads()  # other sums, other last digits: runs are equal at equal threads
+    threads = (
+        torch.get_num_threads()
+    )  # other sums, other last digits: runs are equal at equal threads
     key = [CACHE_VERSION, threads, matrix.shape, options]
     digest.update(json.dumps(key, sort_keys=True).encode())
     for array in (matrix.indptr, matrix.indices, matrix.data, *arrays):

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from utils import checkpoint, seeding
 from utils.configurator import LEARNERS
 from utils.early_stopping import early_stopping
-from utils.errors import ConfigError, RunError
+from utils.errors import ConfigError, DivergedError, RunError, UnresumableError
 from utils.progress import progress
 from utils.topk_evaluator import TopKEvaluator
 
@@ -26,7 +26,7 @@ OPTIMIZERS = dict(
 FUSED = ("adam", "sgd", "adagrad")  # the ones torch has fused kernels for
 
 
-class NonFiniteLossError(RunError):
+class NonFiniteLossError(DivergedError):
     """The training loss became NaN or infinite."""
 
 
@@ -108,10 +108,6 @@ class Trainer(AbstractTrainer):
             self._tensorboard.close()
         if valid_data is None:
             return None, {}, {}
-        if self.best_epoch is None:
-            raise RunError(
-                f"no epoch gave a {self.valid_metric} above {self.best_score}; nothing to restore"
-            )
         return self.best_score, self.best_valid, self._finish(test_data)
 
     def evaluate(self, eval_data, is_test=False, idx=0):
@@ -131,9 +127,10 @@ class Trainer(AbstractTrainer):
         for index, batch in enumerate(progress(train_data, f"epoch {epoch}", len(train_data))):
             parts.append(self._step(batch, index))
             if (index + 1) % check_every == 0 or index + 1 == len(train_data):
-                _demand_finite(torch.stack(parts[checked:]), epoch, checked)
+                _demand_finite(parts[checked:], epoch, checked)
                 checked = len(parts)
-        return torch.stack(parts).double().mean(dim=0).tolist()
+        shared = min(map(len, parts))  # a model may return more parts in some batches
+        return torch.stack([some[:shared] for some in parts]).double().mean(dim=0).tolist()
 
     def _step(self, batch, index):
         """One optimiser step, or two with mirror gradient. Returns the parts of the (first) loss,
@@ -152,11 +149,12 @@ class Trainer(AbstractTrainer):
         self.optimizer.zero_grad()
         parts = _loss_parts(self.model.calculate_loss(batch), self.model)
         loss = sum(parts[1:], start=parts[0])
+        values = torch.stack([part.detach() for part in parts])  # a part may be a view of a weight
         (loss if weight == 1.0 else weight * loss).backward()
         if clip and self.clip:
             clip_grad_norm_(self.model.parameters(), **self.clip)
         self.optimizer.step()
-        return torch.stack([part.detach() for part in parts])
+        return values
 
     def _set_learning_rate(self, epoch):
         """MMRec's schedule: the first rate times a ** (epoch / b)."""
@@ -179,6 +177,7 @@ class Trainer(AbstractTrainer):
         if better:
             self.best_score, self.best_epoch, self.best_valid = score, epoch, metrics
             self.best_model, self.unsaved = checkpoint.snapshot(self.model)
+            self.test = None
             if self.unsaved and test_data is not None:
                 # what cannot be restored must be tested while the model is as it is at its best
                 self._warn()
@@ -228,7 +227,7 @@ class Trainer(AbstractTrainer):
     def _resume(self, train_data):
         saved = checkpoint.load(self.folder.path / "last.pt")
         if saved["unsaved"]:
-            raise RunError(
+            raise UnresumableError(
                 f"{self.folder.path / 'last.pt'} cannot be resumed: {type(self.model).__name__} "
                 "keeps state that no "
                 f"checkpoint holds, in {', '.join(saved['unsaved'])}; return it from "
@@ -303,10 +302,11 @@ def build_optimizer(config, model):
         )
     try:
         decay = float(config["weight_decay"] or 0)  # MMRec's yamls may hold it as text
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"weight_decay is {config['weight_decay']!r}; wanted a number") from error
     plain = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
-    fused = {"fused": True} if learner in FUSED and plain else {}
+    sparse = any(getattr(module, "sparse", False) for module in model.modules())  # nn.Embedding's
+    fused = {"fused": True} if learner in FUSED and plain and not sparse else {}
     return OPTIMIZERS[learner](parameters, lr=config["learning_rate"], weight_decay=decay, **fused)
 
 
@@ -327,15 +327,14 @@ def _loss_parts(loss, model):
 
 
 def _demand_finite(parts, epoch, first_batch):
-    """parts: (batches, parts) of the losses since batch `first_batch`."""
-    finite = torch.isfinite(parts).all(dim=1)
-    if not finite.all():
-        bad = int((~finite).nonzero()[0])
-        raise NonFiniteLossError(
-            f"the loss is not finite in epoch {epoch}, batch {first_batch + bad}: parts "
-            f"{parts[bad].tolist()}; "
-            "lower learning_rate, set clip_grad_norm, or look at the features"
-        )
+    """parts: a (parts,) tensor for each batch from `first_batch` on."""
+    if torch.cat(parts).isfinite().all():
+        return
+    bad = next(i for i, some in enumerate(parts) if not some.isfinite().all())
+    raise NonFiniteLossError(
+        f"the loss is not finite in epoch {epoch}, batch {first_batch + bad}: parts "
+        f"{parts[bad].tolist()}; lower learning_rate, set clip_grad_norm, or look at the features"
+    )
 
 
 def _tensorboard(folder):

@@ -98,6 +98,7 @@ class LD4MRec(GeneralRecommender):
                 )
             norm = config["feature_norm"]
             add(f"preference_{name}", graph.preference_signal, x.cpu().numpy(), feature_norm=norm)
+        self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
 
     def conditions(self, users):
         """Rows of the users' signals: (B, 2r), and a list of (B, F), one per modality."""

@@ -6,8 +6,9 @@ arrays and tensors) and what `get_extra_state()` returns. It is readable by
 torch.load(weights_only=True).
 """
 
-import numbers
+import logging
 import types
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,26 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
+from utils.configurator import Config
+from utils.dataloader import EvalDataLoader, TrainDataLoader
+from utils.dataset import RecDataset
 from utils.errors import RunError
 from utils.files import replacing
 
 # Attributes that nn.Module itself keeps; parameters and persistent buffers are in the state_dict.
 MODULE_INTERNALS = frozenset(vars(nn.Module()))
+EXTRA_STATE = "_extra_state"  # torch's name for what get_extra_state() returns, in a state_dict
 # Objects that construction makes again and training leaves alone.
 CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type)
-CONSTANT = (*CODE, Path, sp.spmatrix, sp.sparray, np.dtype, torch.device, torch.dtype)
+HOST = (Config, RecDataset, TrainDataLoader, EvalDataLoader, logging.Logger)
+PLAIN_CONSTANTS = (Path, sp.spmatrix, sp.sparray, np.dtype, torch.device, torch.dtype)
+CONSTANT = (*CODE, *HOST, *PLAIN_CONSTANTS)
+# Types that come back as they were. A subclass (namedtuple, defaultdict, np.matrix) would come back
+# as less, and torch.load would refuse np.float64, which is a float.
+PLAIN = (type(None), bool, int, float, str)
+SEQUENCES = {"__tuple__": tuple, "__Size__": torch.Size, "__set__": set, "__frozenset__": frozenset}
+MAPPINGS = {"__dict__": dict, "__OrderedDict__": OrderedDict}
+TAGS = {kind: tag for tag, kind in (SEQUENCES | MAPPINGS).items()}
 
 
 class UnsavableError(TypeError):
@@ -31,54 +44,65 @@ class UnsavableError(TypeError):
 
 def snapshot(model):
     """(snapshot, names of the attributes it could not hold). Tensors are copied to the CPU."""
-    attributes, unsaved = {}, []
+    attributes, state, unsaved, copies = {}, {}, [], {}
     for path, module in model.named_modules():
         for name, value in _own_attributes(module):
             if _is_constant(value):
                 continue
             try:
-                attributes[f"{path}.{name}".lstrip(".")] = encode(value)
+                _refuse_trained(value)
+                attributes[f"{path}.{name}".lstrip(".")] = encode(value, copies)
             except UnsavableError:
                 if not _has_extra_state(module):
                     unsaved.append(f"{path}.{name}".lstrip("."))
-    return {"state_dict": encode(dict(model.state_dict())), "attributes": attributes}, unsaved
+    for key, value in model.state_dict().items():
+        try:
+            state[key] = encode(value)
+        except UnsavableError as error:  # only what get_extra_state() returns can be of such a type
+            unsaved.append(f"{key.removesuffix(EXTRA_STATE)}get_extra_state() ({error})")
+    return {"state_dict": state, "attributes": attributes, "tied": _tied(model)}, unsaved
 
 
 def restore(model, saved):
     """Put a snapshot back into a model of the same class, built from the same configuration and
     data.
     """
-    modules = dict(model.named_modules())
+    modules, copies = dict(model.named_modules()), {}
     for key, value in saved["attributes"].items():
         path, _, name = key.rpartition(".")
         if path not in modules:
             raise RunError(
                 f"the checkpoint has the attribute '{key}', but the model has no submodule '{path}'"
             )
-        module, value = modules[path], decode(value, _device(model))
+        module, value = modules[path], decode(value, _device(model), copies)
+        present = module.__dict__.get(name)
         if name in module._buffers:
             module._buffers[name] = value
+        elif _is_trained(present) and present.shape == value.shape:
+            present.data.copy_(value)  # an optimiser of the model's own holds it
         else:
             module.__dict__[name] = value
-            module._parameters.pop(
-                name, None
-            )  # a plugin may have replaced a parameter by a plain tensor
-    state = decode(saved["state_dict"], _device(model))
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = [key for key in missing if key not in saved["attributes"]]
+            module._parameters.pop(name, None)  # a plugin may put a plain tensor in its place
+    _tie(model, modules, saved["tied"])
+    state = {key: decode(value, _device(model)) for key, value in saved["state_dict"].items()}
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise RunError(
+            f"the checkpoint does not fit {type(model).__name__}: {error}; was the model's code "
+            "changed since?"
+        ) from error
+    missing = [k for k in missing if k not in saved["attributes"] and not k.endswith(EXTRA_STATE)]
     if missing or unexpected:
         raise RunError(
             f"the checkpoint does not fit {type(model).__name__}: missing {missing}, unexpected "
-            f"{unexpected}; "
-            "was the model's code changed since?"
+            f"{unexpected}; was the model's code changed since?"
         )
 
 
 def save(path, value):
     """Write a value for `load`, whole or not at all; the same value gives the same bytes."""
-    with replacing(
-        path
-    ) as file:  # a file object: given a path, torch would write its name into the archive
+    with replacing(path) as file:  # given a path, torch would write its name into the archive
         torch.save(value, file)
 
 
@@ -88,49 +112,74 @@ def load(path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a truncated archive
         raise RunError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); delete it to start afresh"
+            f"{path} cannot be read ({type(error).__name__}); delete it to start afresh"
         ) from error
 
 
-def encode(value):
+def encode(value, copies=None):
     """A copy of `value` in the types that torch.load(weights_only=True) accepts; UnsavableError if
     there is none.
+
+    copies: {id of a tensor: its copy}, so that a tensor met twice is copied and stored once.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    kind, copies = type(value), {} if copies is None else copies
+    if kind in PLAIN:
         return value
     if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return {"__array__": torch.from_numpy(np.array(value, order="C"))}
-    if isinstance(value, np.generic) and isinstance(value, numbers.Number):
-        return value.item()
-    if isinstance(value, tuple):
-        return {"__tuple__": [encode(item) for item in value]}
-    if isinstance(value, list):
-        return [encode(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return {f"__{type(value).__name__}__": [encode(item) for item in sorted(value, key=repr)]}
-    if isinstance(value, dict):
-        return {"__dict__": [[encode(k), encode(v)] for k, v in value.items()]}
-    raise UnsavableError(f"{type(value).__module__}.{type(value).__name__}")
+        if id(value) not in copies:
+            copies[id(value)] = value.detach().to("cpu", copy=True)
+        return copies[id(value)]
+    if kind is np.ndarray or isinstance(value, np.generic):
+        try:
+            content = torch.from_numpy(np.array(value, order="K"))
+        except (TypeError, ValueError) as error:  # texts, objects, foreign byte order
+            raise UnsavableError(f"array of {value.dtype}") from error
+        return {"__array__" if kind is np.ndarray else "__scalar__": content}
+    if kind in MAPPINGS.values():
+        return {TAGS[kind]: [[encode(k, copies), encode(v, copies)] for k, v in value.items()]}
+    if kind not in (list, *SEQUENCES.values()):
+        raise UnsavableError(f"{kind.__module__}.{kind.__name__}")
+    items = [encode(item, copies) for item in value]
+    if kind is list:
+        return items
+    return {TAGS[kind]: sorted(items, key=repr) if kind in (set, frozenset) else items}
 
 
-def decode(value, device="cpu"):
-    """The inverse of `encode`; tensors are copied to `device`."""
+def decode(value, device="cpu", copies=None):
+    """The inverse of `encode`; tensors are copied to `device`, one met twice once."""
+    copies = {} if copies is None else copies
     if isinstance(value, torch.Tensor):
-        return value.to(device, copy=True)
+        if id(value) not in copies:
+            copies[id(value)] = value.to(device, copy=True)
+        return copies[id(value)]
     if isinstance(value, list):
-        return [decode(item, device) for item in value]
+        return [decode(item, device, copies) for item in value]
     if not isinstance(value, dict):
         return value
-    ((kind, content),) = value.items()
-    if kind == "__array__":
-        return content.numpy().copy()
-    if kind == "__dict__":
-        return {decode(k, device): decode(v, device) for k, v in content}
-    return {"__tuple__": tuple, "__set__": set, "__frozenset__": frozenset}[kind](
-        decode(item, device) for item in content
-    )
+    ((tag, content),) = value.items()
+    if tag == "__array__":
+        return content.numpy().copy(order="K")
+    if tag == "__scalar__":
+        return content.numpy()[()]
+    items = (decode(item, device, copies) for item in content)
+    return (SEQUENCES | MAPPINGS)[tag](items)
+
+
+def _tied(model):
+    """Groups of names of one parameter; a plugin may give it a further name while it trains."""
+    names = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def _tie(model, modules, groups):
+    known = dict(model.named_parameters(remove_duplicate=False))
+    for group in groups:
+        present = [name for name in group if name in known]
+        for path, _, name in (key.rpartition(".") for key in group if key not in known):
+            if present and path in modules:
+                setattr(modules[path], name, known[present[0]])
 
 
 def _own_attributes(module):
@@ -142,10 +191,20 @@ def _own_attributes(module):
 
 def _is_constant(value):
     """Made again by construction: code, devices, dtypes, the configuration and the loaders."""
-    if isinstance(value, CONSTANT) or value is None:
-        return value is not None
-    module = type(value).__module__
-    return module.startswith(("utils.", "logging"))
+    return isinstance(value, CONSTANT)
+
+
+def _is_trained(value):
+    return isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
+
+
+def _refuse_trained(value):
+    """A container keeps its trained tensors, which an optimiser and the model know by identity."""
+    if isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            if _is_trained(item):
+                raise UnsavableError("a container of trained tensors")
+            _refuse_trained(item)
 
 
 def _has_extra_state(module):

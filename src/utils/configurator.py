@@ -156,10 +156,15 @@ class Config:
 
     def _at(self, point):
         """A copy with these values, checked."""
-        one = copy.copy(self)
-        one.final_config_dict = copy.deepcopy(self.final_config_dict) | point
+        one = self.replace(point)
         one.point = point
         _check(one.final_config_dict)
+        return one
+
+    def replace(self, values):
+        """A copy with these values, {key: value}, that shares nothing with this one."""
+        one = copy.copy(self)
+        one.final_config_dict = copy.deepcopy(self.final_config_dict) | values
         return one
 
     def __getitem__(self, key):

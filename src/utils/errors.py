@@ -19,6 +19,14 @@ class RunError(UserError):
     """A run that cannot start, go on or finish."""
 
 
+class DivergedError(RunError):
+    """Training went where no number is: a grid records it and goes on with its other points."""
+
+
+class UnresumableError(RunError):
+    """The checkpoint of a run lacks state that its model keeps."""
+
+
 class UndeclaredKeyError(ConfigError, KeyError):
     """A model of ours read a key that no yaml declares."""
 

@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from utils import files
 from utils.configurator import PATH_KEYS, SOURCE
 from utils.dataset import inter_path
 from utils.errors import RunError
-from utils.features import feature_paths, modality_files
+from utils.features import data_folder, feature_paths, modality_files
 
 # Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
 RESULTS_VERSION = 1
@@ -34,15 +35,25 @@ BOOKKEEPING = {
     *("use_gpu", "gpu_id", "checkpoint_seconds", "keep_last", "save_recommended_topk"),
     *("tensorboard", "how_to_get", "hyper_parameters", "valid_metric_bigger"),
 }
+# What an interrupted run may leave.
+LEFTOVERS = (
+    *("last.pt", "best.pt", "metrics.jsonl", "log.txt"),
+    *("per_user.npz", "topk.npz", "failed.json"),
+)
 PACKAGES = ("torch", "numpy", "scipy", "pandas")
 
 
 def data_fingerprint(config):
-    """{file name: SHA-256} of the interactions and of the feature files that the configuration
-    names.
+    """{path in the data folder: SHA-256} of the interactions and of the feature files that the
+    configuration names.
     """
+    folder = data_folder(config)  # names are paths in it: two modalities may have files of one name
     paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
-    return {Path(path).name: files.sha256(path) for path in paths if Path(path).is_file()}
+    if config["user_graph_dict_file"]:  # a side file of some plugins
+        paths.append(folder / config["user_graph_dict_file"])
+    return {
+        os.path.relpath(path, folder): files.sha256(path) for path in paths if Path(path).is_file()
+    }
 
 
 def run_identity(config, fingerprint, code):
@@ -81,11 +92,19 @@ class RunFolder:
         self.id = run_id(identity)
         self._lock = filelock.FileLock(self.path / ".lock")
         earlier = self.read_json("manifest.json")
+        if earlier is None and self.path.is_dir() and (others := self._visible()):
+            raise RunError(
+                f"{self.path} is no run's folder and not empty ({', '.join(others[:5])}); choose "
+                "another --run_dir or empty it"
+            )
         if earlier is not None and earlier.get("id") != self.id:
             raise RunError(
                 f"{self.path} holds another run (id {earlier.get('id')}, this one is {self.id}); "
                 "choose another --run_dir or delete the folder"
             )
+
+    def _visible(self):
+        return sorted(path.name for path in self.path.iterdir() if path.name[0] != ".")
 
     def lock(self, timeout):
         """Hold the run against other processes: True, or False if another one holds it after
@@ -120,28 +139,25 @@ class RunFolder:
         """Write config.yaml and manifest.json; fresh: remove what an interrupted run left."""
         self.path.mkdir(parents=True, exist_ok=True)
         if fresh:
-            for name in (
-                "last.pt",
-                "best.pt",
-                "metrics.jsonl",
-                "log.txt",
-                "per_user.npz",
-                "topk.npz",
-                "failed.json",
-            ):
+            for name in LEFTOVERS:
                 (self.path / name).unlink(missing_ok=True)
+        for temporary in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+            temporary.unlink()
+        identity = {"id": self.id, "identity": self.identity}
+        files.write_json(self.path / "manifest.json", identity | environment(config))
         plain = {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
         with files.replacing(self.path / "config.yaml", "w") as file:
             yaml.safe_dump(plain, file, sort_keys=True, allow_unicode=True)
-        files.write_json(
-            self.path / "manifest.json",
-            {"id": self.id, "identity": self.identity} | environment(config),
-        )
 
     def discard_if_empty(self):
-        """Remove the folder of a run that was refused before its first epoch."""
-        if not (self.path / "metrics.jsonl").is_file():
-            shutil.rmtree(self.path, ignore_errors=True)
+        """Remove what a run refused before its first epoch wrote; nothing else that lies there."""
+        if (self.path / "metrics.jsonl").is_file():
+            return
+        for name in (*LEFTOVERS, "config.yaml", "manifest.json"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        if {path.name for path in self.path.iterdir()} <= {".lock"}:
+            shutil.rmtree(self.path)
 
     def append_metrics(self, line):
         """Add a line to metrics.jsonl. `keep_metrics` mends what a kill may leave of it."""
@@ -153,7 +169,9 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         with files.replacing(path, "w") as file:
-            file.writelines(line for line in lines if _epoch_of(line) <= up_to_epoch)
+            file.writelines(
+                line.rstrip("\n") + "\n" for line in lines if _epoch_of(line) <= up_to_epoch
+            )
 
     def write_arrays(self, name, **arrays):
         """An .npz of arrays; the same arrays give the same bytes."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from utils.errors import RunError
+from utils.errors import DivergedError, RunError
 from utils.metrics import PER_USER
 
 MASKED = -1e10  # the score of an item that is no candidate, MMRec's value
@@ -36,7 +36,7 @@ class TopKEvaluator:
     def evaluate(self, model, loader):
         """Evaluation of the model (put into eval mode, without gradients) on the loader's users.
 
-        Raises RunError if the scores have another shape than (B, I) or are NaN.
+        Raises RunError if the scores have another shape than (B, I), DivergedError if they are NaN.
         """
         largest = max(self.topk)
         model.eval()
@@ -77,7 +77,7 @@ class TopKEvaluator:
         scores[mask[0], mask[1]] = MASKED
         top, items = torch.topk(scores, largest, dim=-1)
         if torch.isnan(top).any():  # topk ranks NaN first, so it is enough to look here
-            raise RunError(
+            raise DivergedError(
                 f"{type(model).__name__} scores are NaN; lower learning_rate or look at the "
                 "features"
             )

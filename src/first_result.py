@@ -2,7 +2,7 @@
 with).
 
 python preprocessing/demo.py --out data/demo
-python src/demo.py [--key=value ...]       keys as for main.py; they apply to LD4MRec
+python src/first_result.py [--key=value ...]       keys as for main.py; they apply to LD4MRec
 """
 
 import sys

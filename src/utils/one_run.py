@@ -1,0 +1,180 @@
+"""One run, from its configuration to its folder: seeds, loaders, model, training, results."""
+
+import logging
+import resource
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from common.trainer import Trainer
+from utils import files, plugins, seeding
+from utils.configurator import Config
+from utils.dataloader import EvalDataLoader, TrainDataLoader
+from utils.errors import ConfigError, DivergedError, UnresumableError, UserError
+from utils.features import data_folder
+from utils.logger import log_to
+from utils.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """One point of a grid. result: what result.json holds, None if the run failed; failure: why."""
+
+    config: Config
+    folder: RunFolder
+    result: dict | None = None
+    failure: str | None = None
+    reused: bool = False
+
+
+def finish(one, model_class, splits, resume, seconds, in_grid=False):
+    """Bring a run to its end: reuse it, go on with it or train it. The caller holds its lock.
+
+    splits: the three RecDatasets. resume: go on where an interrupted run stopped; in a grid, a run
+    whose checkpoint lacks state starts afresh. seconds: {phase: seconds} spent before. Sets the
+    run's result, or its failure where training diverged.
+    """
+    one.result = one.folder.result()
+    if one.result:
+        one.reused = True
+        logger.info("finished earlier: %s", one.folder.path)
+        return
+    interrupted = (one.folder.path / "last.pt").is_file()
+    if interrupted and not resume:
+        logger.info("starting afresh: --resume would have gone on in %s", one.folder.path)
+    if resume and not interrupted and not in_grid:
+        logger.info("no checkpoint in %s: starting at the first epoch", one.folder.path)
+    try:
+        _train_and_log(one, model_class, splits, resume and interrupted, seconds)
+    except UnresumableError as error:
+        if not in_grid:
+            raise
+        logger.warning("starting afresh: %s", error)
+        _train_and_log(one, model_class, splits, False, seconds)
+
+
+def _train_and_log(one, model_class, splits, resume, seconds):
+    config, folder = one.config, one.folder
+    folder.start(config, fresh=not resume)
+    with log_to(folder.path / "log.txt"):
+        point = " ".join(f"{key}={value}" for key, value in config.point.items())
+        logger.info("%s on %s, %s: %s", config["model"], config["dataset"], point, folder.path)
+        try:
+            one.result = _train(config, folder, model_class, splits, resume, dict(seconds))
+        except DivergedError as error:
+            one.failure = str(error)
+            files.write_json(folder.path / "failed.json", {"reason": one.failure})
+            logger.error("%s", error)
+        except UserError:
+            folder.discard_if_empty()
+            raise
+
+
+def _train(config, folder, model_class, splits, resume, seconds):
+    """Build, train, evaluate, write; what result.json holds."""
+    _reset_peak_memory(config["device"])
+    with ExitStack() as stack:
+        if not config.native:
+            config = config.replace({"data_path": _private_data_path(config, folder.id, stack)})
+        started = time.monotonic()
+        train, valid, test = _loaders(config, splits)
+        seconds["loaders"] = time.monotonic() - started
+        started = time.monotonic()
+        model = _build(model_class, config, train)
+        seconds["model"] = time.monotonic() - started
+        logger.info("%s, built in %.1f s", _size(model), seconds["model"])
+        trainer = Trainer(config, model, mg=config.mg, folder=folder)
+        trainer.fit(train, valid, test, resume=resume)
+    result = {
+        "id": folder.id,
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_epoch": trainer.best_epoch,
+        "epochs": trainer.next_epoch,
+        "valid": trainer.best_valid,
+        "test": trainer.test.metrics,
+        "mask_valid_at_test": config["mask_valid_at_test"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": seconds | dict(trainer.seconds),
+        "peak_memory": _peak_memory(config["device"]),
+    }
+    folder.write_arrays("per_user.npz", users=trainer.test.users, **trainer.test.per_user)
+    if config["save_recommended_topk"]:
+        folder.write_arrays("topk.npz", users=trainer.test.users, items=trainer.test.items)
+    if not config["keep_last"]:
+        (folder.path / "last.pt").unlink(missing_ok=True)
+    files.write_json(folder.path / "result.json", result)
+    return result
+
+
+def _private_data_path(config, key, stack):
+    """data_path for a plugin, which may write beside the data: links in a folder of its own, in the
+    cache, or for the time of the run where there is none.
+    """
+    root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
+    return f"{plugins.private_data_view(data_folder(config), root, key).parent}/"
+
+
+def _loaders(config, splits):
+    """Seeds everything, then builds the three loaders of a run."""
+    seeding.init_seed(config["seed"])
+    seeding.deterministic(config["deterministic"])
+    train, valid, test = splits
+    for split in splits:
+        split.config = config
+    users = config["eval_batch_size"]
+    also = (valid,) if config["mask_valid_at_test"] else ()
+    return (
+        TrainDataLoader(config, train, batch_size=config["train_batch_size"], shuffle=True),
+        EvalDataLoader(config, valid, train, batch_size=users),
+        EvalDataLoader(config, test, train, batch_size=users, mask_also=also),
+    )
+
+
+def _build(model_class, config, train):
+    """The model on its device. A value that it refuses is the user's to mend."""
+    try:
+        return model_class(config, train).to(config["device"])
+    except UserError:
+        raise
+    except ValueError as error:
+        if not config.native:
+            raise
+        raise ConfigError(f"{config['model']}: {error}") from error
+
+
+def _size(model):
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return f"{type(model).__name__}: {trainable:,} trainable parameters"
+
+
+def _reset_peak_memory(device):
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux: a new high-water mark, so that a run of a grid reports its own
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory(device):
+    """{'ram_bytes': ..., 'cuda_bytes': ...}: the process's peak since the run began (since its
+    start where the system keeps no other), and what torch took at most on the device.
+    """
+    ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    status = Path("/proc/self/status")
+    if status.is_file():
+        high = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        ram = int(high[0].split()[1]) * 1024 if high else ram
+    peak = {"ram_bytes": ram}
+    return peak | (
+        {"cuda_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {}
+    )
