@@ -137,17 +137,30 @@ class ImportanceSampler(nn.Module):
     @torch.no_grad()
     def push(self, rows, losses):
         """Remember losses (B,), not yet divided by T p, of table rows (B,), in batch order."""
-        hits = rows.unsqueeze(1) == torch.arange(len(self.count), device=rows.device)  # (B, T)
+        hits = self._hits(rows)
         new = hits.sum(0)
-        rank = (
-            hits.cumsum(0).gather(1, rows.unsqueeze(1)).squeeze(1) - 1
-        )  # among the step's new losses
-        slot = (
-            rows * self.memory + (self.count[rows] + rank) % self.memory
-        )  # each row of H is a ring
+        # the place of a loss among the new ones of its step
+        rank = hits.cumsum(0).gather(1, rows.unsqueeze(1)).squeeze(1) - 1
+        # each row of H is a ring
+        slot = rows * self.memory + (self.count[rows] + rank) % self.memory
         spare = self.history.numel()  # where losses go that newer ones of the same batch push out
         slot = torch.where(rank >= new[rows] - self.memory, slot, spare)
         ring = torch.cat([self.history.flatten(), self.history.new_zeros(1)])
         ring[slot] = losses.detach().double()
         self.history.copy_(ring[:spare].view_as(self.history))
         self.count += new
+
+    @torch.no_grad()
+    def push_means(self, rows, losses):
+        """Remember one loss for each step of the batch: the mean of its losses (B,)."""
+        hits = self._hits(rows)
+        new = hits.sum(0)  # (T,)
+        mean = losses.detach().double() @ hits.double() / new.clamp(min=1)
+        slot = (self.count % self.memory).unsqueeze(1)  # (T, 1)
+        kept = torch.where(new > 0, mean, self.history.gather(1, slot).squeeze(1))
+        self.history.scatter_(1, slot, kept.unsqueeze(1))
+        self.count += new > 0
+
+    def _hits(self, rows):
+        """(B, T) booleans: is it the step of this row?"""
+        return rows.unsqueeze(1) == torch.arange(len(self.count), device=rows.device)

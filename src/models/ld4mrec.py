@@ -33,6 +33,7 @@ CHOICES = {
     "activation": tuple(ACTIVATIONS),
     "loss_reduction": ("sum", "mean"),
     "loss_weight": ("none", "snr"),
+    "step_losses": ("mean", "row"),
     "infer_step": ("init_only", "zero"),
     "ablation": ("none", "no_pg", "no_cg", "no_sr"),
 }
@@ -50,6 +51,7 @@ class LD4MRec(GeneralRecommender):
         self.dropout, self.l2_weight = config["dropout"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
         self.mean_loss = config["loss_reduction"] == "mean"
+        self.mean_steps = config["step_losses"] == "mean"
         self.diffusion = GaussianDiffusion(
             config["diffusion_steps"],
             config["noise_scale"],
@@ -118,7 +120,8 @@ class LD4MRec(GeneralRecommender):
         if self.mean_loss:
             errors = errors / self.n_items
         errors = self.loss_weights[k] * errors
-        self.sampler.push(k, errors)
+        push = self.sampler.push_means if self.mean_steps else self.sampler.push
+        push(k, errors)
         reconstruction = (errors / divisor).mean()  # Eq. 8
         if self.l2_weight == 0:
             return reconstruction

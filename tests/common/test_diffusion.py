@@ -164,6 +164,27 @@ def test_history_equals_a_naive_queue(seed, steps, size, batches):
     np.testing.assert_allclose(sampler.probabilities().numpy(), expected, rtol=1e-12)
 
 
+@given(data=st.data())
+def test_means_of_a_batch_equal_a_loop(data):
+    sampler, history = ImportanceSampler(3, memory=2), {step: [] for step in range(3)}
+    for _ in range(data.draw(st.integers(1, 6))):
+        rows = data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=5))
+        losses = data.draw(st.lists(st.integers(0, 9), min_size=len(rows), max_size=len(rows)))
+        sampler.push_means(torch.tensor(rows), torch.tensor(losses, dtype=torch.float32))
+        for step in set(rows):
+            mine = [loss for row, loss in zip(rows, losses, strict=True) if row == step]
+            history[step] = [*history[step], sum(mine) / len(mine)][-2:]
+    assert [sorted(sampler.history[step].tolist()) for step in range(3)] == [
+        sorted([0.0] * (2 - len(kept)) + kept) for kept in history.values()
+    ]
+    size = [(sum(x * x for x in kept) / 2) ** 0.5 for kept in history.values()]
+    if all(len(kept) == 2 for kept in history.values()) and sum(size) > 0:
+        expected = [0.999 * x / sum(size) + 0.001 / 3 for x in size]
+    else:
+        expected = [1 / 3] * 3
+    np.testing.assert_allclose(sampler.probabilities(), expected)
+
+
 def test_sampler_is_uniform_until_every_step_has_ten_losses():
     sampler = ImportanceSampler(4)
     sampler.push(torch.arange(4).repeat(9), torch.arange(36.0) + 1)

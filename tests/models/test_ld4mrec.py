@@ -348,8 +348,10 @@ def test_soft_labels_move_clicked_and_other_items_with_probability_p(host):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("weight", ["none", "snr"])
-def test_loss_equals_a_loop_and_feeds_the_sampler(host, monkeypatch, reduction, weight):
-    model = stir(build(ablation="no_sr", loss_reduction=reduction, loss_weight=weight))
+@pytest.mark.parametrize("remembered", ["row", "mean"])
+def test_loss_equals_a_loop_and_feeds_the_sampler(host, monkeypatch, reduction, weight, remembered):
+    options = {"loss_reduction": reduction, "loss_weight": weight, "step_losses": remembered}
+    model = stir(build(ablation="no_sr", **options))
     users, k = torch.tensor([2, 3, 8, 5]), torch.tensor([1, 4, 0, 1])
     divisor = torch.tensor([0.5, 2.0, 1.0, 0.5]).double()
     monkeypatch.setattr(model.sampler, "sample", lambda n: (k, divisor))
@@ -368,9 +370,12 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(host, monkeypatch, reduction, 
     expected = np.mean(np.array(losses) / divisor.numpy())
     assert reconstruction.item() == pytest.approx(expected, rel=1e-5)
     for step, mine in {0: [2], 1: [0, 3], 4: [1], 2: [], 3: []}.items():
-        kept = model.sampler.history[step, : len(mine)].tolist()
-        assert kept == pytest.approx([losses[b] for b in mine], rel=1e-5)
-    assert model.sampler.count.tolist() == [1, 2, 0, 0, 1]
+        wanted = [losses[b] for b in mine]
+        if remembered == "mean" and mine:
+            wanted = [np.mean(wanted)]
+        kept = model.sampler.history[step, : len(wanted)].tolist()
+        assert kept == pytest.approx(wanted, rel=1e-5)
+    assert model.sampler.count.tolist() == [1, 2 if remembered == "row" else 1, 0, 0, 1]
     held = model.net.memorizing_weights()
     square = sum(p.detach().double().square().sum().item() for p in held)
     assert penalty.item() == pytest.approx(model.l2_weight / 2 * square, rel=1e-5)
@@ -390,7 +395,7 @@ def test_l2_weight_leaves_step_embedding_gates_and_biases_free(host):
 
 
 def test_two_calls_for_one_batch(host):
-    model, users = build(), torch.tensor([0, 1, 2])
+    model, users = build(step_losses="row"), torch.tensor([0, 1, 2])
     first, second = (total(model.calculate_loss(users)) for _ in range(2))
     (first - second).backward()
     assert users.tolist() == [0, 1, 2]
