@@ -1,7 +1,7 @@
 """The folder of a run: its identity, its files, its lock.
 
-A run's id is a digest of everything that decides its numbers: model, code of the model's file,
-data, every configuration key but the bookkeeping ones. The same work has the same place, which
+A run's id is a digest of everything that decides its numbers: the model's code, data, every
+configuration key but the bookkeeping ones. The same work has the same place, which
 makes the folders the ledger of a grid. Files appear whole; result.json is written last and says
 that the run is finished.
 """
@@ -57,7 +57,7 @@ def data_fingerprint(config):
 
 
 def run_identity(config, fingerprint, code):
-    """What decides a run's numbers, in plain values. code: SHA-256 of the model's file."""
+    """What decides a run's numbers, in plain values. code: {module: SHA-256} of the model's."""
     keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
     present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
     return {"results_version": RESULTS_VERSION, "code": code, "data": fingerprint, "mg": config.mg,

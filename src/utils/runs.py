@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from utils import files, plugins, seeding
+from utils import plugins, seeding
 from utils.configurator import Config
 from utils.dataset import RecDataset
 from utils.errors import ConfigError, DivergedError, RunError
@@ -55,7 +55,7 @@ def _run_points(points, source, resume, as_grid):
     logger.info(
         "%s\ntrain %s", data, " / ".join(f"{name} {len(part)}" for name, part in _named(splits))
     )
-    fingerprint, code = data_fingerprint(points[0]), files.sha256(source.file)
+    fingerprint, code = data_fingerprint(points[0]), plugins.code_fingerprint(model_class)
     identities = [run_identity(config, fingerprint, code) for config in points]
     runs = [
         Run(config, RunFolder(_place(config, identity, as_grid), identity))
