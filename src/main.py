@@ -1,23 +1,21 @@
 """Train and evaluate one model on one data set, or search its hyper-parameter grid.
 
-    python src/main.py -m LD4MRec -d tiktok                       one run with the yaml's defaults
-    python src/main.py -m LD4MRec -d tiktok --learning_rate=5e-4  the same, one key changed python
-    src/main.py -m LD4MRec -d tiktok --grid                every combination of the hyper-
-    parameters' lists python src/main.py -m LD4MRec -d tiktok --grid --soft_prob=[0.005,0.01]
-    --seed=[1,2,3] python src/main.py -m THEIRS -d baby --plugin path/to/theirs.py
+    python src/main.py -m LD4MRec -d tiktok
+        one run with the yaml's defaults
+    python src/main.py -m LD4MRec -d tiktok --learning_rate=5e-4
+        the same, one key changed
+    python src/main.py -m LD4MRec -d tiktok --grid
+        every combination of the hyper-parameters' lists
+    python src/main.py -m LD4MRec -d tiktok --grid --soft_prob=[0.005,0.01] --seed=[1,2,3]
+        other lists
+    python src/main.py -m THEIRS -d baby --plugin path/to/theirs.py
+        a model file written for MMRec
 
 Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
 --key=value; lists are written as in yaml. The winner of a grid is chosen on validation.
 """
 
-import os
-
-os.environ.setdefault(
-    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-)  # deterministic: True needs it before CUDA starts
-
 import argparse
-import logging
 import sys
 
 from utils.configurator import dataset_names, parse_yaml
@@ -29,33 +27,21 @@ FLAGS = ("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--he
 
 
 def parser():
-    lines = argparse.RawDescriptionHelpFormatter
+    layout = argparse.RawDescriptionHelpFormatter
+    usage = (
+        "main.py -m MODEL -d DATASET [--grid] [--resume] [--mg] [--plugin PATH] [--key=value ...]"
+    )
     one = argparse.ArgumentParser(
-        prog="main.py", description=__doc__, formatter_class=lines, allow_abbrev=False
+        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
     )
-    one.add_argument(
-        "-m",
-        "--model",
-        required=True,
-        help=f"one of {', '.join(model_names())}, or a plugin's class",
-    )
-    one.add_argument(
-        "-d", "--dataset", required=True, help=f"one of {', '.join(dataset_names())}, or your own"
-    )
-    one.add_argument("--grid", action="store_true", help="search the lists of the hyper-parameters")
-    one.add_argument(
-        "--resume", action="store_true", help="go on with an interrupted run (a grid always does)"
-    )
-    one.add_argument(
-        "--mg", action="store_true", help="mirror gradient, with the keys of configs/mg.yaml"
-    )
+    models = f"one of {', '.join(model_names())}, or a plugin's class"
+    data_sets = f"one of {', '.join(dataset_names())}, or your own folder in data_path"
+    one.add_argument("-m", "--model", required=True, help=models)
+    one.add_argument("-d", "--dataset", required=True, help=data_sets)
+    one.add_argument("--grid", action="store_true", help="search the hyper-parameters' lists")
+    one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    one.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
     one.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
-    one.add_argument(
-        "--key",
-        metavar="VALUE",
-        dest="_",
-        help="any configuration key, e.g. --epochs=50 --topk=[10,20]",
-    )
     return one
 
 
@@ -66,19 +52,21 @@ def parse_overrides(words):
         word = words.pop(0)
         key, equals, text = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not key.isidentifier():
-            raise ConfigError(
-                f"'{word}' is no option; options look like --key=value.{nearest(word, FLAGS)}"
-            )
+            meant = f" Did you mean --{word}?" if equals and key.isidentifier() else ""
+            raise ConfigError(f"'{word}' is no option; options look like --key=value.{meant}")
         if not equals:
             if not words or words[0].startswith("--"):
-                raise ConfigError(
-                    f"--{key} has no value; write --{key}=value.{nearest(word, FLAGS)}"
-                )
+                raise ConfigError(f"--{key} has no value; write --{key}=value.{_similar(word)}")
             text = words.pop(0)
         if key in overrides:
             raise ConfigError(f"--{key} is given twice")
         overrides[key] = parse_yaml(text, f"the value of --{key}")
     return overrides
+
+
+def _similar(word):
+    close = nearest(word, FLAGS)
+    return close if "Did you mean" in close else ""
 
 
 def main(arguments=None):
@@ -94,7 +82,6 @@ def main(arguments=None):
             plugin=options.plugin,
         )
     except UserError as error:
-        logging.getLogger(__name__).debug("", exc_info=True)
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

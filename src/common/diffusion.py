@@ -131,7 +131,10 @@ class ImportanceSampler(nn.Module):
     def sample(self, n, generator=None):
         """n table rows drawn from p, int64 (n,), and their losses' divisors T p, float64 (n,)."""
         p = self.probabilities()
-        rows = torch.multinomial(p, n, replacement=True, generator=generator)
+        # by the inverse distribution function; multinomial and cumsum are not deterministic on CUDA
+        upto = p @ torch.ones(len(p), len(p), dtype=p.dtype, device=p.device).triu()
+        draw = torch.rand(n, generator=generator, dtype=p.dtype, device=p.device) * upto[-1]
+        rows = torch.searchsorted(upto, draw, right=True).clamp(max=len(p) - 1)
         return rows, len(p) * p[rows]
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ OPTIMIZERS = dict(
         strict=True,
     )
 )
-FUSED = ("adam", "sgd", "adagrad")  # the ones torch has fused kernels for
+FUSED = {"adam": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}  # kernels of torch
 
 
 class NonFiniteLossError(DivergedError):
@@ -123,10 +123,10 @@ class Trainer(AbstractTrainer):
         check_every = (
             1 if self.config["device"].type == "cpu" else 50
         )  # reading a loss waits for the GPU
-        parts, checked = [], 0
-        for index, batch in enumerate(progress(train_data, f"epoch {epoch}", len(train_data))):
+        parts, checked, n_batches = [], 0, len(train_data)
+        for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
             parts.append(self._step(batch, index))
-            if (index + 1) % check_every == 0 or index + 1 == len(train_data):
+            if (index + 1) % check_every == 0 or index + 1 == n_batches:
                 _demand_finite(parts[checked:], epoch, checked)
                 checked = len(parts)
         shared = min(map(len, parts))  # a model may return more parts in some batches
@@ -176,7 +176,7 @@ class Trainer(AbstractTrainer):
         )
         if better:
             self.best_score, self.best_epoch, self.best_valid = score, epoch, metrics
-            self.best_model, self.unsaved = checkpoint.snapshot(self.model)
+            self.best_model, self.unsaved = self._snapshot()
             self.test = None
             if self.unsaved and test_data is not None:
                 # what cannot be restored must be tested while the model is as it is at its best
@@ -197,6 +197,9 @@ class Trainer(AbstractTrainer):
                 self.test = self.evaluator.evaluate(self.model, test_data)
         return self.test.metrics if self.test else {}
 
+    def _snapshot(self):
+        return checkpoint.snapshot(self.model, fixed_buffers=not self.config.native)
+
     def _checkpoint(self, train_data):
         if self.folder is None or self.optimizer is None:
             return
@@ -206,7 +209,7 @@ class Trainer(AbstractTrainer):
         with self._timed("checkpoint"):
             model = self.best_model
             if self.best_epoch != self.next_epoch - 1:
-                model, self.unsaved = checkpoint.snapshot(self.model)
+                model, self.unsaved = self._snapshot()
             checkpoint.save(
                 self.folder.path / "last.pt",
                 {
@@ -304,9 +307,10 @@ def build_optimizer(config, model):
         decay = float(config["weight_decay"] or 0)  # MMRec's yamls may hold it as text
     except (TypeError, ValueError) as error:
         raise ConfigError(f"weight_decay is {config['weight_decay']!r}; wanted a number") from error
-    plain = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+    devices = FUSED.get(learner, ())
+    plain = all(p.is_floating_point() and p.device.type in devices for p in parameters)
     sparse = any(getattr(module, "sparse", False) for module in model.modules())  # nn.Embedding's
-    fused = {"fused": True} if learner in FUSED and plain and not sparse else {}
+    fused = {"fused": True} if plain and not sparse else {}
     return OPTIMIZERS[learner](parameters, lr=config["learning_rate"], weight_decay=decay, **fused)
 
 

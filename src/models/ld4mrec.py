@@ -167,6 +167,10 @@ def check_options(config):
     limits = {"soft_prob": 1, "soft_gamma": 1, "dropout": 0.99, "l2_weight": math.inf}
     for key, high in limits.items():
         check_number(key, config[key], 0, high)
+    by_user = bool(config["use_neg_sampling"] and config["use_full_sampling"])
+    check_option(
+        "use_neg_sampling and use_full_sampling", by_user, "True: batches of users", by_user
+    )
     if config["pg_transform"] == "matrix" and config["hidden_size"] > MATRIX_LIMIT:
         raise ValueError(
             f"pg_transform matrix makes hidden_size^2 numbers for each user and modality and wants "

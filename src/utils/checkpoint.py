@@ -42,11 +42,15 @@ class UnsavableError(TypeError):
     """A value that a snapshot cannot hold."""
 
 
-def snapshot(model):
-    """(snapshot, names of the attributes it could not hold). Tensors are copied to the CPU."""
+def snapshot(model, fixed_buffers=True):
+    """(snapshot, names of the attributes it could not hold). Tensors are copied to the CPU.
+
+    fixed_buffers: also the non-persistent buffers. Our own models build theirs again and leave them
+    alone, third parties' may not.
+    """
     attributes, state, unsaved, copies = {}, {}, [], {}
     for path, module in model.named_modules():
-        for name, value in _own_attributes(module):
+        for name, value in _own_attributes(module, fixed_buffers):
             if _is_constant(value):
                 continue
             try:
@@ -74,12 +78,16 @@ def restore(model, saved):
             raise RunError(
                 f"the checkpoint has the attribute '{key}', but the model has no submodule '{path}'"
             )
-        module, value = modules[path], decode(value, _device(model), copies)
-        present = module.__dict__.get(name)
+        module = modules[path]
+        present = module.__dict__.get(name, module._buffers.get(name))
+        if _same_kind(present, value):
+            present.data.copy_(value)  # in place: an optimiser or a parameter may share it
+            copies[id(value)] = present
+            continue
+        device = present.device if isinstance(present, torch.Tensor) else _device(model)
+        value = decode(value, device, copies)
         if name in module._buffers:
             module._buffers[name] = value
-        elif _is_trained(present) and present.shape == value.shape:
-            present.data.copy_(value)  # an optimiser of the model's own holds it
         else:
             module.__dict__[name] = value
             module._parameters.pop(name, None)  # a plugin may put a plain tensor in its place
@@ -182,10 +190,11 @@ def _tie(model, modules, groups):
                 setattr(modules[path], name, known[present[0]])
 
 
-def _own_attributes(module):
+def _own_attributes(module, fixed_buffers):
     persistent = module._buffers.keys() - module._non_persistent_buffers_set
     inside = MODULE_INTERNALS | persistent
-    buffers = {name: value for name, value in module._buffers.items() if name not in persistent}
+    buffers = module._buffers if fixed_buffers else {}
+    buffers = {name: value for name, value in buffers.items() if name not in persistent}
     return [(k, v) for k, v in {**module.__dict__, **buffers}.items() if k not in inside]
 
 
@@ -196,6 +205,17 @@ def _is_constant(value):
 
 def _is_trained(value):
     return isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
+
+
+def _same_kind(present, value):
+    """Whether a tensor can take another's values in place."""
+    return (
+        isinstance(present, torch.Tensor)
+        and isinstance(value, torch.Tensor)
+        and present.layout == value.layout == torch.strided
+        and (present.shape, present.dtype) == (value.shape, value.dtype)
+        and 0 not in present.stride()  # an expanded tensor has less memory than elements
+    )
 
 
 def _refuse_trained(value):

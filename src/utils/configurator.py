@@ -8,6 +8,7 @@ undeclared key reads as None (MMRec).
 
 import copy
 import itertools
+import math
 import re
 from pathlib import Path
 
@@ -21,6 +22,13 @@ CONFIGS = SOURCE / "configs"
 PATH_KEYS = ("data_path", "runs_dir", "run_dir", "cache_dir")
 LEARNERS = ("adam", "sgd", "adagrad", "rmsprop")
 METRICS = ("recall", "recall2", "ndcg", "precision", "map")
+# One process reads the data once and has one device: these are the same for all points of a grid.
+NOT_IN_A_GRID = (
+    *PATH_KEYS,
+    *("use_gpu", "gpu_id", "threads", "inter_file_name", "field_separator", "modalities"),
+    *("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "filter_out_cod_start_users"),
+    *("vision_feature_file", "text_feature_file", "user_graph_dict_file"),
+)
 SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
 
 
@@ -92,18 +100,32 @@ class Config:
                 if layer.get(key) is not None:
                     layer[key] = _absolute(layer[key], from_caller=False)
             values.update(layer)
-        listed = overrides.pop("hyper_parameters", None) or listed
+        listed = _as_list(overrides.pop("hyper_parameters", None)) or listed
         listed = list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
         values["hyper_parameters"] = listed
+        self._check_hyper_parameters(listed, values)
         self.final_config_dict = values
         for key, value in overrides.items():
             self._override(key, value)
+        for key, modality in (("text_feature_file", "text"), ("vision_feature_file", "image")):
+            if overrides.get(key) and values["modalities"]:  # two names for one file
+                values["modalities"] = values["modalities"] | {modality: values[key]}
         metric = str(values["valid_metric"]).split("@")[0].lower()
         values["valid_metric_bigger"] = metric not in SMALLER_IS_BETTER
         values["model"], values["dataset"] = model, dataset
         values["device"] = torch.device(
             "cuda" if values["use_gpu"] and torch.cuda.is_available() else "cpu"
         )
+
+    def _check_hyper_parameters(self, listed, values):
+        for name in listed:
+            if name in NOT_IN_A_GRID:
+                raise ConfigError(f"'{name}' cannot be a hyper-parameter: all points share it")
+            if self.native and name not in values:
+                raise ConfigError(
+                    f"hyper_parameters lists '{name}', which no yaml declares."
+                    f"{nearest(name, values)}"
+                )
 
     def _override(self, key, value):
         values = self.final_config_dict
@@ -116,9 +138,7 @@ class Config:
         elif key in values["hyper_parameters"]:
             known = values[key] if isinstance(values[key], list) else [values[key]]
             example = next((v for v in [self.defaults.get(key), *known] if v is not None), None)
-            values[key] = [
-                _typed(key, v, example) for v in (value if isinstance(value, list) else [value])
-            ]
+            values[key] = [_typed(key, one, example) for one in _as_list(value) or [None]]
             self.defaults[key] = values[key]
         else:
             values[key] = _typed(key, value, values[key])
@@ -214,11 +234,17 @@ def _dataset_layer(dataset, data_path):
             "vision_feature_file": features.get("image"),
         }
         return {"modalities": features} | two
+    known = [*dataset_names(), *_folders(data_path)]
+    yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"
     raise ConfigError(
-        f"unknown data set '{dataset}': there is no {CONFIGS / 'dataset' / f'{dataset}.yaml'} and "
-        "no "
-        f"{folder / f'{dataset}.inter'}.{nearest(dataset, dataset_names())}"
+        f"unknown data set '{dataset}': there is no {yaml_file} and no {inter}."
+        f"{nearest(dataset, known)}"
     )
+
+
+def _folders(data_path):
+    """Names of the data sets that lie in data_path."""
+    return [file.parent.name for file in Path(data_path).glob("*/*.inter")]
 
 
 def _absolute(path, from_caller):
@@ -227,6 +253,10 @@ def _absolute(path, from_caller):
     """
     base = Path.cwd() if from_caller else SOURCE
     return str((base / Path(path).expanduser()).resolve()) + "/"
+
+
+def _as_list(value):
+    return value if isinstance(value, list) or value is None else [value]
 
 
 def _candidates(value):
@@ -244,9 +274,7 @@ def _typed(key, value, declared):
         return value
     if isinstance(declared, list):
         example = declared[0] if declared else None
-        return [
-            _typed(key, one, example) for one in (value if isinstance(value, list) else [value])
-        ]
+        return [_typed(key, one, example) for one in _as_list(value)]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(declared, bool):
         fits, wanted = isinstance(value, bool), "True or False"
@@ -256,6 +284,7 @@ def _typed(key, value, declared):
         value = int(value) if fits and float(value).is_integer() else value
     elif isinstance(declared, float):
         fits, wanted = number, "a number"
+        value = float(value) if fits else value  # 1 and 1.0 are the same run
     elif isinstance(declared, str):
         fits, wanted = isinstance(value, str), f"text such as '{declared}'"
     else:
@@ -281,11 +310,12 @@ def _check(values):
         whole = isinstance(values[key], int) and not isinstance(values[key], bool)
         demand(key, whole and values[key] >= low, f"a whole number of at least {low}")
     demand("seed", values["seed"] < 2**32, "a seed below 2**32")
-    demand(
-        "learning_rate",
-        _is_number(values["learning_rate"]) and values["learning_rate"] > 0,
-        "a positive number",
-    )
+    rate = values["learning_rate"]
+    demand("learning_rate", _is_number(rate) and 0 < rate < math.inf, "a positive number")
+    decay = values["weight_decay"]
+    if isinstance(decay, str):  # MMRec's yamls may hold it as text
+        decay = parse_yaml(decay, "weight_decay")
+    demand("weight_decay", not decay or (_is_number(decay) and decay > 0), "a number from 0")
     demand("checkpoint_seconds", _is_number(values["checkpoint_seconds"]), "a number of seconds")
     schedule = values["learning_rate_scheduler"]
     demand(
@@ -293,22 +323,25 @@ def _check(values):
         isinstance(schedule, list)
         and len(schedule) == 2
         and all(map(_is_number, schedule))
+        and schedule[0] > 0
         and schedule[1] != 0,
-        "[a, b]: the rate is multiplied by a ** (epoch / b)",
+        "[a, b] with a > 0: the rate is multiplied by a ** (epoch / b)",
     )
     clip = values["clip_grad_norm"]
-    demand(
-        "clip_grad_norm",
-        not clip or isinstance(clip, dict),
-        "keywords of clip_grad_norm_ such as {max_norm: 5.0}",
-    )
+    known = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
+    fits = not clip or (isinstance(clip, dict) and "max_norm" in clip and set(clip) <= set(known))
+    demand("clip_grad_norm", fits, f"keywords such as {{max_norm: 5.0}}, of {', '.join(known)}")
+    if values.get("alpha1") is not None and "alpha2" in values:  # mg.yaml
+        every = values["beta"]
+        demand("beta", type(every) is int and every > 0, "a whole number of at least 1")
     learner = str(values["learner"]).lower()
     demand(
         "learner", learner in LEARNERS, f"one of {', '.join(LEARNERS)}.{nearest(learner, LEARNERS)}"
     )
     topk, metrics = values["topk"], values["metrics"]
     counts = isinstance(topk, list) and all(type(k) is int and k > 0 for k in topk)
-    demand("topk", counts and topk, "a list of positive whole numbers")
+    counts = counts and topk and len(set(topk)) == len(topk)
+    demand("topk", counts, "a list of different positive whole numbers")
     demand("metrics", bool(metrics) and isinstance(metrics, list), "a list of metrics")
     for metric in metrics:
         demand(

@@ -98,8 +98,8 @@ class TrainDataLoader(_Loader):
         self.use_full_sampling = bool(config["use_full_sampling"])
         self.neighborhood_loss_required = bool(config["use_neighborhood_loss"])
         self.generator = np.random.default_rng(config["seed"])
-        self.all_uids = np.unique(self.users)
-        self._train_items = np.unique(self.items)  # sorted; candidates for negatives
+        self.all_uids = np.flatnonzero(np.bincount(self.users))
+        self._train_items = np.flatnonzero(np.bincount(self.items))  # candidates for negatives
         self.all_items = self._train_items.tolist()
         random.shuffle(self.all_items)
         self.all_item_len = len(self.all_items)
@@ -137,23 +137,23 @@ class TrainDataLoader(_Loader):
         raise NotImplementedError(f"inter_matrix: form '{form}'; wanted 'coo' or 'csr'")
 
     def __len__(self):
-        return -(-len(self._epoch_rows()) // self.batch_size)
+        return -(-self._epoch_size() // self.batch_size)
 
-    def _epoch_rows(self):
-        """What one epoch covers: row numbers, or user ids."""
+    def _epoch_size(self):
+        """How many rows, or users, one epoch covers."""
         if not self.use_full_sampling:
-            return np.arange(len(self.users))
+            return len(self.users)
         if self.neg_sampling:
-            return self.all_uids
+            return len(self.all_uids)
         batches = -(-len(self.all_uids) // self.batch_size)
-        return np.arange(min(len(self.users), batches * self.batch_size))
+        return min(len(self.users), batches * self.batch_size)
 
     def __iter__(self):
-        rows = self._epoch_rows()
-        if self.shuffle and self.use_full_sampling and not self.neg_sampling:
-            rows = self.generator.permutation(len(self.users))[: len(rows)]
-        elif self.shuffle:
+        by_user = self.use_full_sampling and self.neg_sampling
+        rows = self.all_uids if by_user else np.arange(len(self.users))
+        if self.shuffle:
             rows = self.generator.permutation(rows)
+        rows = rows[: self._epoch_size()]
         for start in range(0, len(rows), self.batch_size):
             self.pr = start + self.batch_size
             yield self._to_device(self.sample_func(rows[start : start + self.batch_size]))

@@ -64,6 +64,16 @@ class RecDataset:
         try:
             found = pd.read_csv(path, sep=separator, nrows=0).columns.tolist()
             absent = [column for column in columns if column not in found]
+            if absent and len(found) == 1:
+                raise DataError(
+                    f"{path} has one column, '{found[0]}', when cut at {separator!r}; set "
+                    "field_separator in the data set's yaml to what stands between its columns"
+                )
+            if len(set(columns)) < 3:
+                raise DataError(
+                    f"USER_ID_FIELD, ITEM_ID_FIELD and inter_splitting_label name {columns}; "
+                    "wanted three different columns"
+                )
             if absent:
                 raise DataError(
                     f"{path} has no column '{absent[0]}'; its columns are "

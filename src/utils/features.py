@@ -96,7 +96,12 @@ def read_feature_file(path, n_items):
         raise DataError(
             f"{path} is not a .npy file of numbers ({error}); write it with numpy.save"
         ) from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind not in "fiu":
+    if (
+        not isinstance(rows, np.ndarray)
+        or rows.ndim != 2
+        or rows.shape[1] == 0
+        or rows.dtype.kind not in "fiu"
+    ):
         got = (
             f"{rows.dtype} of shape {rows.shape}"
             if isinstance(rows, np.ndarray)

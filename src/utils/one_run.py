@@ -15,7 +15,7 @@ from common.trainer import Trainer
 from utils import files, plugins, seeding
 from utils.configurator import Config
 from utils.dataloader import EvalDataLoader, TrainDataLoader
-from utils.errors import ConfigError, DivergedError, UnresumableError, UserError
+from utils.errors import ConfigError, DivergedError, RunError, UnresumableError, UserError
 from utils.features import data_folder
 from utils.logger import log_to
 from utils.run_folder import RunFolder
@@ -46,6 +46,11 @@ def finish(one, model_class, splits, resume, seconds, in_grid=False):
         one.reused = True
         logger.info("finished earlier: %s", one.folder.path)
         return
+    failed = one.folder.read_json("failed.json")
+    if failed and in_grid:  # the same work would fail the same way
+        one.failure = failed["reason"]
+        logger.info("failed earlier: %s: %s", one.folder.path, one.failure)
+        return
     interrupted = (one.folder.path / "last.pt").is_file()
     if interrupted and not resume:
         logger.info("starting afresh: --resume would have gone on in %s", one.folder.path)
@@ -66,13 +71,19 @@ def _train_and_log(one, model_class, splits, resume, seconds):
     with log_to(folder.path / "log.txt"):
         point = " ".join(f"{key}={value}" for key, value in config.point.items())
         logger.info("%s on %s, %s: %s", config["model"], config["dataset"], point, folder.path)
+        logger.info("training split of %s", splits[0])
         try:
             one.result = _train(config, folder, model_class, splits, resume, dict(seconds))
         except DivergedError as error:
             one.failure = str(error)
             files.write_json(folder.path / "failed.json", {"reason": one.failure})
             logger.error("%s", error)
-        except UserError:
+        except torch.OutOfMemoryError as error:
+            raise RunError(
+                f"the GPU's memory is too small for {config['model']} with this configuration; "
+                f"lower train_batch_size, eval_batch_size or the model's sizes ({error})"
+            ) from error
+        except Exception:
             folder.discard_if_empty()
             raise
 
@@ -102,6 +113,7 @@ def _train(config, folder, model_class, splits, resume, seconds):
         "valid": trainer.best_valid,
         "test": trainer.test.metrics,
         "mask_valid_at_test": config["mask_valid_at_test"],
+        "dropped_rows_of_cold_users": splits[0].dropped,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": seconds | dict(trainer.seconds),
         "peak_memory": _peak_memory(config["device"]),
@@ -129,7 +141,7 @@ def _loaders(config, splits):
     seeding.deterministic(config["deterministic"])
     train, valid, test = splits
     for split in splits:
-        split.config = config
+        split.config, split.dataset_path = config, str(data_folder(config))
     users = config["eval_batch_size"]
     also = (valid,) if config["mask_valid_at_test"] else ()
     return (

@@ -2,12 +2,9 @@
 
 import ast
 import importlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
-from utils import files
 from utils.data_view import private_data_view
 from utils.errors import UserError, nearest
 from utils.plugin_modules import plugin_module, show_only
@@ -17,7 +14,6 @@ __all__ = [
     "ModelNotFound",
     "ModelSource",
     "PluginImportError",
-    "code_fingerprint",
     "find_model",
     "get_model",
     "get_trainer",
@@ -104,29 +100,6 @@ def load_model_class(source: ModelSource) -> type:
         finally:
             forget_stand_ins()
     return getattr(module, source.name)
-
-
-def code_fingerprint(model_class: type) -> dict[str, str]:
-    """{module: SHA-256 of its file} of the model's module and of what it takes from models and
-    common, directly or through these: the code that decides a run's numbers with the host.
-    """
-    found, left = {}, [model_class.__module__]
-    while left:
-        name = left.pop()
-        module = sys.modules.get(name)
-        if name in found or not getattr(module, "__file__", None):
-            continue
-        found[name] = files.sha256(module.__file__)
-        for value in vars(module).values():
-            origin = value.__name__ if isinstance(value, ModuleType) else _module_of(value)
-            if origin.partition(".")[0] in ("models", "common"):
-                left.append(origin.removeprefix("models.") if "models.common" in origin else origin)
-    return dict(sorted(found.items()))
-
-
-def _module_of(value):
-    name = getattr(value, "__module__", None)
-    return name if isinstance(name, str) else ""
 
 
 def get_model(name: str) -> type:

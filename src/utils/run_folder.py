@@ -45,23 +45,24 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas")
 
 def data_fingerprint(config):
     """{path in the data folder: SHA-256} of the interactions and of the feature files that the
-    configuration names.
+    configuration names; for a third party's model of all files there.
     """
     folder = data_folder(config)  # names are paths in it: two modalities may have files of one name
     paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
-    if config["user_graph_dict_file"]:  # a side file of some plugins
-        paths.append(folder / config["user_graph_dict_file"])
-    return {
-        os.path.relpath(path, folder): files.sha256(path) for path in paths if Path(path).is_file()
-    }
+    if not config.native:  # a plugin may read whatever lies there; .pt files are not shown to it
+        paths += [path for path in sorted(folder.iterdir()) if path.suffix != ".pt"]
+    names = {os.path.relpath(path, folder): path for path in paths if Path(path).is_file()}
+    return {name: files.sha256(path) for name, path in names.items()}
 
 
 def run_identity(config, fingerprint, code):
-    """What decides a run's numbers, in plain values. code: {module: SHA-256} of the model's."""
+    """What decides a run's numbers, in plain values. code: {file: SHA-256} of the model's."""
     keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
+    for key in ("learner", "valid_metric", "metrics"):  # read in any case
+        keys[key] = str(keys[key]).lower()
     present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
-    return {"results_version": RESULTS_VERSION, "code": code, "data": fingerprint, "mg": config.mg,
-            "modalities": present, "config": keys}  # fmt: skip
+    decides = {"code": code, "data": fingerprint, "modalities": present, "config": keys}
+    return {"results_version": RESULTS_VERSION, "mg": config.mg} | decides
 
 
 def run_id(identity):
@@ -112,11 +113,16 @@ class RunFolder:
 
         The operating system releases the lock when the process ends, however it ends.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=timeout)
         except filelock.Timeout:
             return False
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror}); choose another --runs_dir or "
+                "--run_dir"
+            ) from error
         return True
 
     def unlock(self):

@@ -1,6 +1,7 @@
 """Runs: one model on one data set, once or over its grid, each in its folder of the ledger."""
 
 import logging
+import os
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ from utils.configurator import Config
 from utils.dataset import RecDataset
 from utils.errors import ConfigError, DivergedError, RunError
 from utils.logger import init_logger
+from utils.model_code import code_fingerprint
 from utils.one_run import Run, finish
 from utils.run_folder import RunFolder, data_fingerprint, run_id, run_identity
 from utils.shims import plugin_shims
@@ -32,7 +34,7 @@ def run(model, dataset, overrides=None, *, grid=None, resume=False, mg=False, pl
     """
     init_logger()
     source = plugins.find_model(model, plugin)
-    model_yaml = source.yaml or source.file.with_suffix(".yaml")  # where it would be
+    model_yaml = source.yaml or os.devnull
     config = Config(source.name, dataset, overrides, mg=mg, model_yaml=model_yaml)
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
@@ -47,6 +49,11 @@ def _run_points(points, source, resume, as_grid):
     for config in points:
         config["threads"] = torch.get_num_threads()
     if points[0]["device"].type == "cuda":
+        if points[0]["gpu_id"] >= torch.cuda.device_count():
+            raise ConfigError(
+                f"gpu_id is {points[0]['gpu_id']}, counted from 0; this machine has "
+                f"{torch.cuda.device_count()} GPUs"
+            )
         torch.cuda.set_device(points[0]["gpu_id"])
     model_class = plugins.load_model_class(source)
     data = RecDataset(points[0])
@@ -55,7 +62,7 @@ def _run_points(points, source, resume, as_grid):
     logger.info(
         "%s\ntrain %s", data, " / ".join(f"{name} {len(part)}" for name, part in _named(splits))
     )
-    fingerprint, code = data_fingerprint(points[0]), plugins.code_fingerprint(model_class)
+    fingerprint, code = data_fingerprint(points[0]), code_fingerprint(source)
     identities = [run_identity(config, fingerprint, code) for config in points]
     runs = [
         Run(config, RunFolder(_place(config, identity, as_grid), identity))
@@ -118,6 +125,9 @@ def _grid(runs, model_class, splits, seconds):
             continue
         try:
             finish(one, model_class, splits, True, seconds, in_grid=True)
+        except ConfigError as error:  # a value that the model refuses
+            one.failure = str(error)
+            logger.error("%s", error)
         finally:
             one.folder.unlock()
         trained += not one.reused

@@ -22,6 +22,7 @@ import numbers
 import random
 import sys
 import threading
+from collections.abc import Set
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -49,6 +50,10 @@ NUMPY_ALIASES = {
     "Inf": np.inf,
     "infty": np.inf,
     "NaN": np.nan,
+    "bool8": np.bool_,
+    "product": np.prod,
+    "in1d": np.isin,
+    "mat": np.asmatrix,
 }
 SOURCE_TREE = Path(__file__).resolve().parents[1]
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
@@ -153,6 +158,8 @@ def _cuda_on_cpu():
         )
 
     _patch(torch.Tensor, "to", to)
+    for name in ("synchronize", "set_device", "empty_cache"):
+        _patch(torch.cuda, name, lambda *args, **kwargs: None)
     _patch(torch.Tensor, "cuda", lambda tensor, *args, **kwargs: tensor)
     _patch(nn.Module, "cuda", lambda module, *args, **kwargs: module)
     return ["cuda on the CPU"]
@@ -239,7 +246,7 @@ def _sample_from_sets():
 
     @functools.wraps(original)
     def sample(population, *args, **kwargs):
-        if isinstance(population, set | frozenset):
+        if isinstance(population, Set):
             population = _ordered(population)
         return original(population, *args, **kwargs)
 

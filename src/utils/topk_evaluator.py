@@ -81,7 +81,7 @@ class TopKEvaluator:
                 f"{type(model).__name__} scores are NaN; lower learning_rate or look at the "
                 "features"
             )
-        return items.cpu().numpy()
+        return items.cpu().numpy().astype(np.int32)  # half the memory and disk of int64
 
     def _named(self, tables):
         names = [metric for metric in self.metrics if metric in PER_USER]

@@ -83,6 +83,29 @@ def test_the_callers_hyper_parameters_replace_the_list(theirs, toy):
     assert values(points, "n_layers", "seed") == [(1, 999), (2, 999)]
 
 
+def test_a_hyper_parameter_that_nobody_knows_is_refused(ours, toy):
+    with pytest.raises(
+        ConfigError, match=r"hyper_parameters lists 'widht', .*Did you mean 'width'"
+    ):
+        config(ours, toy, {"hyper_parameters": "widht"})
+
+
+def test_what_all_points_share_is_no_hyper_parameter(ours, toy):
+    with pytest.raises(
+        ConfigError, match="'threads' cannot be a hyper-parameter: all points share"
+    ):
+        config(ours, toy, {"hyper_parameters": ["threads"]})
+
+
+def test_naming_a_feature_file_replaces_the_modality(toy):
+    other = config_for(toy, text_feature_file="other.npy")
+    assert other["modalities"] == {"image": "image_feat.npy", "text": "other.npy"}
+
+
+def test_one_and_one_point_zero_are_the_same(ours, toy):
+    assert repr(config(ours, toy, {"learning_rate": 1})["learning_rate"]) == "1.0"
+
+
 def test_points_do_not_share_what_they_hold(ours, toy):
     first, second = config(ours, toy).points(grid=True)
     first["topk"].append(99)
@@ -133,8 +156,13 @@ def test_a_value_of_another_kind_is_refused(ours, toy, key, value, message):
         ({"epochs": 1.5}, "epochs is 1.5; wanted a whole number"),
         ({"seed": -1}, "seed is -1; wanted a whole number of at least 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted a positive number"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf; wanted a positive number"),
+        ({"weight_decay": -1}, "weight_decay is -1.0; wanted a number from 0"),
+        ({"topk": [5, 5]}, r"topk is \[5, 5\]; wanted a list of different"),
+        ({"learning_rate_scheduler": [-1, 50]}, r"learning_rate_scheduler is .* with a > 0"),
+        ({"clip_grad_norm": {"norm": 5}}, "clip_grad_norm is .*wanted keywords such as"),
         ({"learner": "adamm"}, "learner is 'adamm'; wanted one of adam.*Did you mean 'adam'"),
-        ({"topk": [0]}, r"topk is \[0\]; wanted a list of positive"),
+        ({"topk": [0]}, r"topk is \[0\]; wanted a list of different positive"),
         ({"metrics": ["Recal"]}, "'Recal' is none of them"),
         (
             {"valid_metric": "Recall@7"},
@@ -201,6 +229,8 @@ def test_yaml_cannot_make_objects(ours, toy):
 
 def test_mirror_gradient_brings_its_keys(ours, toy):
     assert config(ours, toy, mg=True)["alpha2"] == 0.1
+    with pytest.raises(ConfigError, match="beta is 0; wanted a whole number of at least 1"):
+        config(ours, toy, {"beta": 0}, mg=True).points()
     with pytest.raises(ConfigError, match="unknown key 'alpha2'"):
         config(ours, toy, {"alpha2": 0.2})
 

@@ -15,7 +15,6 @@ from utils.plugins import (
     ModelNotFound,
     ModelSource,
     PluginImportError,
-    code_fingerprint,
     find_model,
     get_model,
     get_trainer,
@@ -342,14 +341,3 @@ def test_plugin_trains_and_scores(name, tmp_path):
             assert (tmp_path / "toy" / "item_adj_2.pt").is_file()
             again = type(plugin)(config, data)
             assert again.item_adj.to_dense().equal(plugin.item_adj.to_dense())
-
-
-def test_the_code_of_a_model_is_its_file_and_what_it_takes_from_others(write):
-    write("src/models/parts.py", "def width():\n    return 1\n")
-    imports = "from common import loss\nfrom models.parts import width\n"
-    file = write("src/models/mine.py", imports + model("Mine"))
-    theirs = code_fingerprint(load_model_class(find_model("Mine", file)))
-    assert theirs.keys() == {"models.mine", "models.parts", "common.loss"}
-    ours = code_fingerprint(get_model("LD4MRec"))
-    wanted = {"models.ld4mrec", "common.graph", "common.diffusion", "common.abstract_recommender"}
-    assert ours.keys() == wanted
