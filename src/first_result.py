@@ -12,6 +12,7 @@ import sys
 import time
 
 from main import parse_overrides
+from utils.configurator import PATH_KEYS
 from utils.errors import UserError
 from utils.features import data_folder
 from utils.runs import run
@@ -49,9 +50,11 @@ def bounds(reachable):
 def main(arguments=None):
     started = time.monotonic()
     try:
-        overrides = NARROW | parse_overrides(sys.argv[1:] if arguments is None else arguments)
+        given = parse_overrides(sys.argv[1:] if arguments is None else arguments)
+        paths = {key: value for key, value in given.items() if key in PATH_KEYS}
+        overrides = NARROW | given
         runs = {
-            "popularity": run("Pop", "demo")[0],
+            "popularity": run("Pop", "demo", paths)[0],
             "LD4MRec": run("LD4MRec", "demo", overrides)[0],
         }
     except UserError as error:

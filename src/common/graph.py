@@ -54,9 +54,8 @@ def randomized_svd(matrix, rank, power_iterations=6, oversampling=10, seed=0):
     for _ in range(power_iterations):
         right = _orthonormal(transposed @ left)
         left = _orthonormal(matrix @ right)
-    right, triangle = torch.linalg.qr(
-        torch.from_numpy(transposed @ left)
-    )  # left^T R = triangle^T right^T
+    # left^T R = triangle^T right^T
+    right, triangle = torch.linalg.qr(torch.from_numpy(transposed @ left))
     small_left, values, small_right = torch.linalg.svd(triangle.T)
     keep = int((values[:rank] > 1e-10 * values[0]).sum())
     users = (torch.from_numpy(left) @ small_left[:, :keep]).numpy()
@@ -80,9 +79,8 @@ def collaborative_signal(matrix, svd_rank, svd_input="normalized", item_block="m
     paper's times the singular values, "none" no second block.
     """
     symmetric = normalized(matrix)
-    users, values, items = randomized_svd(
-        matrix if svd_input == "raw" else symmetric, svd_rank
-    )  # Eq. 14
+    decomposed = matrix if svd_input == "raw" else symmetric
+    users, values, items = randomized_svd(decomposed, svd_rank)  # Eq. 14
     if item_block == "none":
         return users.astype(np.float32)
     if item_block == "mean":
@@ -126,9 +124,7 @@ def cached(folder, function, matrix, *arrays, **options):
     if folder is None:
         return function(matrix, *arrays, **options)
     digest = hashlib.blake2b(digest_size=16)
-    threads = (
-        torch.get_num_threads()
-    )  # other sums, other last digits: runs are equal at equal threads
+    threads = torch.get_num_threads()  # they decide the last digits of sums
     key = json.dumps([threads, matrix.shape, options], sort_keys=True)
     digest.update(CODE + key.encode())
     for array in (matrix.indptr, matrix.indices, matrix.data, *arrays):

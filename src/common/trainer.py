@@ -120,9 +120,8 @@ class Trainer(AbstractTrainer):
         self.model.pre_epoch_processing()
         if self.optimizer is None:
             return []
-        check_every = (
-            1 if self.config["device"].type == "cpu" else 50
-        )  # reading a loss waits for the GPU
+        # reading a loss waits for the GPU
+        check_every = 1 if self.config["device"].type == "cpu" else 50
         parts, checked, n_batches = [], 0, len(train_data)
         for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
             parts.append(self._step(batch, index))
@@ -237,7 +236,10 @@ class Trainer(AbstractTrainer):
                 "get_extra_state() as tensors, "
                 "numbers and containers, or run again without --resume"
             )
-        checkpoint.restore(self.model, saved["model"])
+        try:
+            checkpoint.restore(self.model, saved["model"])
+        except RunError as error:
+            raise UnresumableError(f"{self.folder.path / 'last.pt'}: {error}") from error
         self.optimizer.load_state_dict(saved["optimizer"])
         self.base_rates = saved["base_rates"]
         self.next_epoch, self.bad_evaluations = saved["next_epoch"], saved["bad_evaluations"]

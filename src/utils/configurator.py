@@ -29,6 +29,7 @@ NOT_IN_A_GRID = (
     *("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "filter_out_cod_start_users"),
     *("vision_feature_file", "text_feature_file", "user_graph_dict_file"),
 )
+FEATURE_KEYS = ("modalities", "text_feature_file", "vision_feature_file")
 SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
 
 
@@ -74,17 +75,26 @@ class Config:
 
     model, dataset: names. config_dict: the caller's overrides, strongest. mg: with configs/mg.yaml.
     model_yaml: the model's yaml where it is not configs/model/<model>.yaml (a plugin's).
-    Attributes: final_config_dict; native (the model's yaml has a `defaults:` block); defaults;
-    overridden. Raises ConfigError for overrides that no yaml declares or whose type does not fit.
+    more_datasets: a further folder of data set yamls. Attributes: final_config_dict; native (the
+    model's yaml has a `defaults:` block); defaults; overridden. Raises ConfigError for overrides
+    that no yaml declares or whose type does not fit.
     """
 
-    def __init__(self, model=None, dataset=None, config_dict=None, mg=False, model_yaml=None):
+    def __init__(
+        self,
+        model=None,
+        dataset=None,
+        config_dict=None,
+        mg=False,
+        model_yaml=None,
+        more_datasets=None,
+    ):
         overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
         model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
         layers = [read_yaml(CONFIGS / "overall.yaml")]
         data_path = _typed("data_path", overrides.get("data_path"), "../data/")
         data_path = _absolute(data_path or layers[0]["data_path"], from_caller=bool(data_path))
-        layers.append(_dataset_layer(dataset, data_path))
+        layers.append(_dataset_layer(dataset, data_path, more_datasets))
         layers.append(read_yaml(model_yaml))
         if mg:
             layers.append(read_yaml(CONFIGS / "mg.yaml"))
@@ -216,24 +226,23 @@ def dataset_names():
     return sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
 
 
-def _dataset_layer(dataset, data_path):
-    """The data set's yaml: ours, or one in its folder, or none if its folder follows the naming of
-    the docs.
+def _dataset_layer(dataset, data_path, more):
+    """The data set's yaml: ours, one in its folder, or one in the folder `more` (a plugin's); none
+    is needed where the folder follows the naming of the docs. A yaml that names no feature file
+    leaves them to that naming too.
     """
     folder = Path(f"{data_path}{dataset}")
-    for path in (CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.yaml"):
-        if path.is_file():
-            return read_yaml(path)
-    if (folder / f"{dataset}.inter").is_file():
-        features = {
-            path.name.removesuffix("_feat.npy"): path.name
-            for path in sorted(folder.glob("*_feat.npy"))
+    places = [CONFIGS / "dataset", folder, *([more] if more else [])]
+    files = [place / f"{dataset}.yaml" for place in places if (place / f"{dataset}.yaml").is_file()]
+    layer = read_yaml(files[0]) if files else {}
+    if not any(layer.get(key) for key in FEATURE_KEYS):
+        found = {
+            p.name.removesuffix("_feat.npy"): p.name for p in sorted(folder.glob("*_feat.npy"))
         }
-        two = {
-            "text_feature_file": features.get("text"),
-            "vision_feature_file": features.get("image"),
-        }
-        return {"modalities": features} | two
+        two = {"text_feature_file": found.get("text"), "vision_feature_file": found.get("image")}
+        layer |= {"modalities": found} | two
+    if files or (folder / f"{dataset}.inter").is_file():
+        return layer
     known = [*dataset_names(), *_folders(data_path)]
     yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"
     raise ConfigError(

@@ -2,6 +2,7 @@
 section 10).
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -9,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 VIEW_FOLDER = "plugin_data"
-CACHE_SUFFIX = (
-    ".pt"  # graphs that MMRec's models left in the data folder; possibly stale, see contract 14.17
-)
+# Graphs that MMRec's models left in the data folder; possibly stale, see contract 14.17.
+CACHE_SUFFIX = ".pt"
+logger = logging.getLogger(__name__)
 
 
 def private_data_view(data_folder: str | Path, cache_root: str | Path, key: str) -> Path:
@@ -41,15 +42,19 @@ def private_data_view(data_folder: str | Path, cache_root: str | Path, key: str)
     return view
 
 
+def in_view(path) -> bool:
+    """Whether it is a path into some view."""
+    named = isinstance(path, str | os.PathLike)
+    return named and VIEW_FOLDER in Path(os.path.abspath(path)).parts
+
+
 def detach(path, copy: bool) -> None:
     """Before `path` is written: if it is a link of a view, replace it by a copy of its file, or
     remove it.
 
     Anything that is no such link, or no path at all, is left alone.
     """
-    if not isinstance(path, str | os.PathLike) or not os.path.islink(path):
-        return
-    if VIEW_FOLDER not in Path(os.path.abspath(path)).parts:
+    if not in_view(path) or not os.path.islink(path):
         return
     if copy:
         _place(path, lambda temporary: shutil.copy2(path, temporary))
@@ -63,6 +68,7 @@ def _mirror(source, view):
             path.unlink(missing_ok=True)  # its source is gone
     for path in source.iterdir():
         if path.suffix == CACHE_SUFFIX:
+            logger.info("%s is not shown to the plugin: it may be stale", path)
             continue
         target = view / path.name
         if (

@@ -197,8 +197,7 @@ class RecDataset:
         users, items = self.df[self.uid_field].nunique(), self.df[self.iid_field].nunique()
         return (
             f"{self.dataset_name}: {self.user_num} users ({users} with rows here), {self.item_num} "
-            "items "
-            f"({items} with rows here), {len(self.df)} interactions, "
+            f"items ({items} with rows here), {len(self.df)} interactions, "
             f"density {len(self.df) / (self.user_num * self.item_num):.4%}"
         )
 

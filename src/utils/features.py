@@ -8,10 +8,12 @@ import numpy as np
 
 from utils.errors import DataError
 
-LEADING_MODALITIES = (
-    "text",
-    "image",
-)  # the order in which models take them; others follow as named
+# The order in which models take them; others follow as named.
+LEADING_MODALITIES = ("text", "image")
+
+
+class NoFeaturesError(DataError, AssertionError):
+    """MMRec's assertion: a multimodal model of a third party and no feature at all."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ def load_features(config, n_items):
     reported.
 
     Raises DataError when a file does not fit n_items or holds something else than finite numbers,
-    and, for third-party models only, AssertionError when there is no feature at all (as MMRec
+    and, for third-party models only, NoFeaturesError when there is no feature at all (as MMRec
     does).
     """
     folder = data_folder(config)
@@ -76,12 +78,11 @@ def load_features(config, n_items):
     for attribute, key in (("vision", "vision_feature_file"), ("text", "text_feature_file")):
         path = str(folder / config[key]) if config[key] else None
         setattr(loaded, attribute, path if path in loaded.files else None)
-    if not getattr(config, "native", True):
-        assert loaded.vision or loaded.text, (
-            f"{config['model']} is a multimodal plugin and {folder} has no feature file; name one "
-            "as "
-            "vision_feature_file or text_feature_file in the data set's yaml, or set "
-            "is_multimodal_model: False"
+    if not getattr(config, "native", True) and not (loaded.vision or loaded.text):
+        raise NoFeaturesError(
+            f"{config['model']} is a multimodal plugin and data set '{config['dataset']}' has no "
+            "feature file for it; name one as vision_feature_file or text_feature_file in the data "
+            "set's yaml, or set is_multimodal_model: False"
         )
     return loaded
 
@@ -113,12 +114,10 @@ def read_feature_file(path, n_items):
             f"{path} has {len(rows)} rows but the interactions have {n_items} items; "
             "row r must belong to item r: prepare features and interactions together"
         )
-    with np.errstate(
-        over="ignore"
-    ):  # what float32 cannot hold becomes infinite and is refused below
-        rows = np.array(
-            rows, dtype=np.float32
-        )  # in memory: the file may change while the run lasts
+    # in memory, for the file may change while the run lasts; what float32 cannot hold becomes
+    # infinite and is refused below
+    with np.errstate(over="ignore"):
+        rows = np.array(rows, dtype=np.float32)
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise DataError(

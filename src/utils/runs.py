@@ -35,7 +35,8 @@ def run(model, dataset, overrides=None, *, grid=None, resume=False, mg=False, pl
     init_logger()
     source = plugins.find_model(model, plugin)
     model_yaml = source.yaml or os.devnull
-    config = Config(source.name, dataset, overrides, mg=mg, model_yaml=model_yaml)
+    theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
+    config = Config(source.name, dataset, overrides, mg, model_yaml, more_datasets=theirs)
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
     points = config.points(grid)

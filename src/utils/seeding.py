@@ -36,9 +36,7 @@ def deterministic(flag: bool = True) -> None:
     """
     if flag:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
-    if (
-        flag != torch.are_deterministic_algorithms_enabled()
-    ):  # the call imports the compiler: a second
+    if flag != torch.are_deterministic_algorithms_enabled():  # the call takes a second
         torch.use_deterministic_algorithms(flag)
     torch.backends.cudnn.deterministic = flag
     torch.backends.cudnn.benchmark = False

@@ -19,6 +19,7 @@ import importlib.util
 import io
 import logging
 import numbers
+import os
 import random
 import sys
 import threading
@@ -32,7 +33,8 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
-from utils.data_view import detach
+from utils.data_view import detach, in_view
+from utils.files import replacing
 from utils.stand_ins import stand_in
 
 logger = logging.getLogger(__name__)
@@ -103,6 +105,10 @@ def is_stand_in(module):
 
 
 def _install():
+    # what a plugin may set for the whole process
+    _undo.callback(torch.set_default_dtype, torch.get_default_dtype())
+    _undo.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+    _undo.callback(os.chdir, os.getcwd())
     missing = [*_numpy_aliases(), *_dok_update()]
     if not torch.cuda.is_available():
         missing += _cuda_on_cpu()
@@ -232,8 +238,11 @@ def _private_writes():
 
     @functools.wraps(original_save)
     def save(obj, f, *args, **kwargs):
+        if not in_view(f):
+            return original_save(obj, f, *args, **kwargs)
         detach(f, copy=False)
-        return original_save(obj, f, *args, **kwargs)
+        with replacing(f) as file:  # a kill must not leave half a cache
+            return original_save(obj, file, *args, **kwargs)
 
     for module in (builtins, io):
         _patch(module, "open", private_open)

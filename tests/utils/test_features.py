@@ -43,9 +43,7 @@ def test_third_parties_keep_mmrecs_assertion(toy):
     config = config_for(toy)
     assert load_features(config, 7).files == {}
     config.native = False
-    with pytest.raises(
-        AssertionError, match="has no feature file; name one as vision_feature_file"
-    ):
+    with pytest.raises(AssertionError, match="has no feature file for it; name one as vision"):
         load_features(config, 7)
 
 
