@@ -15,6 +15,7 @@ import yaml
 
 import main
 import support
+from utils.quick_start import quick_start
 
 SMALL = ["--embedding_size=16", "--hidden_size=16", "--svd_rank=8", "--pg_hidden=8"]
 QUICK = [*SMALL, "--topk=[5,20]", "--threads=1", "--epochs=3"]
@@ -237,13 +238,18 @@ def test_an_outsiders_model_file_runs_unchanged(name, command, tmp_path, capsys)
         (["--epochs=ten"], "--epochs got 'ten'"),
         (["--epochs"], "--epochs has no value"),
         (["--grdi"], "--grdi has no value.*Did you mean '--grid'"),
-        (["epochs=3"], "'epochs=3' is no option"),
+        (["epochs=3"], "'epochs=3' is no option.*Did you mean --epochs=3"),
         (["--seed=1", "--seed=2"], "--seed is given twice"),
         (["--soft_prob=[0.1,0.2]"], r"'soft_prob' got the values \[0.1, 0.2\].*--grid"),
         (["--topk=[5,20,4000]"], "topk has 4000, but there are only 40 items"),
         (["--activation=tahn"], "LD4MRec: activation must be one of .* got 'tahn'"),
         (["--metrics=[Recal]"], "'Recal' is none of them"),
         (["--valid_metric=Recall@7"], "valid_metric is 'Recall@7'; wanted one of"),
+        (["--weight_decay=-1"], "weight_decay is -1.0; wanted a number from 0"),
+        (["--inter_splitting_label=itemID"], "name .*; wanted three different columns"),
+        (["--field_separator=;"], "has one column, .*; set field_separator"),
+        (["--use_full_sampling=False"], "use_neg_sampling and use_full_sampling must be True"),
+        (["--hyper_parameters=[sede]", "--grid"], "hyper_parameters lists 'sede'"),
         (["--plugin=/nowhere/x.py"], "no plugin file or folder /nowhere/x.py"),
         (["--clip_grad_norm={max_norm: 1"], "the value of --clip_grad_norm is not valid yaml"),
     ],
@@ -261,6 +267,57 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(words, message, command,
     assert not list(tmp_path.glob("runs/**/*.*"))
 
 
+def test_a_runs_folder_that_is_a_file_is_named(command, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main.main([*command, f"--run_dir={tmp_path / 'file'}"]) == 2
+    assert "file cannot be written" in capsys.readouterr().err
+
+
+def test_an_invalid_point_does_not_end_a_grid(command, tmp_path, capsys):
+    assert main.main([*command, "--grid", "--soft_prob=[0.1,2]", "--soft_gamma=0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "failed" in out
+    assert "soft_prob must be a number in [0, 1], got 2" in out
+    assert len(results(tmp_path)) == 1
+
+
+def test_a_plugin_brings_its_data_sets_yaml_and_sees_only_a_view(blocks, tmp_path, capsys):
+    source = tmp_path / "checkout" / "src"
+    (source / "models").mkdir(parents=True)
+    (source / "configs" / "dataset").mkdir(parents=True)
+    (blocks / "blocks.inter").rename(blocks / "clicks.txt")
+    (source / "configs" / "dataset" / "blocks.yaml").write_text("inter_file_name: clicks.txt\n")
+    (source / "models" / "nosy.py").write_text(
+        "import os, torch\nfrom common.abstract_recommender import GeneralRecommender\n"
+        "class Nosy(GeneralRecommender):\n"
+        "    def __init__(self, config, dataset):\n"
+        "        super().__init__(config, dataset)\n"
+        "        path = dataset.dataset.dataset_path\n"
+        "        open(os.path.join(path, 'mine.txt'), 'w').close()\n"
+        "        torch.save(torch.ones(2), os.path.join(path, 'graph.pt'))\n"
+        "        self.bias = torch.nn.Parameter(torch.zeros(self.n_items))\n"
+        "    def calculate_loss(self, interaction):\n"
+        "        return -self.bias[interaction[1]].mean()\n"
+        "    def full_sort_predict(self, interaction):\n"
+        "        return self.bias.expand(len(interaction[0]), -1).clone()\n"
+    )
+    before = sorted(path.name for path in blocks.iterdir())
+    words = [f"--data_path={blocks.parent}", f"--runs_dir={tmp_path / 'runs'}", "--topk=[5,20]"]
+    words += [f"--cache_dir={tmp_path / 'cache'}", "--epochs=2", "--threads=1"]
+    plugin = ["--plugin", str(tmp_path / "checkout")]
+    assert main.main(["-m", "Nosy", "-d", "blocks", *words, *plugin]) == 0
+    assert sorted(path.name for path in blocks.iterdir()) == before
+    (view,) = (tmp_path / "cache" / "plugin_data").glob("*/blocks")
+    assert {"mine.txt", "graph.pt"} <= {path.name for path in view.iterdir()}
+    assert not list(view.glob(".*.tmp"))
+
+
+def test_quick_start_runs_the_grid(blocks, tmp_path):
+    paths = {"data_path": str(blocks.parent), "runs_dir": str(tmp_path / "runs"), "cache_dir": None}
+    found = quick_start("Pop", "blocks", paths | {"seed": [1, 2], "topk": [5, 20]})
+    assert [one.result["seed"] for one in found] == [1, 2]
+
+
 def test_help_shows_models_and_data_sets(capsys):
     with pytest.raises(SystemExit) as stop:
         main.main(["--help"])
@@ -268,6 +325,7 @@ def test_help_shows_models_and_data_sets(capsys):
     out = capsys.readouterr().out
     assert "LD4MRec" in out
     assert "tiktok" in out
+    assert "    python src/main.py -m LD4MRec -d tiktok --grid\n" in out
 
 
 def test_ctrl_c_says_how_to_go_on(command, tmp_path):

@@ -128,6 +128,23 @@ class Blind(Noisy):
         return super().full_sort_predict(interaction) * (np.nan if self.blind else 1)
 
 
+class Lazy(Noisy):
+    def calculate_loss(self, interaction):
+        if not hasattr(self, "late"):
+            self.late = nn.Dropout(0.1)
+        return super().calculate_loss(interaction)
+
+
+class Sharing(Noisy):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.raw = torch.zeros(self.n_items, 4)
+        self.items = nn.Embedding.from_pretrained(self.raw, freeze=False)
+
+    def calculate_loss(self, interaction):
+        return super().calculate_loss(interaction) + (self.raw - 1).square().mean().item()
+
+
 class Hiding(Noisy):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -366,14 +383,25 @@ def test_a_grid_goes_on_without_the_points_that_diverged(world, caplog):
     assert "Blind scores are NaN" in caplog.text
     reasons = [json.loads(p.read_text()) for p in (world.folder / "grid").glob("*/failed.json")]
     assert len(reasons) == 1
+    caplog.clear()
+    world("Blind", "grid", seed=[1, 2])
+    assert "failed earlier" in caplog.text  # and is not trained again
+    assert "epoch 0" not in caplog.text
 
 
-def test_a_killed_grid_starts_afresh_what_no_checkpoint_holds(world, interrupt, caplog):
-    straight = world("Hiding", "straight", seed=[1, 2])
+def test_tensors_that_share_memory_go_on_sharing(world, interrupt):
+    world("Sharing", "straight")
+    got = stop_and_go_on(world, interrupt, "Sharing", Trainer, "_step", 3 * BATCHES + 1)
+    assert got == contents(world.folder / "straight")
+
+
+@pytest.mark.parametrize("name", ["Hiding", "Lazy"])
+def test_a_killed_grid_starts_afresh_what_cannot_go_on(world, interrupt, caplog, name):
+    straight = world(name, "straight", seed=[1, 2])
     interrupt(Trainer, "_step", 3 * BATCHES)
     with pytest.raises(KeyboardInterrupt):
-        world("Hiding", "stopped", seed=[1, 2])
-    again = world("Hiding", "stopped", seed=[1, 2])
+        world(name, "stopped", seed=[1, 2])
+    again = world(name, "stopped", seed=[1, 2])
     assert "starting afresh: " in caplog.text
     assert again.result["test"] == straight.result["test"]
 
