@@ -48,8 +48,8 @@ class Trainer(AbstractTrainer):
     """Trains one model. mg: with mirror gradient. folder: the RunFolder for metrics and
     checkpoints, None for neither.
 
-    After `fit`: best_epoch (counted from 0), best_valid and test (Evaluations), epochs_run, seconds
-    per phase.
+    After `fit`: next_epoch (how many were trained), best_epoch (counted from 0), best_valid (its
+    validation metrics), test (its Evaluation on the test split), seconds per phase.
     """
 
     def __init__(self, config, model, mg=False, folder=None):
