@@ -47,6 +47,14 @@ def process(arguments, **options):
     )
 
 
+def wait_until(happened, seconds=120):
+    """Wait for something a child process does; the test fails if it does not happen."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_one_run_writes_its_folder(command, tmp_path, capsys):
     assert main.main(command) == 0
     out = capsys.readouterr().out
@@ -129,9 +137,7 @@ def test_a_killed_grid_goes_on(command, tmp_path, capsys):
     whole = [word for word in whole if word != f"--runs_dir={tmp_path / 'runs'}"]
     assert main.main(whole) == 0
     child = process([*grid, "--checkpoint_seconds=0"])
-    deadline = time.monotonic() + 120
-    while len(results(tmp_path / "runs")) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(results(tmp_path / "runs")) >= 2)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     done = {path: path.stat().st_mtime_ns for path in results(tmp_path / "runs")}
@@ -165,9 +171,7 @@ def test_two_processes_share_a_grid(command, tmp_path):
 def test_a_run_held_by_another_process_is_refused(command, tmp_path, capsys):
     child = process(replaced(command, epochs=100000, stopping_step=100000))
     try:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("runs/**/metrics.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: list(tmp_path.glob("runs/**/metrics.jsonl")))
         assert main.main(replaced(command, epochs=100000, stopping_step=100000)) == 2
         assert "another process is training this run" in capsys.readouterr().err
     finally:
@@ -333,9 +337,7 @@ def test_ctrl_c_says_how_to_go_on(command, tmp_path):
         replaced(command, epochs=100000, stopping_step=100000),
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/**/metrics.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list(tmp_path.glob("runs/**/metrics.jsonl")))
     child.send_signal(signal.SIGINT)
     out = child.communicate(timeout=60)[0]
     assert child.returncode == 130

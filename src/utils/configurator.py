@@ -240,7 +240,7 @@ def _dataset_layer(dataset, data_path, more):
             p.name.removesuffix("_feat.npy"): p.name for p in sorted(folder.glob("*_feat.npy"))
         }
         two = {"text_feature_file": found.get("text"), "vision_feature_file": found.get("image")}
-        layer |= {"modalities": found} | two
+        layer |= {"modalities": found or None} | two
     if files or (folder / f"{dataset}.inter").is_file():
         return layer
     known = [*dataset_names(), *_folders(data_path)]

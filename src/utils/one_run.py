@@ -15,7 +15,7 @@ from common.trainer import Trainer
 from utils import files, plugins, seeding
 from utils.configurator import Config
 from utils.dataloader import EvalDataLoader, TrainDataLoader
-from utils.errors import ConfigError, DivergedError, RunError, UnresumableError, UserError
+from utils.errors import ConfigError, DivergedError, UnresumableError, UserError
 from utils.features import data_folder
 from utils.logger import log_to
 from utils.run_folder import RunFolder
@@ -79,7 +79,8 @@ def _train_and_log(one, model_class, splits, resume, seconds):
             files.write_json(folder.path / "failed.json", {"reason": one.failure})
             logger.error("%s", error)
         except torch.OutOfMemoryError as error:
-            raise RunError(
+            folder.discard_if_empty()
+            raise ConfigError(  # a grid goes on without this point
                 f"the GPU's memory is too small for {config['model']} with this configuration; "
                 f"lower train_batch_size, eval_batch_size or the model's sizes ({error})"
             ) from error

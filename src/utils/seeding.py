@@ -8,6 +8,7 @@ import os
 import random
 
 import numpy as np
+import threadpoolctl
 import torch
 
 MAX_SEED = 2**32 - 1  # numpy's limit
@@ -52,8 +53,6 @@ def set_threads(n: int | None) -> None:
         return
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise ValueError(f"threads must be a whole number from 1, got {n!r}")
-    import threadpoolctl
-
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(n)
     threadpoolctl.threadpool_limits(limits=n)  # stays in force: nothing restores it

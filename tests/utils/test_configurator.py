@@ -7,6 +7,7 @@ from support import config_for
 from utils import configurator
 from utils.configurator import Config, parse_yaml
 from utils.errors import ConfigError, UndeclaredKeyError
+from utils.features import modality_files
 
 
 @pytest.fixture
@@ -100,6 +101,14 @@ def test_what_all_points_share_is_no_hyper_parameter(ours, toy):
 def test_naming_a_feature_file_replaces_the_modality(toy):
     other = config_for(toy, text_feature_file="other.npy")
     assert other["modalities"] == {"image": "image_feat.npy", "text": "other.npy"}
+
+
+def test_a_feature_file_can_be_named_where_none_was_found(toy):
+    for path in toy.glob("*.npy"):
+        path.rename(path.with_name(f"my_{path.name.split('_')[0]}.npy"))
+    config = config_for(toy, text_feature_file="my_text.npy")
+    assert config["modalities"] is None
+    assert list(modality_files(config)) == ["text"]
 
 
 def test_one_and_one_point_zero_are_the_same(ours, toy):

@@ -128,6 +128,13 @@ class Blind(Noisy):
         return super().full_sort_predict(interaction) * (np.nan if self.blind else 1)
 
 
+class Hungry(Noisy):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        if config["seed"] == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 class Lazy(Noisy):
     def calculate_loss(self, interaction):
         if not hasattr(self, "late"):
@@ -387,6 +394,13 @@ def test_a_grid_goes_on_without_the_points_that_diverged(world, caplog):
     world("Blind", "grid", seed=[1, 2])
     assert "failed earlier" in caplog.text  # and is not trained again
     assert "epoch 0" not in caplog.text
+
+
+def test_a_grid_goes_on_without_a_point_too_large_for_the_gpu(world, caplog):
+    best = world("Hungry", "grid", seed=[1, 2])
+    assert best.result["seed"] == 2
+    assert "the GPU's memory is too small for Hungry" in caplog.text
+    assert len([p for p in (world.folder / "grid").iterdir() if (p / "config.yaml").exists()]) == 1
 
 
 def test_tensors_that_share_memory_go_on_sharing(world, interrupt):

@@ -329,3 +329,26 @@ class TestPrivateWrites:
         with plugin_shims():
             (tmp_path / "link").write_text("x")
         assert (tmp_path / "file").read_text() == "x"
+
+
+def test_samples_from_the_keys_of_a_dictionary():
+    with plugin_shims():
+        drawn = run("import random\nx = random.sample({1: 'a', 2: 'b', 3: 'c'}.keys(), 2)")["x"]
+    assert len(set(drawn)) == 2
+    assert set(drawn) < {1, 2, 3}
+
+
+@without_cuda
+def test_waiting_for_a_gpu_that_is_not_there():
+    with plugin_shims():
+        run("import torch\ntorch.cuda.synchronize()\ntorch.cuda.set_device(0)")
+    with pytest.raises((AssertionError, RuntimeError)):  # as without the shims
+        torch.cuda.synchronize()
+
+
+def test_what_a_plugin_sets_for_the_process_is_undone(tmp_path):
+    before = torch.get_default_dtype(), torch.is_grad_enabled(), Path.cwd()
+    with plugin_shims():
+        run("import torch\ntorch.set_default_dtype(torch.float64)\ntorch.set_grad_enabled(False)")
+        run(f"import os\nos.chdir({str(tmp_path)!r})")
+    assert (torch.get_default_dtype(), torch.is_grad_enabled(), Path.cwd()) == before
