@@ -15,11 +15,13 @@ setup: .venv/installed
 	@touch $@
 
 .venv/checked: .venv/installed
-	@$(PIP) --editable '.[test,lint,tensorboard]'
+	@$(PIP) --editable '.[test,encoders,lint,tensorboard]'
 	@touch $@
 
+# a generated download in TMALL's raw format, features by the real encoders, training
 demo: setup
-	@$(PY) preprocessing/demo.py --out data/demo
+	@$(PY) preprocessing/sample.py tmall --out data/raw/tmall_sample
+	@$(PY) preprocessing/tmall.py --raw data/raw/tmall_sample --out data/tmall_sample --force
 	@$(PY) src/first_result.py
 
 test: setup

@@ -1,0 +1,125 @@
+"""Encoding texts and images: one input at a time, as we do on a CPU, beside batches; the store.
+
+    python benchmarks/encoding.py [--items 256] [--batch 32]
+
+Inputs per CPU second, on one core, of generated pictures (JPEG, 350 x 500) and titles. "batches"
+is the same network with `--batch` inputs at once. "decode" is from the file's bytes to pixels.
+"again" is the CPU seconds of the whole feature step when the store has everything: loading the
+encoder, hashing the contents, reading and writing the vectors.
+"""
+
+import argparse
+import io
+import os
+import platform
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "preprocessing"))
+
+from prepare import features  # noqa: E402 (the path comes first)
+from prepare.encoders import OFFLINE, load_encoder  # noqa: E402
+from prepare.images import ImageFolder, decode  # noqa: E402
+from prepare.inference import vectors, workers  # noqa: E402
+
+ENGLISH = ["dress", "shirt", "trousers", "summer", "winter", "red", "blue", "cotton", "hearts"]
+CHINESE = ["夏款", "洋装", "孕妇装", "雪纺", "连衣裙", "男士", "运动鞋", "童装", "包邮", "手机壳"]
+
+
+def titles(n, words, generator):
+    return [" ".join(generator.choice(words, generator.integers(4, 30))) for _ in range(n)]
+
+
+def write_pictures(folder, n, generator):
+    """Smooth random colours, so that the files have the size of photographs."""
+    from PIL import Image
+
+    for number in range(n):
+        coarse = generator.integers(0, 256, (30, 20, 3), dtype=np.uint8)
+        picture = Image.fromarray(coarse).resize((350, 500), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{number}.jpg", quality=90)
+    return ImageFolder(folder, lambda item: f"{item}.jpg")
+
+
+def cpu_seconds(work):
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def per_second(n, work):
+    return n / cpu_seconds(work)
+
+
+def forward_rates(encoder, inputs, batch):
+    """Inputs per CPU second, one at a time and in batches."""
+    with workers(encoder) as pool:
+        vectors(encoder, inputs[:2], pool, 2)  # warm
+        alone = per_second(len(inputs), lambda: vectors(encoder, inputs, pool, len(inputs)))
+        starts = range(0, len(inputs), batch)
+        together = per_second(
+            len(inputs), lambda: [encoder.forward(inputs[s : s + batch]) for s in starts]
+        )
+    return alone, together
+
+
+def again(name, items, texts, images, folder):
+    """CPU seconds of the feature step, the store being full."""
+    parser = argparse.ArgumentParser()
+    features.add_arguments(parser, "none", "none")
+    modality = OFFLINE[name].modality
+    chosen = parser.parse_args(["--store", str(folder / "store"), f"--{modality}-encoder", name])
+    chosen.resume = True
+    with redirect_stdout(io.StringIO()):
+        features.encode(chosen, items, texts, images, folder)
+        return cpu_seconds(lambda: features.encode(chosen, items, texts, images, folder))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=32)
+    given = parser.parse_args()
+    generator = np.random.default_rng(0)
+    print(f"{platform.machine()}, {os.cpu_count()} cores, one used; {given.items} items")
+    print(f"{'':34}{'alone':>9}{'batches':>9}{'ratio':>7}{'decode':>9}{'again, s':>10}")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        (folder / "images").mkdir()
+        images = write_pictures(folder / "images", given.items, generator)
+        items = [str(number) for number in range(given.items)]
+        for name, facts in OFFLINE.items():
+            encoder = load_encoder(name, facts.modality, "cpu")
+            texts, decoding = None, ""
+            if facts.modality == "image":
+                contents = [images.read(item) for item in items]
+                inputs = []
+                rate = per_second(
+                    len(items),
+                    lambda e=encoder, i=inputs, c=contents: i.extend(
+                        e.pixels(decode(one)) for one in c
+                    ),
+                )
+                decoding = f"{rate:.0f}"
+            else:
+                words = CHINESE if name.startswith("fast-universal") else ENGLISH
+                inputs = texts = titles(given.items, words, generator)
+            alone, together = forward_rates(encoder, inputs, given.batch)
+            full = again(name, items, texts, images, folder)
+            print(
+                f"{name:34}{alone:9.1f}{together:9.1f}{alone / together:7.2f}{decoding:>9}"
+                f"{full:10.2f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""The flow that the commands share: options, steps, splits, refusals, what a run leaves."""
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hm
+import support
+from prepare import command
+from prepare.options import parser_of
+from utils.files import sha256
+
+FILES = {"u_id_mapping.csv", "i_id_mapping.csv", "manifest.json"}
+
+
+def table(folder):
+    return pd.read_csv(folder / f"{folder.name}.inter", sep="\t")
+
+
+def originals(folder):
+    """{(user, item, label, time)} with original ids."""
+    rows = table(folder)
+    for side in "ui":
+        names = ["user_id", "userID"] if side == "u" else ["item_id", "itemID"]
+        mapping = pd.read_csv(folder / f"{side}_id_mapping.csv", sep="\t", dtype={names[0]: str})
+        assert list(mapping) == names
+        assert mapping[names[1]].tolist() == list(range(len(mapping)))
+        assert mapping[names[0]].is_unique
+        assert set(rows[names[1]]) == set(mapping[names[1]])  # no gaps
+        rows[names[1]] = mapping[names[0]].to_numpy()[rows[names[1]]]
+    return set(rows.itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("name", ["tmall", "microlens", "hm"])
+def test_a_data_folder_is_complete(name, download):
+    it = download(name)
+    assert it.prepare()[0] == 0
+    assert {path.name for path in it.out.iterdir()} == FILES | {f"{name}.inter"}
+    rows, manifest = table(it.out), it.manifest()
+    assert list(rows) == ["userID", "itemID", "x_label", "timestamp"]
+    assert not rows.duplicated(["userID", "itemID"]).any()
+    assert rows.groupby("userID").size().min() >= 5
+    assert rows.groupby("itemID").size().min() >= 5
+    counts = rows["userID"].nunique(), rows["itemID"].nunique(), len(rows)
+    last = manifest["steps"][-1]
+    assert counts == (last["users"], last["items"], last["interactions"])
+    assert last["density"] == pytest.approx(counts[2] / (counts[0] * counts[1]))
+    assert manifest["core_rounds"][-1] == dict(
+        zip(("users", "items", "interactions"), counts, strict=True)
+    )
+    parts = [manifest["split"][part] for part in ("train", "validation", "test")]
+    assert parts == np.bincount(rows["x_label"]).tolist()
+    assert manifest["published"] == vars(command.published.TABLE_1[name])
+    for file, facts in manifest["outputs"].items():
+        assert facts["sha256"] == sha256(it.out / file)
+    for source in manifest["sources"]:
+        assert source["sha256"] == sha256(it.raw / source["file"])
+        assert source["bytes"] == (it.raw / source["file"]).stat().st_size
+    assert len(originals(it.out)) == len(rows)
+
+
+def test_the_paper_stands_beside_ours(download):
+    out = download("hm").prepare()[1]
+    assert "the paper's Table 1" in out
+    assert 'The paper speaks of a "10-core". For Microlens and H&M that cannot be' in out
+    assert "was never published" in out
+
+
+def test_same_options_same_bytes_whatever_the_order_of_the_rows(download):
+    it = download("hm")
+    it.prepare()
+    before = {file: sha256(it.out / file) for file in it.manifest()["outputs"]}
+    path = it.raw / hm.TRANSACTIONS
+    header, *lines = path.read_text().splitlines(keepends=True)
+    np.random.default_rng(0).shuffle(lines)
+    path.write_text(header + "".join(lines))
+    it.prepare("--force")
+    assert {file: sha256(it.out / file) for file in before} == before
+    it.prepare("--force", "--seed=1")
+    after = {file: sha256(it.out / file) for file in before}
+    assert after["hm.inter"] != before["hm.inter"]  # another split
+    assert after["u_id_mapping.csv"] == before["u_id_mapping.csv"]
+
+
+@pytest.mark.parametrize("split", ["mmrec", "temporal", "leave-one-out"])
+def test_splits_by_name(split, download):
+    it = download("microlens")
+    assert it.prepare(f"--split={split}")[0] == 0
+    rows = table(it.out)
+    assert it.manifest()["split"]["rule"] == split
+    if split == "temporal":
+        bounds = rows.groupby("x_label")["timestamp"].agg(["min", "max"])
+        assert bounds["max"][0] < bounds["min"][1]
+        assert bounds["max"][1] < bounds["min"][2]
+    elif split == "leave-one-out":
+        assert (rows[rows["x_label"] == 2].groupby("userID").size() == 1).all()
+        assert rows.groupby("userID")["x_label"].agg(lambda x: list(x)[-2:] == [1, 2]).all()
+
+
+def test_rows_that_training_never_shows_are_told(download):
+    status, out, _ = download("microlens").prepare(
+        "--split=temporal", "--to=2021-01-01", "--k-core=1"
+    )
+    assert status == 0
+    assert "training never shows" in out
+    assert "(the host drops these)" in out
+
+
+def test_users_and_target_users(download):
+    it = download("microlens")
+    it.prepare("--users=200", "--k-core=1")
+    small = {row[0] for row in originals(it.out)}
+    assert len(small) == 200
+    it.prepare("--force", "--users=300", "--k-core=1")
+    assert small < {row[0] for row in originals(it.out)}
+    status, out, _ = it.prepare("--force", "--target-users=150")
+    assert status == 0
+    assert it.steps()["5-core"]["users"] == pytest.approx(150, abs=1.5)
+    assert "searching the sample of users whose 5-core has 150 users" in out
+
+
+def test_size_paper_is_too_large_for_the_sample(download):
+    status, _, err = download("hm").prepare("--size=paper")
+    assert status == 2
+    assert "no sample of users has a 5-core of 43529 users within 1%" in err
+
+
+def test_window(download):
+    it = download("hm")
+    assert it.prepare("--from=2019-01-01", "--to=2019-07-01", "--k-core=1")[0] == 0
+    days = pd.to_datetime(table(it.out)["timestamp"], unit="s")
+    assert days.min() >= pd.Timestamp("2019-01-01")
+    assert days.max() < pd.Timestamp("2019-07-01")
+    assert it.manifest()["options"]["since"] == "2019-01-01"
+    assert "rows in the window" in it.steps()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--k-core=0"], "--k-core is 0; wanted a whole number from 1"),
+        (["--users=0"], "--users is 0; wanted a whole number from 1"),
+        (["--users=99999"], "--users 99999: the data has 500 users at this step"),
+        (["--target-users=-1"], "--target-users is -1"),
+        (["--seed=-1"], "--seed is -1"),
+        (["--from=2019-13-01"], "--from is '2019-13-01'; wanted a date YYYY-MM-DD"),
+        (["--to=yesterday"], "--to is 'yesterday'; wanted a date YYYY-MM-DD"),
+        (["--from=2019-02-01", "--to=2019-02-01"], "--from 2019-02-01 is not before --to"),
+        (["--max-bad-lines=2"], "--max-bad-lines is 2.0; wanted a share from 0 to 1"),
+        (["--size=paper", "--target-users=7"], "--size and --target-users both set"),
+        (["--k-core=99"], "nothing is left after step '99-core"),
+        (["--from=2030-01-01"], "nothing is left after step 'rows in the window'"),
+    ],
+)
+def test_refused_options(flags, message, download):
+    it = download("hm")
+    status, _, err = it.prepare(*flags)
+    assert status == 2
+    assert message in err
+    assert err.startswith("error: ")
+    assert not it.out.exists()
+
+
+def test_an_empty_result_shows_the_counts_before(download):
+    err = download("hm").prepare("--k-core=99")[2]
+    assert "use a smaller --k-core, more users, or a longer window" in err
+    assert "distinct (user, item), earliest day" in err
+    assert "4,726" in err
+
+
+def test_unknown_options_are_refused(download, capsys):
+    it = download("hm")
+    for flag in ("--k-cor=3", "--split=random"):
+        with pytest.raises(SystemExit):
+            it.prepare(flag)
+        assert flag.partition("=")[2] in capsys.readouterr().err
+
+
+def test_absent_files(download):
+    it = download("hm")
+    (it.raw / hm.TRANSACTIONS).unlink()
+    status, _, err = it.prepare()
+    assert status == 2
+    assert "has no transactions_train.csv (nor transactions_train.csv.zip); it holds art" in err
+    shutil.rmtree(it.raw)
+    assert "does not exist; it must name the folder of the download" in it.prepare()[2]
+    it.raw.write_text("")
+    assert "is a file; it must name the folder" in it.prepare()[2]
+
+
+def test_a_full_disk_leaves_nothing(download, monkeypatch):
+    it = download("hm")
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(command.writing, "write_table", full)
+    status, _, err = it.prepare()
+    assert status == 2
+    assert "the disk that holds" in err
+    assert "is full; nothing was left there" in err
+    assert not list(it.out.parent.iterdir())
+
+
+def test_a_full_disk_of_the_store(download, monkeypatch):
+    import tmall
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tmall.np, "savez", full)
+    it = download("tmall")
+    status, _, err = it.prepare()
+    assert status == 2
+    assert "The disk is full; --store is" in err
+    assert not it.out.exists()
+
+
+def test_interrupted(download, monkeypatch):
+    it = download("hm")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.splits, "split", interrupted)
+    status, _, err = it.prepare()
+    assert (status, "interrupted" in err) == (130, True)
+    assert not it.out.exists()
+
+
+def test_dry_run_writes_nothing(download):
+    for name in ("tmall", "hm"):
+        it = download(name)
+        before = sorted(it.out.parent.parent.rglob("*"))
+        status, out, _ = it.prepare("--dry-run")
+        assert status == 0
+        assert "5-core" in out
+        assert "interactions and mappings: about 0." in out
+        assert "nothing was written (--dry-run)" in out
+        assert sorted(it.out.parent.parent.rglob("*")) == before
+        shutil.rmtree(it.raw)
+
+
+def test_dry_run_estimates_the_encoding(download):
+    status, out, _ = download("hm").prepare("--dry-run", features=True)
+    assert status == 0
+    assert "image" in out.split("interactions and mappings")[1]
+
+
+def test_an_occupied_folder_is_refused_before_reading(download):
+    it = download("hm")
+    it.prepare()
+    status, out, err = it.prepare()
+    assert status == 2
+    assert "is there already; choose another folder, or replace it with --force" in err
+    assert "rows of purchases" not in out
+
+
+def test_no_images_at_all(download):
+    it = download("hm")
+    shutil.rmtree(it.raw / "images_128_128")
+    status, out, err = it.prepare(features=True)
+    assert status == 2
+    assert "no images in" in err
+    assert "--image-encoder none goes on without" in err
+    assert "rows of purchases" not in out  # told before the reading
+    assert not it.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("hm", hm.ARTICLES), ("microlens", "MicroLens-50k_titles.csv")]
+    + [("tmall", "tianchi_2014001_rec_tmall_product.zip")],
+)
+def test_absent_texts_are_told_before_the_reading(name, file, download):
+    it = download(name)
+    (it.raw / file).unlink()
+    status, out, err = it.prepare(features=True)
+    assert (status, out) == (2, "")
+    assert "has no" in err
+    assert it.prepare()[0] == 0  # not needed without features
+
+
+def test_images_of_another_data_set(download):
+    it = download("hm")
+    wrong = it.raw / "covers"
+    wrong.mkdir()
+    (wrong / "1.jpg").write_bytes(b"")
+    status, _, err = it.prepare(f"--images={wrong}", features=True)
+    assert status == 2
+    assert "has an image for 0 of 285 items; looked for" in err
+    assert "Is it the folder of another data set?" in err
+
+
+def test_own_vectors_by_item_id(download):
+    it = download("hm")
+    it.prepare()
+    items = pd.read_csv(it.out / "i_id_mapping.csv", sep="\t", dtype=str)["item_id"]
+    vectors = np.random.default_rng(0).random((len(items), 5)).astype(np.float32)
+    order = np.random.default_rng(1).permutation(len(items))
+    path = it.out.parent / "mine.npz"
+    np.savez(path, ids=items.to_numpy(dtype="U10")[order], vectors=vectors[order])
+    flags = [f"--text-encoder=file:{path}", "--image-encoder=none", "--force"]
+    assert it.prepare(*flags, features=True)[0] == 0
+    assert np.array_equal(np.load(it.out / "text_feat.npy"), vectors)  # row r is item r's
+    assert "text" in it.manifest()["features"]
+    assert "text_feat.npy" in it.manifest()["outputs"]
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit):
+        hm.main(["--help"])
+    out = capsys.readouterr().out
+    assert "docs/data.md" in out
+    for action in parser_of(hm.HM())._actions:
+        assert action.help
+
+
+def test_as_a_program_from_another_folder(download, tmp_path):
+    it = download("hm")
+    script = support.ROOT / "preprocessing" / "hm.py"
+    arguments = ["--raw=raw", "--out=made/hm", "--no-features", "--store=store"]
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "made/hm/manifest.json").read_text())["name"] == it.name
+
+
+@pytest.mark.parametrize("date", ["", "NaT", "nan", "2018-02-30", "20180201"])
+def test_what_is_no_date(date, download):
+    status, _, err = download("hm").prepare(f"--from={date}")
+    assert status == 2
+    assert f"--from is '{date}'; wanted a date YYYY-MM-DD" in err
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--urls={}/urls.tsv",
+        "--store={}/store",
+        "--images={}/images",
+        "--text-encoder=file:{}/a.npz",
+    ],
+)
+def test_nothing_that_is_needed_may_lie_in_the_folder_to_make(flag, download):
+    it = download("tmall")
+    status, _, err = it.prepare(flag.format(it.out))
+    assert status == 2
+    assert f"lies in {it.out}, the folder to make" in err
+    assert not it.out.exists()
+
+
+def test_a_raw_folder_within_the_folder_to_replace_stays(download):
+    it = download("hm")
+    it.prepare()
+    it.raw = it.raw.rename(it.out / "raw")
+    status, _, err = it.prepare("--force")
+    assert status == 2
+    assert "--raw: " in err
+    assert (it.raw / hm.TRANSACTIONS).is_file()

@@ -1,0 +1,189 @@
+"""The store: what is written comes back, it grows, holds against others, and says what is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import prepare
+from prepare.stores import ArrayStore, StoreError, content_key
+
+KEYS = [content_key(f"item {i}") for i in range(100)]
+WRITER = """
+import sys
+import numpy as np
+import prepare
+from prepare.stores import ArrayStore, content_key
+
+folder, start = sys.argv[1], int(sys.argv[2])
+with ArrayStore(folder, map_size=2**16) as store:
+    space = store.space("maker", (500,), np.float32)
+    for first in range(start, start + 200, 5):
+        numbers = range(first, first + 5)
+        rows = [np.full(500, number, np.float32) for number in numbers]
+        space.write([content_key(str(number)) for number in numbers], rows)
+"""
+
+
+def rows(n, size=3):
+    return np.arange(n * size, dtype=np.float32).reshape(n, size)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with ArrayStore(tmp_path / "store") as made:
+        yield made
+
+
+def test_round_trip_and_reopening(tmp_path):
+    with ArrayStore(tmp_path) as store:
+        space = store.space("maker", (3,), np.float32)
+        assert space.absent(KEYS[:5]) == KEYS[:5]
+        assert space.record() is None
+        space.write(KEYS[:3], rows(3))
+    with ArrayStore(tmp_path) as store:
+        space = store.space("maker", (3,), np.float32)
+        assert space.absent(KEYS[:5]) == KEYS[3:5]
+        read = space.read([KEYS[2], KEYS[0], KEYS[2]])
+        assert np.array_equal(read, rows(3)[[2, 0, 2]])
+        assert read.dtype == np.float32
+
+
+def test_values_are_the_raw_bytes_and_the_record_tells_their_form(tmp_path):
+    with ArrayStore(tmp_path) as store:
+        space = store.space({"encoder": "e"}, (3,), np.float32, made_with={"torch": "1"})
+        space.write(KEYS[:1], rows(1))
+        store.space({"encoder": "e"}, (3,), np.float32, made_with={"torch": "2"}).write(
+            KEYS[1:2], rows(1)
+        )
+        assert space.record() == {
+            "description": {"encoder": "e"},
+            "dtype": "<f4",
+            "shape": [3],
+            "format": 1,
+            "first made with": {"torch": "1"},
+        }
+        identity = space.id
+    with lmdb.open(str(tmp_path)) as env, env.begin() as transaction:
+        assert transaction.get(identity + KEYS[0]) == rows(1).astype("<f4").tobytes()
+
+
+def test_spaces_are_apart(store):
+    spaces = [
+        store.space("a", (3,), np.float32),
+        store.space("b", (3,), np.float32),
+        store.space("a", (3,), np.uint8),
+        store.space("a", (1, 3), np.float32),
+    ]
+    spaces[0].write(KEYS[:1], rows(1))
+    assert [space.absent(KEYS[:1]) for space in spaces] == [[]] + [KEYS[:1]] * 3
+    assert len({space.id for space in spaces}) == 4
+
+
+def test_writing_again_replaces(store):
+    space = store.space("maker", (3,), np.float32)
+    space.write(KEYS[:1], rows(1))
+    space.write(KEYS[:1], rows(1) + 1)
+    assert np.array_equal(space.read(KEYS[:1]), rows(1) + 1)
+
+
+def test_it_grows_when_full(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40, 50, 3), dtype=np.uint8)
+    with ArrayStore(tmp_path, map_size=2**16) as store:
+        space = store.space("maker", (40, 50, 3), np.uint8)
+        for start in range(0, 60, 20):
+            space.write(KEYS[start : start + 20], pixels[start : start + 20])
+        assert np.array_equal(space.read(KEYS[:60]), pixels)
+
+
+def test_wrong_arrays_are_refused(store):
+    space = store.space("maker", (3,), np.float32)
+    with pytest.raises(ValueError, match="2 keys for 3 arrays"):
+        space.write(KEYS[:2], rows(3))
+    with pytest.raises(ValueError, match=r"holds float32 of shape \(3,\), got float32 of .*4"):
+        space.write(KEYS[:1], rows(1, 4))
+    with pytest.raises(ValueError, match="got float64"):
+        space.write(KEYS[:1], rows(1).astype(float))
+    with pytest.raises(KeyError, match=KEYS[0].hex()):
+        space.read(KEYS[:1])
+
+
+def test_two_processes_at_once(tmp_path):
+    """Both grow the map and write overlapping keys; every array is there and whole."""
+    path = Path(prepare.__file__).parents[1]
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    both = [
+        subprocess.Popen([*command, str(start)], env={"PYTHONPATH": str(path)})
+        for start in (0, 100)
+    ]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    with ArrayStore(tmp_path) as store:
+        space = store.space("maker", (500,), np.float32)
+        read = space.read([content_key(str(number)) for number in range(300)])
+    assert np.array_equal(read, np.repeat(np.arange(300, dtype=np.float32)[:, None], 500, axis=1))
+
+
+def test_a_larger_map_of_another_process_is_taken_over(tmp_path):
+    with ArrayStore(tmp_path, map_size=2**16) as store:
+        space = store.space("maker", (500,), np.float32)
+        subprocess.run(
+            [sys.executable, "-c", WRITER, str(tmp_path), "0"],
+            env={"PYTHONPATH": str(Path(prepare.__file__).parents[1])},
+            check=True,
+            timeout=60,
+        )
+        assert space.read([content_key("199")])[0, 0] == 199
+        space.write(KEYS[:1], np.zeros((1, 500), np.float32))
+        assert space.absent(KEYS[:1]) == []
+
+
+def test_a_file_that_is_no_store(tmp_path):
+    (tmp_path / "data.mdb").write_bytes(b"garbage" * 10_000)
+    with pytest.raises(StoreError, match="not a readable store.*remove the folder"):
+        ArrayStore(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be used.*--store"):
+        ArrayStore(tmp_path / "file" / "store")
+
+
+def test_a_full_disk(store, monkeypatch):
+    class Full:
+        def begin(self, write):
+            raise lmdb.DiskError("No space left on device")
+
+        def close(self):
+            pass
+
+    space = store.space("maker", (3,), np.float32)
+    env, store._env = store._env, Full()
+    with pytest.raises(StoreError, match="No space left.*is the disk full.*stays valid"):
+        space.write(KEYS[:1], rows(1))
+    store._env = env
+
+
+def test_a_value_of_another_length(tmp_path):
+    with ArrayStore(tmp_path) as store:
+        space = store.space("maker", (3,), np.float32)
+        space.write(KEYS[:1], rows(1))
+        store.transact(lambda t: t.put(space.id + KEYS[0], b"short"), write=True)
+        with pytest.raises(StoreError, match="holds 5 bytes under .*, wanted 12"):
+            space.read(KEYS[:1])
+
+
+@given(st.lists(st.lists(st.integers(0, 99), unique=True, max_size=12), max_size=6))
+def test_absent_is_what_was_never_written(tmp_path_factory, batches):
+    with ArrayStore(tmp_path_factory.mktemp("store")) as store:
+        space = store.space("maker", (1,), np.float32)
+        for batch in batches:
+            space.write([KEYS[i] for i in batch], np.array(batch, np.float32).reshape(-1, 1))
+        written = sorted({i for batch in batches for i in batch})
+        assert space.absent(KEYS) == [key for i, key in enumerate(KEYS) if i not in written]
+        assert space.read([KEYS[i] for i in written])[:, 0].tolist() == written

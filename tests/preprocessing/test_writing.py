@@ -1,0 +1,114 @@
+"""The data folder: its files, and that it appears whole or not at all."""
+
+import errno
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prepare import writing
+from prepare.interactions import coded
+from prepare.writing import OutputError, staged, write_interactions, write_manifest
+from utils.files import sha256
+
+
+@pytest.fixture
+def some():
+    users, items = np.array([9, 4, 9, 4, 4]), np.array([100, 7, 7, 100, 55])
+    times = np.array([50, 30, 10, 30, 20])
+    return coded(users, items, times, user_prefix="u").renumbered()
+
+
+def test_files_and_their_order(some, tmp_path):
+    write_interactions(tmp_path, "toy", some, np.array([2, 0, 1, 0, 0]))
+    assert (tmp_path / "toy.inter").read_bytes() == (
+        b"userID\titemID\tx_label\ttimestamp\n"
+        b"0\t1\t0\t20\n0\t0\t0\t30\n0\t2\t0\t30\n1\t0\t1\t10\n1\t2\t2\t50\n"
+    )
+    assert (tmp_path / "u_id_mapping.csv").read_text() == "user_id\tuserID\nu4\t0\nu9\t1\n"
+    assert (tmp_path / "i_id_mapping.csv").read_text() == "item_id\titemID\n7\t0\n55\t1\n100\t2\n"
+    table = pd.read_csv(tmp_path / "i_id_mapping.csv", sep="\t")
+    assert table["item_id"].tolist() == some.item_ids.values.tolist()
+
+
+def test_manifest_has_every_file_with_its_checksum(tmp_path):
+    (tmp_path / "a").write_text("x")
+    write_manifest(tmp_path, {"generator": "preprocessing/x.py, version 1"})
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["outputs"] == {"a": {"bytes": 1, "sha256": sha256(tmp_path / "a")}}
+    assert writing.made_here(tmp_path)
+
+
+def left_over(folder):
+    return sorted(path.name for path in folder.parent.iterdir())
+
+
+def fail_in(out, failure):
+    with staged(out) as folder:
+        (folder / "file").write_text("x")
+        raise failure
+
+
+def test_the_folder_appears_when_complete(tmp_path):
+    out = tmp_path / "deep" / "set"
+    with staged(out) as folder:
+        (folder / "file").write_text("x")
+        assert not out.exists()
+    assert (out / "file").read_text() == "x"
+    assert left_over(out) == ["set"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, OSError(errno.EIO, "bad disk")])
+def test_a_failure_leaves_nothing_and_keeps_what_was(tmp_path, failure):
+    out = tmp_path / "set"
+    with pytest.raises(failure if isinstance(failure, type) else OSError):
+        fail_in(out, failure)
+    assert left_over(out) == []
+    with staged(out) as folder:
+        write_manifest(folder, {"generator": "preprocessing/x.py, version 1"})
+    before = (out / "manifest.json").read_bytes()
+    with pytest.raises(ZeroDivisionError), staged(out, force=True) as folder:
+        raise ZeroDivisionError
+    assert (out / "manifest.json").read_bytes() == before
+    assert left_over(out) == ["set"]
+
+
+def test_a_full_disk(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OutputError, match="the disk that holds .* is full; nothing was left"):
+        fail_in(tmp_path / "set", full)
+    assert left_over(tmp_path / "set") == []
+
+
+def test_occupied_folders(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(OutputError, match="is a file; --out must name the folder"), staged(file):
+        pass
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    with staged(ours) as folder:
+        write_manifest(folder, {"generator": "preprocessing/x.py, version 1"})
+    theirs.mkdir()
+    (theirs / "precious").write_text("x")
+    with pytest.raises(OutputError, match="is there already; .* replace it with --force"):
+        staged(ours).__enter__()
+    with pytest.raises(OutputError, match="was not made by preprocessing"):
+        staged(theirs, force=True).__enter__()
+    with staged(ours, force=True) as folder:
+        (folder / "new").write_text("x")
+    assert [path.name for path in ours.iterdir()] == ["new"]
+    assert (theirs / "precious").is_file()
+
+
+def test_a_parent_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"), staged(tmp_path / "file" / "set"):
+        pass
+
+
+def test_an_empty_folder_is_free(tmp_path):
+    (tmp_path / "set").mkdir()
+    with staged(tmp_path / "set") as folder:
+        (folder / "file").write_text("x")
+    assert (tmp_path / "set" / "file").is_file()
