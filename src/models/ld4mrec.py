@@ -31,6 +31,7 @@ CHOICES = {
     "feature_norm": (True, False),
     "pg_transform": ("diag", "matrix", "lowrank"),
     "activation": tuple(ACTIVATIONS),
+    "output_init": ("zero", "xavier"),
     "loss_reduction": ("sum", "mean"),
     "loss_weight": ("none", "snr"),
     "step_losses": ("mean", "row"),
@@ -200,6 +201,8 @@ class CNet(nn.Module):
             if config["ablation"] != "no_pg" and preference_sizes:
                 self.pg_blocks.append(PGBlock(config, width, preference_sizes))
         self.out = linear(width, n_items)
+        if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
+            nn.init.zeros_(self.out.weight)
 
     def encode(self, x):
         """FC in on dense rows (B, I): (B, d)."""

@@ -91,15 +91,15 @@ def _train_and_log(one, model_class, splits, resume, seconds):
 
 def _train(config, folder, model_class, splits, resume, seconds):
     """Build, train, evaluate, write; what result.json holds."""
-    _reset_peak_memory(config["device"])
+    reset_peak_memory(config["device"])
     with ExitStack() as stack:
         if not config.native:
             config = config.replace({"data_path": _private_data_path(config, folder.id, stack)})
         started = time.monotonic()
-        train, valid, test = _loaders(config, splits)
+        train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
         started = time.monotonic()
-        model = _build(model_class, config, train)
+        model = build(model_class, config, train)
         seconds["model"] = time.monotonic() - started
         logger.info("%s, built in %.1f s", _size(model), seconds["model"])
         trainer = Trainer(config, model, mg=config.mg, folder=folder)
@@ -117,7 +117,7 @@ def _train(config, folder, model_class, splits, resume, seconds):
         "dropped_rows_of_cold_users": splits[0].dropped,
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": seconds | dict(trainer.seconds),
-        "peak_memory": _peak_memory(config["device"]),
+        "peak_memory": peak_memory(config["device"]),
     }
     folder.write_arrays("per_user.npz", users=trainer.test.users, **trainer.test.per_user)
     if config["save_recommended_topk"]:
@@ -136,7 +136,7 @@ def _private_data_path(config, key, stack):
     return f"{plugins.private_data_view(data_folder(config), root, key).parent}/"
 
 
-def _loaders(config, splits):
+def make_loaders(config, splits):
     """Seeds everything, then builds the three loaders of a run."""
     seeding.init_seed(config["seed"])
     seeding.deterministic(config["deterministic"])
@@ -152,7 +152,7 @@ def _loaders(config, splits):
     )
 
 
-def _build(model_class, config, train):
+def build(model_class, config, train):
     """The model on its device. A value that it refuses is the user's to mend."""
     try:
         return model_class(config, train).to(config["device"])
@@ -169,14 +169,14 @@ def _size(model):
     return f"{type(model).__name__}: {trainable:,} trainable parameters"
 
 
-def _reset_peak_memory(device):
+def reset_peak_memory(device):
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # Linux: a new high-water mark, so that a run of a grid reports its own
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_memory(device):
+def peak_memory(device):
     """{'ram_bytes': ..., 'cuda_bytes': ...}: the process's peak since the run began (since its
     start where the system keeps no other), and what torch took at most on the device.
     """

@@ -1,0 +1,119 @@
+"""The matrix products that LD4MRec cannot do without, as plain torch with nothing around them.
+
+Their shapes come from the configuration and the paper's equations, not from the model's modules, so
+that a product too many there shows as time here. Multi-layer perceptrons and the like are left out
+where ablations leave them out; a benchmark wants the whole model.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+AFFINE_OUTPUTS = {  # numbers that eq. 21 predicts as Gamma_u, by pg_transform
+    "diag": lambda width, rank: width,
+    "lowrank": lambda width, rank: 2 * width * rank,
+    "matrix": lambda width, rank: width * width,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """(B, n_in) times (n_in, n_out). into_input: training needs the gradient of the input too."""
+
+    n_in: int
+    n_out: int
+    into_input: bool
+
+    @property
+    def multiply_adds(self):
+        """For one user, forward."""
+        return self.n_in * self.n_out
+
+
+def fc_in(config, n_items):
+    """Nothing before it learns, so its input, the noised row, needs no gradient."""
+    return Shape(n_items, config["embedding_size"], False)
+
+
+def fc_out(config, n_items):
+    return Shape(config["hidden_size"], n_items, True)
+
+
+def blocks(config, signal_size, preference_sizes):
+    """The products of the two CG and PG blocks, in order.
+
+    The signals c (signal_size) and m (preference_sizes, one per modality) are fixed; the step
+    embedding e is learned through E (eq. 17).
+    """
+    width, step, hidden = config["hidden_size"], config["step_size"], config["pg_hidden"]
+    gamma = AFFINE_OUTPUTS[config["pg_transform"]](width, config["pg_rank"])
+    shapes = []
+    for n_in in (config["embedding_size"], width):
+        shapes.append(Shape(n_in + step, width, True))  # Eq. 18: h || e
+        shapes.append(Shape(signal_size, width, False))  # Eq. 19: c
+        shapes.append(Shape(step, width, True))  # Eq. 20: the gate, of e
+        for size in preference_sizes:
+            for n_out in (gamma, width):  # Eq. 21: Gamma_u and b_u, a perceptron of m each
+                shapes += [Shape(size, hidden, False), Shape(hidden, n_out, True)]
+    return shapes
+
+
+class Product:
+    """One shape at work on `rows` users, into tensors that are kept from call to call."""
+
+    def __init__(self, shape, rows, device):
+        def tensor(n, m):
+            return torch.randn(n, m, device=device)
+
+        n_in, n_out = shape.n_in, shape.n_out
+        self.x, self.w = tensor(rows, n_in), tensor(n_out, n_in)
+        self.y, self.grad_y = tensor(rows, n_out), tensor(rows, n_out)
+        self.grad_w = torch.empty_like(self.w)
+        self.grad_x = torch.empty_like(self.x) if shape.into_input else None
+
+    def forward(self):
+        torch.mm(self.x, self.w.T, out=self.y)
+
+    def backward(self):
+        torch.mm(self.grad_y.T, self.x, out=self.grad_w)
+        if self.grad_x is not None:
+            torch.mm(self.grad_y, self.w, out=self.grad_x)
+
+
+class Training:
+    """What a training step multiplies: forward, then the gradients that are needed.
+
+    No optimiser, noise, loss, activation or penalty; the inputs are dense, as noised rows are.
+    """
+
+    def __init__(self, shapes, rows, device):
+        self.products = [Product(shape, rows, device) for shape in shapes]
+
+    def __call__(self):
+        for product in self.products:
+            product.forward()
+        for product in reversed(self.products):
+            product.backward()
+
+
+class Inference:
+    """What scoring multiplies: FC in as a sum of the users' item rows, then the other shapes.
+
+    items, begin: the users' items and where each user's begin.
+    """
+
+    def __init__(self, shapes, items, begin, device):
+        first, *others = shapes
+        self.items, self.begin = items, begin
+        self.item_rows = torch.randn(first.n_in, first.n_out, device=device)
+        self.pairs = [
+            tuple(torch.randn(n, shape.n_in, device=device) for n in (len(begin), shape.n_out))
+            for shape in others
+        ]
+        self.results = [torch.empty(len(x), len(w), device=device) for x, w in self.pairs]
+
+    def __call__(self):
+        F.embedding_bag(self.items, self.item_rows, self.begin, mode="sum")
+        for (x, w), result in zip(self.pairs, self.results, strict=True):
+            torch.mm(x, w.T, out=result)

@@ -1,0 +1,121 @@
+"""What a trained LD4MRec uses: parts of its input shuffled among the users, its gates, its steps.
+
+    python benchmarks/look_inside.py -d tiktok [--data_path=...] [--seeds 1,2,3] [--key=value ...]
+
+The same keys as for main.py; a run that is finished is reused, another is trained first. Validation
+Recall@20, mean and standard deviation over seeds:
+- shuffled: each user gets another user's row of one part (the part's values stay as they are), so
+  the fall from "as trained" is what that part carries; the history decides only what FC in reads;
+- infer_step and inference_steps: the same weights with another inference (Fig. 3).
+And of the parameters: the rms of E (eq. 17); for both CG blocks the mean of the gate (eq. 20) and
+its spread, the standard deviation over users, averaged over channels.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+sys.path.insert(0, str(SOURCE))
+
+from common import graph  # noqa: E402 (the path comes first)
+from main import parse_overrides  # noqa: E402
+from utils.errors import UserError  # noqa: E402
+from utils.finished import load  # noqa: E402
+from utils.runs import run  # noqa: E402
+from utils.topk_evaluator import TopKEvaluator  # noqa: E402
+
+METRIC = "recall@20"
+SHUFFLE_SEED = 0
+
+
+def parts(model):
+    """Names of what can be shuffled."""
+    signals = ["collaborative"] if model.ablation != "no_cg" else []
+    if model.net.pg_blocks:
+        signals += [f"preference_{name}" for name in model.modalities]
+    return ["history", "user_step", *signals]
+
+
+def shuffle(model, part, order, train):
+    """Give user u the row of user order[u]; returns what undoes it."""
+    before = getattr(model, part)
+    if part == "history":
+        matrix = graph.binary_csr(train.inter_matrix())
+        model.history = graph.HistoryRows(matrix[order.numpy()]).to(before.item.device)
+    elif part == "user_step":
+        model.user_step = torch.nn.Parameter(before.detach()[order])
+    else:
+        setattr(model, part, before[order])
+    return lambda: setattr(model, part, before)
+
+
+@torch.no_grad()
+def numbers(model):
+    """{what: value} of the learned step embedding and of the gates that it controls."""
+    found = {"rms of E": float(model.user_step.square().mean().sqrt())}
+    if model.ablation != "no_cg":
+        for k, block in enumerate(model.net.cg_blocks, 1):
+            gate = block.gate(model.user_step).sigmoid()  # (U, d_h), at inference
+            found[f"gate {k}, mean"] = float(gate.mean())
+            found[f"gate {k}, spread over users"] = float(gate.std(0).mean())
+    return found
+
+
+def look(one):
+    """{what: number} of a finished run, Recall on validation."""
+    model, (train, valid, _) = load(one)
+    evaluator = TopKEvaluator(one.config)
+
+    def recall():
+        return evaluator.evaluate(model, valid).metrics[METRIC]
+
+    order = torch.from_numpy(np.random.default_rng(SHUFFLE_SEED).permutation(model.n_users))
+    found = {"as trained": recall()}
+    for part in parts(model):
+        undo = shuffle(model, part, order, train)
+        found[f"{part} shuffled"] = recall()
+        undo()
+    kept = model.infer_step, model.inference_steps
+    model.infer_step = "zero" if kept[0] == "init_only" else "init_only"
+    found[f"infer_step {model.infer_step}"] = recall()
+    model.infer_step = kept[0]
+    for steps in (1, 2, 5, 10, 20, 40):
+        if steps <= model.diffusion.steps:
+            model.inference_steps = steps
+            found[f"inference_steps {steps}"] = recall()
+    model.inference_steps = kept[1]
+    return found | numbers(model)
+
+
+def main(arguments=None):
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("-d", "--dataset", required=True)
+    parser.add_argument("--seeds", default="1,2,3", help="comma-separated; default: 1,2,3")
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        keys = parse_overrides(rest)
+        found = []
+        for seed in seeds:
+            (one,) = run("LD4MRec", options.dataset, keys | {"seed": seed}, resume=True)
+            found.append(look(one))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"\n{options.dataset}, seeds {options.seeds}; Recall@20 is validation's\n")
+    print("| | mean | s.d. |\n|---|---|---|")
+    for name in found[0]:
+        values = [one[name] for one in found]
+        spread = f"{statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        print(f"| {name} | {statistics.mean(values):.4f} | {spread} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

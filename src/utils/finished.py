@@ -1,0 +1,22 @@
+"""Finished runs, opened again: the model with its best weights, the loaders it was trained with."""
+
+from utils import checkpoint, plugins
+from utils.dataset import RecDataset
+from utils.errors import RunError
+from utils.one_run import build, make_loaders
+
+
+def load(one):
+    """(model, (train, valid, test) loaders) of a finished Run of one of our own models.
+
+    The model has the weights of the best epoch. Seeds the process as the run did. Raises RunError
+    if the run is not finished or its weights are gone.
+    """
+    best = one.folder.path / "best.pt"
+    if not one.result or not best.is_file():
+        raise RunError(f"{one.folder.path} has no finished run with best.pt; train it first")
+    source = plugins.find_model(one.config["model"])
+    loaders = make_loaders(one.config, RecDataset(one.config).split())
+    model = build(plugins.load_model_class(source), one.config, loaders[0])
+    checkpoint.restore(model, checkpoint.load(best)["model"])
+    return model.eval(), loaders

@@ -1,0 +1,120 @@
+"""explore, results and look_inside on a small world: what they train, reuse, shuffle and print."""
+
+import statistics
+import sys
+
+import pytest
+import torch
+
+import support
+
+sys.path.insert(0, str(support.ROOT / "benchmarks"))
+
+import explore
+import look_inside
+import results
+
+SMALL = {
+    "embedding_size": 8,
+    "hidden_size": 8,
+    "svd_rank": 4,
+    "pg_hidden": 4,
+    "learning_rate": 0.05,
+    "epochs": 2,
+    "topk": [10, 20],
+    "threads": 1,
+}
+
+
+@pytest.fixture
+def keys(blocks, tmp_path):
+    paths = {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+    return SMALL | paths | {"cache_dir": str(tmp_path / "cache")}
+
+
+def test_settings_change_one_key_of_the_model():
+    yaml = explore.SOURCE / "configs" / "model" / "LD4MRec.yaml"
+    declared = support.Config("LD4MRec", "demo", model_yaml=yaml).final_config_dict
+    assert set(explore.SPACE) <= set(declared)
+    names = [name for name, _ in explore.settings()]
+    assert names[0] == "base"
+    assert len(set(names)) == len(names)
+    assert explore.settings(["dropout=0.5"])[1:] == [("dropout=0.5", {"dropout": 0.5})]
+
+
+def test_explore_trains_each_setting_and_seed_once(keys):
+    named = explore.settings(["dropout=0.5", "svd_input"])
+    found = explore.explore("blocks", keys, named, [1, 2], minutes=10)
+    assert [len(by_seed) for by_seed in found.values()] == [2, 2, 2]
+    again = explore.explore("blocks", keys, named, [1, 2], minutes=10)
+    assert again == found
+    assert len(list(explore.Path(keys["runs_dir"]).glob("blocks/LD4MRec/*/result.json"))) == 6
+    base = [found["base"][seed]["valid"]["recall@20"] for seed in (1, 2)]
+    rows = explore.table(found)
+    (line,) = (row for row in rows if row.startswith("| base |"))
+    assert f"| {statistics.mean(base):.4f} | {base[0]:.4f} {base[1]:.4f} |" in line
+    assert not any("test" in row for row in rows)
+
+
+def test_explore_stops_at_its_budget(keys, capsys):
+    found = explore.explore("blocks", keys, explore.settings(["dropout"]), [1], minutes=0)
+    assert not any(found.values())
+    assert "0 minutes are over" in capsys.readouterr().out
+    assert "| base | not run |" in "\n".join(explore.table(found))
+
+
+def test_a_diverged_setting_is_shown_as_failed(keys, monkeypatch):
+    def diverge(*arguments, **options):
+        raise explore.DivergedError("the loss is not finite")
+
+    monkeypatch.setattr(explore, "run", diverge)
+    found = explore.explore("blocks", keys, explore.settings(["dropout"]), [1], minutes=1)
+    assert "| dropout=0.5 | failed |" in "\n".join(explore.table(found))
+
+
+def test_results_tell_the_model_its_ablations_and_its_inferences(keys, capsys):
+    words = [f"--{key}={value}" for key, value in keys.items()]
+    assert results.main(["-d", "blocks", "--seeds", "1,2", *words]) == 0
+    out = capsys.readouterr().out
+    for name in ("popularity", "LD4MRec", "w/o PG", "w/o CG", "w/o SR", "forward-free"):
+        assert f"\n| {name} | " in out
+    assert "| 5 forward steps |" in out
+    assert "| 10 forward steps |" not in out  # T is 5
+    rows = {line.split(" | ")[0]: line for line in out.splitlines() if line.startswith("| ")}
+    assert rows["| forward-free"].split(" | ")[1:] == rows["| LD4MRec"].split(" | ")[1:]
+
+
+def test_looking_inside_changes_one_part_at_a_time(keys):
+    (one,) = look_inside.run("LD4MRec", "blocks", keys | {"epochs": 30})
+    found = look_inside.look(one)
+    assert found["as trained"] == one.result["valid"]["recall@20"]
+    assert found["collaborative shuffled"] < found["as trained"]
+    shuffled = {name for name in found if name.endswith("shuffled")}
+    assert shuffled == {
+        f"{part} shuffled"
+        for part in (
+            "history",
+            "user_step",
+            "collaborative",
+            "preference_text",
+            "preference_image",
+        )
+    }
+    assert 0 < found["gate 1, mean"] < 1
+    assert found["rms of E"] > 0
+
+
+@pytest.mark.parametrize("part", ["history", "user_step", "collaborative", "preference_text"])
+def test_shuffling_moves_rows_and_can_be_undone(part, keys):
+    (one,) = look_inside.run("LD4MRec", "blocks", keys)
+    model, (train, *_) = look_inside.load(one)
+    users = torch.arange(model.n_users)
+
+    def rows():
+        return model.history.dense(users) if part == "history" else getattr(model, part).detach()
+
+    before, order = rows().clone(), torch.roll(users, 1)
+    undo = look_inside.shuffle(model, part, order, train)
+    assert torch.equal(rows(), before[order])
+    undo()
+    assert torch.equal(rows(), before)
