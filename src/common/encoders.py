@@ -7,12 +7,11 @@ zero rows.
 """
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import nn
 
 from common.abstract_recommender import GeneralRecommender
-from common.graph import binary_csr, normalized
+from common.propagation import bipartite_adjacency
 
 DEFAULT_LAYERS = 3  # MMRec's, where the model's yaml has no n_layers
 
@@ -51,22 +50,6 @@ class LightGCN_Encoder(GeneralRecommender):
             layer = torch.sparse.mm(adjacency, layer)
             total = total + layer
         return (total / (self.n_layers + 1)).split([self.n_users, self.n_items])
-
-
-def bipartite_adjacency(interactions):
-    """D^-1/2 [[0, R], [R^T, 0]] D^-1/2 as a coalesced float32 COO tensor, (U+I, U+I).
-
-    interactions: scipy matrix R (U, I); repeated pairs count once.
-    """
-    block = normalized(binary_csr(interactions))
-    full = sp.bmat([[None, block], [block.T, None]], format="csr")
-    full.sort_indices()  # row by row, column by column: what coalesced means
-    full = full.tocoo()
-    place = torch.from_numpy(np.stack([full.row, full.col])).long()
-    value = torch.from_numpy(full.data).float()
-    return torch.sparse_coo_tensor(
-        place, value, full.shape, is_coalesced=True, check_invariants=True
-    )
 
 
 def drop_edges(adjacency, rate):

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+MMREC_GAMMA = 1e-10  # what MMRec adds to the sigmoid of BPR
+SELFREC_GAMMA = 1e-5  # and SELFRec
+
 
 def bpr_loss(pos_scores, neg_scores, gamma=0.0):
     """Bayesian personalised ranking: the mean of -log sigmoid(pos - neg), a scalar.
@@ -44,6 +47,23 @@ def l2_penalty(*embeddings):
     if not embeddings:
         raise ValueError("l2_penalty wants at least one tensor, got none")
     return 0.5 * sum(e.square().sum() for e in embeddings)
+
+
+def info_nce(anchors, positives, temperature, cosine=True):
+    """InfoNCE: the mean over rows of -log softmax(similarity / temperature), a scalar.
+
+    anchors, positives: (B, D); row b of one belongs to row b of the other, all other rows of
+    `positives` are its negatives (two rows of the same item, too). cosine: False for raw products.
+    A zero row has similarity 0. Raises ValueError if the shapes differ. van den Oord et al.,
+    arXiv:1807.03748.
+    """
+    one, other = tuple(anchors.shape), tuple(positives.shape)
+    if one != other or len(one) != 2:
+        raise ValueError(f"info_nce wants two (B, D) tensors of one shape, got {one} and {other}")
+    if cosine:
+        anchors, positives = F.normalize(anchors), F.normalize(positives)
+    logits = anchors @ positives.T / temperature  # (B, B)
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
 def _guarded_bpr(pos_scores, neg_scores, gamma):

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from common.loss import BPRLoss, EmbLoss, L2Loss, bpr_loss, embedding_norm, l2_penalty
+from common.loss import (
+    BPRLoss,
+    EmbLoss,
+    L2Loss,
+    bpr_loss,
+    embedding_norm,
+    info_nce,
+    l2_penalty,
+)
 
 POS = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
 NEG = torch.tensor([0.1, 1.0, -40.0], dtype=torch.float64)
@@ -80,3 +88,38 @@ def test_losses_keep_float64():
 def test_penalties_want_a_tensor(function):
     with pytest.raises(ValueError, match="at least one tensor"):
         function()
+
+
+def slow_info_nce(anchors, positives, temperature, cosine):
+    terms = []
+    for b, anchor in enumerate(anchors):
+        products = positives @ anchor
+        if cosine:
+            products = products / (positives.norm(dim=1) * anchor.norm())
+        weights = [math.exp(x / temperature) for x in products.tolist()]
+        terms.append(-math.log(weights[b] / sum(weights)))
+    return sum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_info_nce_is_the_slow_one(cosine):
+    torch.manual_seed(0)
+    one, other = torch.randn(2, 5, 3, dtype=torch.float64)
+    expected = slow_info_nce(one, other, 0.3, cosine)
+    assert info_nce(one, other, 0.3, cosine).item() == pytest.approx(expected)
+    assert info_nce(one, other, 0.3).item() == pytest.approx(slow_info_nce(one, other, 0.3, True))
+    assert info_nce(one, other, 0.3).item() != pytest.approx(info_nce(other, one, 0.3).item())
+
+
+def test_info_nce_survives_large_products_and_zero_rows():
+    rows = torch.tensor([[300.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    raw = info_nce(rows, rows, 0.01, cosine=False)
+    assert raw.item() == pytest.approx(math.log(2) / 2)
+    info_nce(rows, rows, 0.2).backward()
+    assert rows.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(3, 1), (1, 2), (3,)])
+def test_info_nce_refuses_shapes_that_broadcast(shape):
+    with pytest.raises(ValueError, match=r"two \(B, D\) tensors of one shape, got \(3, 2\)"):
+        info_nce(torch.zeros(3, 2), torch.zeros(shape), 0.2)

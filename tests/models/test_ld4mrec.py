@@ -540,7 +540,7 @@ def test_yaml_is_what_the_hosts_read():
     assert declared["hyper_parameters"] == ["soft_prob", "soft_gamma"]
     assert declared["defaults"] == {"soft_prob": 0.01, "soft_gamma": 0.01}
     assert declared["soft_prob"] == declared["soft_gamma"] == [0.005, 0.01, 0.05, 0.1, 0.2]
-    paper = {"embedding_size": 1000, "step_size": 10, "train_batch_size": 400}
+    paper = {"step_size": 10, "train_batch_size": 400}
     paper |= {"stopping_step": 20, "epochs": 1000}
     assert {key: declared[key] for key in paper} == paper
     assert not [key for key, value in declared.items() if isinstance(value, str) and "e-" in value]

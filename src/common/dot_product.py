@@ -1,0 +1,53 @@
+"""The base of models that learn from triples and score by the product of two vectors."""
+
+import torch
+
+from common.abstract_recommender import GeneralRecommender
+from common.diffusion import check_option
+
+
+class DotProductRecommender(GeneralRecommender):
+    """A model whose `forward()` gives the vectors of all users (U, D) and all items (I, D).
+
+    Scores are their products. In evaluation mode they are computed once and kept until `train()`,
+    `eval()` or `load_state_dict()` is called. calculate_loss gets batches of (user, positive,
+    negative); ValueError if the configuration asks for other ones.
+    """
+
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        check_triples(config)
+        # no part of the model's state: not persistent, so no checkpoint of ours holds them
+        self.register_buffer("kept_users", None, persistent=False)
+        self.register_buffer("kept_items", None, persistent=False)
+        self.register_load_state_dict_post_hook(_forget)
+
+    def train(self, mode=True):
+        _forget(self)
+        return super().train(mode)
+
+    @torch.no_grad()
+    def vectors(self):
+        """`forward()` without gradients: (U, D) and (I, D)."""
+        if self.training:
+            return self()
+        if self.kept_users is None:
+            self.kept_users, self.kept_items = (x.detach() for x in self())
+        return self.kept_users, self.kept_items
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction):
+        users, items = self.vectors()
+        return users[interaction[0]] @ items.T  # (B, I)
+
+
+def _forget(model, *_):
+    model.kept_users = model.kept_items = None
+
+
+def check_triples(config):
+    """Raise ValueError unless batches are rows of (user, positive, negative)."""
+    wanted = {"use_neg_sampling": True, "use_full_sampling": False, "use_neighborhood_loss": False}
+    for key, value in wanted.items():
+        wish = f"{value}: the model learns from (user, positive, negative)"
+        check_option(key, config[key], wish, bool(config[key]) == value)

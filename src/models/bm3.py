@@ -1,0 +1,117 @@
+"""BM3: embeddings bootstrapped from dropped-out copies of themselves, without negatives.
+
+Zhou et al., WWW 2023, arXiv:2207.05969. Equations are numbered here, (1) to (8). Computes what
+MMRec's bm3.py and the authors' file compute, with these departures in form:
+- degrees have no 1e-7 added (a difference below 1e-7);
+- only the batch's items are projected and only its rows are dropped out, with one mask per user
+  and per item, as if the masks were drawn for the whole tables;
+- any modalities, not only image and text. Without one its two terms are absent, cl_weight stays;
+  without any the model is refused, as in MMRec.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.abstract_recommender import GeneralRecommender
+from common.diffusion import check_integer, check_number, check_option
+from common.loss import embedding_norm
+from common.modalities import FeatureTables, take_features
+from common.propagation import bipartite_adjacency, mean_of_layers
+
+MIN_NORM = 1e-8  # of the product of two norms in a cosine
+
+
+class BM3(GeneralRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        dim, self.n_layers = config["embedding_size"], config["n_layers"]
+        self.dropout, self.reg_weight = config["dropout"], config["reg_weight"]
+        self.cl_weight = config["cl_weight"]
+        check_pairs(config)
+        check_integer("embedding_size", dim, 1)
+        check_integer("n_layers", self.n_layers, 0)
+        check_number("dropout", self.dropout, 0, 0.99)
+        check_number("reg_weight", self.reg_weight, 0, float("inf"))
+        check_number("cl_weight", self.cl_weight, 0, float("inf"))
+        self.user_emb = nn.Embedding(self.n_users, dim)
+        self.item_emb = nn.Embedding(self.n_items, dim)
+        nn.init.xavier_uniform_(self.user_emb.weight)
+        nn.init.xavier_uniform_(self.item_emb.weight)
+        self.modal = FeatureTables(take_features(self), dim)  # V W^T + b for each modality
+        self.predictor = nn.Linear(dim, dim)  # q, one for all
+        for layer in (*self.modal.maps, self.predictor):
+            nn.init.xavier_normal_(layer.weight)
+        adjacency = bipartite_adjacency(dataloader.inter_matrix(), torch.sparse_csr)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.register_buffer("kept_users", None, persistent=False)  # see `vectors`
+        self.register_buffer("kept_items", None, persistent=False)
+        self.register_load_state_dict_post_hook(forget)
+
+    def forward(self):
+        """Online embeddings of all users and all items before the predictor: (U, D) and (I, D)."""
+        tables = self.user_emb.weight, self.item_emb.weight
+        users, items = mean_of_layers(self.adjacency, *tables, self.n_layers)  # Eq. 1
+        return users, items + self.item_emb.weight  # Eq. 2
+
+    def calculate_loss(self, interaction):
+        users, items = interaction  # (B,) each
+        h_users, h_items = self()
+        # a batch's repeated users and items share a mask, as rows of a dropped-out table do
+        users, user_row = users.unique(return_inverse=True)
+        items, item_row = items.unique(return_inverse=True)
+        u, i = h_users[users], h_items[items]  # (B', D), distinct rows
+        modal = self.modal.rows(items)  # (B', D) each, Eq. 3
+        u_target, i_target = self.target(u)[user_row], self.target(i)[item_row]  # (B, D), Eq. 4
+        loss = distance(self.predictor(u)[user_row], i_target)  # Eq. 5
+        loss = loss + distance(self.predictor(i)[item_row], u_target)
+        alignment = 0
+        for y in modal:
+            predicted = self.predictor(y)[item_row]  # (B, D)
+            alignment = alignment + distance(predicted, i_target)  # Eq. 6, to the item
+            alignment = alignment + distance(
+                predicted, self.target(y)[item_row]
+            )  # Eq. 7, to itself
+        # the norms of whole tables, over the number of items: of MMRec's code, not of the paper
+        penalty = embedding_norm(h_users, h_items)
+        return loss + self.reg_weight * penalty + self.cl_weight * alignment  # Eq. 8
+
+    def target(self, rows):
+        """A dropped-out copy without gradient."""
+        return F.dropout(rows.detach(), self.dropout)
+
+    def train(self, mode=True):
+        forget(self)
+        return super().train(mode)
+
+    @torch.no_grad()
+    def vectors(self):
+        """What scores are products of, (U, D) and (I, D); kept while nothing changes them."""
+        if self.kept_users is not None:
+            return self.kept_users, self.kept_items
+        users, items = (self.predictor(h) for h in self())
+        if not self.training:
+            self.kept_users, self.kept_items = users, items
+        return users, items
+
+    def full_sort_predict(self, interaction):
+        users, items = self.vectors()
+        return users[interaction[0]] @ items.T  # (B, I)
+
+
+def forget(model, *_):
+    """Drop the kept vectors: at `train()`, `eval()` and `load_state_dict()`."""
+    model.kept_users = model.kept_items = None
+
+
+def check_pairs(config):
+    """Raise ValueError unless batches are rows of (user, positive)."""
+    for key in ("use_neg_sampling", "use_full_sampling"):
+        wish = "False: the model learns from (user, positive)"
+        check_option(key, config[key], wish, not config[key])
+
+
+def distance(online, target):
+    """1 - the mean cosine of the rows of two (B, D), in [0, 2]; a zero row has cosine 0."""
+    norms = torch.linalg.vector_norm(online, dim=1) * torch.linalg.vector_norm(target, dim=1)
+    return 1 - ((online * target).sum(1) / norms.clamp(min=MIN_NORM)).mean()

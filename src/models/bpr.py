@@ -1,0 +1,37 @@
+"""BPR: matrix factorisation that learns to rank an observed item above a sampled one.
+
+Rendle et al., UAI 2009, arXiv:1205.2618, as MMRec trains it. Differs from the paper: Adam over
+shuffled interactions instead of SGD over drawn ones, the penalty is the norm and not its square,
+1e-10 in the logarithm. Nothing differs from MMRec's bpr.py but its dropout, whose rate is 0.
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import nn
+
+from common.diffusion import check_integer, check_number
+from common.dot_product import DotProductRecommender
+from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+
+
+class BPR(DotProductRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
+        check_integer("embedding_size", dim, 1)
+        check_number("reg_weight", self.reg_weight, 0, math.inf)
+        self.user_emb = nn.Embedding(self.n_users, dim)
+        self.item_emb = nn.Embedding(self.n_items, dim)
+        nn.init.xavier_normal_(self.user_emb.weight)
+        nn.init.xavier_normal_(self.item_emb.weight)
+
+    def forward(self):
+        return self.user_emb.weight, self.item_emb.weight
+
+    def calculate_loss(self, interaction):
+        user_out, item_out = self()
+        u = F.embedding(interaction[0], user_out)  # (B, D)
+        p, n = F.embedding(interaction[1:], item_out)  # (B, D) each
+        ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), MMREC_GAMMA)  # BPR-Opt
+        return ranking + self.reg_weight * embedding_norm(u, p, n)

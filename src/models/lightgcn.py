@@ -1,0 +1,48 @@
+"""LightGCN: mean of embeddings propagated over the user-item graph.
+
+He et al., SIGIR 2020, arXiv:2002.02126; equation numbers are the paper's. As MMRec trains it, which
+differs from the paper: the penalty is the norm and not its square, 1e-10 in the logarithm,
+embeddings start Xavier-uniform. Differs from MMRec's lightgcn.py: no 1e-7 is added to the degrees
+(below 1e-7 in the embeddings).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common.diffusion import check_integer, check_number
+from common.dot_product import DotProductRecommender
+from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+from common.propagation import bipartite_adjacency, mean_of_layers
+
+
+class LightGCN(DotProductRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
+        self.n_layers = config["n_layers"]
+        check_integer("embedding_size", dim, 1)
+        check_integer("n_layers", self.n_layers, 0)
+        check_number("reg_weight", self.reg_weight, 0, math.inf)
+        self.user_emb = nn.Embedding(self.n_users, dim)
+        self.item_emb = nn.Embedding(self.n_items, dim)
+        nn.init.xavier_uniform_(self.user_emb.weight)
+        nn.init.xavier_uniform_(self.item_emb.weight)
+        adjacency = bipartite_adjacency(dataloader.inter_matrix(form="coo"), torch.sparse_csr)
+        self.register_buffer("adjacency", adjacency, persistent=False)
+
+    def forward(self):
+        tables = self.user_emb.weight, self.item_emb.weight
+        return mean_of_layers(self.adjacency, *tables, self.n_layers)  # Eq. 7-8
+
+    def calculate_loss(self, interaction):
+        users, items = interaction[0], interaction[1:]  # (B,), (2, B) positive and negative
+        user_out, item_out = self()
+        u = F.embedding(users, user_out)  # (B, D)
+        p, n = F.embedding(items, item_out)  # (B, D) each
+        ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), MMREC_GAMMA)  # Eq. 15
+        # the penalty is on E^(0), the only parameters, not on the propagated ones
+        batch = self.user_emb(users), *self.item_emb(items)
+        return ranking + self.reg_weight * embedding_norm(*batch)

@@ -1,0 +1,106 @@
+"""MGCN: behaviour-gated modality features on fixed item graphs, fused and added to LightGCN's.
+
+Yu et al., ACM MM 2023, arXiv:2308.03588. Equations are numbered here, (1) to (11). Computes what
+MMRec's mgcn.py and the authors' file compute, with these departures:
+- item graphs are built in blocks and break ties by the lowest item, zero feature rows give isolated
+  items (common/item_graph.py);
+- repeated training pairs count once, there they add up;
+- any number M >= 1 of modalities: softmax over M, divisor M + 1; two give the published model. With
+  one, the attention and the preference gates have no effect. Without any the model is refused.
+The reference's tau and lambda_coeff are read nowhere there and do not exist here.
+"""
+
+import torch
+from torch import nn
+
+from common.diffusion import check_integer, check_number
+from common.dot_product import DotProductRecommender
+from common.graph import binary_csr, normalized
+from common.item_graph import csr_tensor, knn_graph
+from common.loss import bpr_loss, info_nce, l2_penalty
+from common.modalities import FeatureTables, take_features
+from common.propagation import bipartite_adjacency, mean_of_layers, sparse_product
+
+TEMPERATURE = 0.2  # of the contrastive term; fixed in the reference
+
+
+class MGCN(DotProductRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        dim = config["embedding_size"]
+        self.n_ui_layers, self.n_layers = config["n_ui_layers"], config["n_layers"]
+        self.cl_loss, self.reg_weight = config["cl_loss"], config["reg_weight"]
+        check_integer("embedding_size", dim, 1)
+        check_integer("n_ui_layers", self.n_ui_layers, 0)
+        check_integer("n_layers", self.n_layers, 0)
+        check_number("cl_loss", self.cl_loss, 0, float("inf"))
+        check_number("reg_weight", self.reg_weight, 0, float("inf"))
+        self.user_emb = nn.Embedding(self.n_users, dim)
+        self.item_emb = nn.Embedding(self.n_items, dim)
+        nn.init.xavier_uniform_(self.user_emb.weight)
+        nn.init.xavier_uniform_(self.item_emb.weight)
+        features = take_features(self)
+        self.modal = FeatureTables(features, dim)  # Y = V W^T + b for each modality
+        self.purifiers = nn.ModuleList(nn.Linear(dim, dim) for _ in features)
+        self.preferences = nn.ModuleList(nn.Linear(dim, dim) for _ in features)
+        self.attention = nn.Linear(dim, dim)
+        self.query = nn.Linear(dim, 1, bias=False)
+        self.add_graphs(dataloader.inter_matrix(), features, config["knn_k"], config["cache_dir"])
+
+    def add_graphs(self, interactions, features, k, folder):
+        """Fixed matrices as buffers, those that are not symmetric with their transposes."""
+        graphs = {"adjacency": bipartite_adjacency(interactions, torch.sparse_csr)}
+        block = normalized(binary_csr(interactions)).astype("float32")  # (U, I)
+        graphs["user_item"], graphs["item_user"] = csr_tensor(block), csr_tensor(block.T.tocsr())
+        for m, (name, x) in enumerate(features.items()):
+            # of the raw features, for the whole run, though the tables are trained
+            graphs[f"knn_{m}"], graphs[f"knn_{m}_transposed"] = knn_graph(x, k, folder, name)
+        for name, graph in graphs.items():
+            self.register_buffer(name, graph, persistent=False)
+
+    def forward(self):
+        """Final embeddings of all users and all items: (U, D) and (I, D)."""
+        content, side = self.views()
+        return (content + side).split([self.n_users, self.n_items])  # Eq. 9
+
+    def views(self):
+        """C and S, the behaviour and the modality view of all users and items, (U+I, D) each."""
+        ids = self.item_emb.weight
+        content = mean_of_layers(self.adjacency, self.user_emb.weight, ids, self.n_ui_layers)
+        content = torch.cat(content)  # (U+I, D), C, Eq. 1
+        items = []
+        for m, y in enumerate(self.modal()):
+            a = ids * torch.sigmoid(self.purifiers[m](y))  # (I, D), Eq. 2
+            for _ in range(self.n_layers):
+                knn = getattr(self, f"knn_{m}"), getattr(self, f"knn_{m}_transposed")
+                a = sparse_product(knn[0], a, knn[1])  # Eq. 3
+            items.append(a)
+        users = sparse_product(self.user_item, torch.cat(items, 1), self.item_user)  # Eq. 4, all M
+        modal = [torch.cat(pair) for pair in zip(users.chunk(len(items), 1), items, strict=True)]
+        weights = self.fusion_weights(modal)
+        common = sum(w * x for w, x in zip(weights.split(1, 1), modal, strict=True))  # Eq. 6
+        side = common
+        for gate, x in zip(self.preferences, modal, strict=True):
+            side = side + torch.sigmoid(gate(content)) * (x - common)  # Eq. 7
+        return content, side / (len(modal) + 1)  # Eq. 8: a mean
+
+    def fusion_weights(self, modal):
+        """Softmax over the modalities, (U+I, M), of their (U+I, D)."""
+        logits = [self.query(torch.tanh(self.attention(x))) for x in modal]  # (U+I, 1) each
+        return torch.cat(logits, 1).softmax(1)  # Eq. 5
+
+    def calculate_loss(self, interaction):
+        users, positives, negatives = interaction  # (B,) each
+        content, side = self.views()
+        positive_rows, negative_rows = self.n_users + positives, self.n_users + negatives
+        u_content, u_side = content[users], side[users]  # (B, D)
+        p_content, p_side = content[positive_rows], side[positive_rows]
+        u, p = u_content + u_side, p_content + p_side  # Eq. 9
+        n = content[negative_rows] + side[negative_rows]
+        ranking = bpr_loss((u * p).sum(1), (u * n).sum(1))
+        # on the final vectors, over the configured batch size also where the batch is short
+        penalty = l2_penalty(u, p, n) / self.batch_size
+        # rows of one item or user that occur twice are negatives of each other, as there
+        contrast = info_nce(p_side, p_content, TEMPERATURE)  # Eq. 10
+        contrast = contrast + info_nce(u_side, u_content, TEMPERATURE)
+        return ranking + self.reg_weight * penalty + self.cl_loss * contrast  # Eq. 11

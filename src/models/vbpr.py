@@ -1,0 +1,52 @@
+"""VBPR: BPR whose item vector is half learned, half projected from the item's content.
+
+He and McAuley, AAAI 2016, arXiv:1510.01784, as MMRec trains it ("recommended version"). Differs
+from the paper: all modalities instead of the image alone, Adam, a bias of the projection but no
+item, visual or global bias, the norm of the gathered vectors as only penalty. Differs from MMRec's
+vbpr.py: a batch projects its own items only (equal loss and gradients).
+"""
+
+import math
+
+import torch
+from torch import nn
+
+from common.diffusion import check_integer, check_number
+from common.dot_product import DotProductRecommender
+from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+
+
+class VBPR(DotProductRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__(config, dataloader)
+        dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
+        check_integer("embedding_size", dim, 1)
+        check_number("reg_weight", self.reg_weight, 0, math.inf)
+        if not self.features:
+            raise ValueError(
+                "wants features of the items, text or image or both, got none; put a feature file "
+                "into the data folder, or use BPR, which is this model without content"
+            )
+        content = torch.cat(list(self.features.values()), 1)  # (I, F), text first, as they are
+        self.register_buffer("content", content, persistent=False)
+        self.features, self.v_feat, self.t_feat = {}, None, None  # a second copy, else
+        self.user_emb = nn.Embedding(self.n_users, 2 * dim)
+        self.item_emb = nn.Embedding(self.n_items, dim)
+        self.projection = nn.Linear(content.shape[1], dim)
+        nn.init.xavier_uniform_(self.user_emb.weight)
+        nn.init.xavier_uniform_(self.item_emb.weight)
+        nn.init.xavier_normal_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+
+    def forward(self):
+        """(U, 2D) and (I, 2D), the learned half first."""
+        projected = self.projection(self.content)
+        return self.user_emb.weight, torch.cat([self.item_emb.weight, projected], 1)
+
+    def calculate_loss(self, interaction):
+        users, items = interaction[0], interaction[1:]  # (B,), (2, B) positive and negative
+        u = self.user_emb(users)  # (B, 2D)
+        projected = self.projection(self.content[items])  # (2, B, D)
+        p, n = torch.cat([self.item_emb(items), projected], 2)  # (B, 2D) each
+        ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), MMREC_GAMMA)
+        return ranking + self.reg_weight * embedding_norm(u, p, n)

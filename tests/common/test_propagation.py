@@ -1,0 +1,76 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import support
+import toy_world
+from common.propagation import bipartite_adjacency, mean_of_layers, sparse_product
+
+N = toy_world.N_USERS + toy_world.N_ITEMS
+
+
+def adjacency():
+    return bipartite_adjacency(toy_world.matrix(support.TRAIN), torch.sparse_csr).double()
+
+
+def random(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def test_both_layouts_hold_the_same_symmetric_matrix():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = bipartite_adjacency(toy_world.matrix(support.TRAIN), torch.sparse_csr)
+    pairs = bipartite_adjacency(toy_world.matrix(support.TRAIN))
+    assert (rows.layout, pairs.layout) == (torch.sparse_csr, torch.sparse_coo)
+    assert rows.to_dense().equal(pairs.to_dense())
+    assert rows.to_dense().equal(rows.to_dense().T)
+    assert rows._nnz() == 2 * len(support.TRAIN)
+
+
+def test_a_symmetric_product_and_its_gradient():
+    x, weight = random(N, 3), random(N, 3)
+    dense = adjacency().to_dense() @ x
+    torch.testing.assert_close(sparse_product(adjacency(), x), dense)
+    (got,) = torch.autograd.grad((sparse_product(adjacency(), x) * weight).sum(), x)
+    (expected,) = torch.autograd.grad((dense * weight).sum(), x)
+    torch.testing.assert_close(got, expected)
+
+
+def test_a_product_that_is_not_symmetric_has_the_transposes_gradient():
+    matrix = adjacency().to_dense() * torch.arange(1.0, N + 1, dtype=torch.float64)
+    x, weight = random(N, 3), random(N, 3)
+    product = sparse_product(matrix.to_sparse_csr(), x, matrix.T.contiguous().to_sparse_csr())
+    (got,) = torch.autograd.grad((product * weight).sum(), x)
+    (expected,) = torch.autograd.grad(((matrix @ x) * weight).sum(), x)
+    torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_mean_of_layers_and_its_gradient_are_the_slow_ones(n_layers):
+    users, items = random(toy_world.N_USERS, 4), random(toy_world.N_ITEMS, 4)
+    before = users.detach().clone(), items.detach().clone()
+    power, total = torch.eye(N, dtype=torch.float64), torch.zeros(N, N, dtype=torch.float64)
+    for _ in range(n_layers + 1):
+        total, power = total + power / (n_layers + 1), adjacency().to_dense() @ power
+    expected = (total @ torch.cat([users, items])).split([toy_world.N_USERS, toy_world.N_ITEMS])
+    got = mean_of_layers(adjacency(), users, items, n_layers)
+    weights = random(toy_world.N_USERS, 4), random(toy_world.N_ITEMS, 4)
+    gradients = []
+    for out in (got, expected):
+        loss = sum((x * w).sum() for x, w in zip(out, weights, strict=True))
+        gradients.append(torch.autograd.grad(loss, [users, items]))
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(*gradients)
+    assert users.equal(before[0])
+    assert items.equal(before[1])
+
+
+def test_the_gradient_of_a_part_is_left_as_it_is():
+    users, items = random(toy_world.N_USERS, 4), random(toy_world.N_ITEMS, 4)
+    out = torch.cat(mean_of_layers(adjacency(), users, items, 2))
+    out.retain_grad()
+    out.sum().backward()
+    assert np.array_equal(out.grad, np.ones((N, 4)))  # not written into on the way back

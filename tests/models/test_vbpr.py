@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import golden
+import toy_world
+from golden import BATCH
+from toy_world import near
+from utils.errors import ConfigError
+from utils.runs import run
+
+TEXT, IMAGE = golden.feature(5, 2), golden.feature(6, 1)
+PHASES = {"user_emb.weight": 1, "item_emb.weight": 2, "projection.weight": 3, "projection.bias": 4}
+
+
+def build(folder, *content, **options):
+    """content: the known features used instead of the folder's, text first."""
+    model = toy_world.build("VBPR", folder, **toy_world.SMALL | options)
+    toy_world.set_waves(model, PHASES)
+    if content:
+        known = torch.cat(content, 1)
+        assert model.content.shape == known.shape
+        model.content = known
+    return model
+
+
+@pytest.fixture
+def both(toy):
+    return build(toy, TEXT, IMAGE)
+
+
+@pytest.fixture
+def image_only(toy):
+    (toy / "text_feat.npy").unlink()
+    return build(toy, IMAGE)
+
+
+def test_loss_and_gradients_are_the_references(both):
+    loss, norms = toy_world.gradient_norms(both)
+    assert loss == near(0.944465)
+    expected = dict(zip(PHASES, (0.264122, 0.196989, 0.294500, 0.084042), strict=True))
+    assert norms == near(expected)
+
+
+def test_trajectory_and_scores_are_the_references(both):
+    first = [0.682921, 0.235545, 0.740567, 0.164281, 0.822912, 0.117244, 0.828151]
+    last = [-0.410481, 0.145369, -0.239893, 0.000504, -0.137285, -0.129735, 0.004261]
+    assert golden.scores(both, [0, 4]).tolist() == [near(first), near(last)]
+    losses = [0.944465, 0.894483, 0.847739, 0.803959, 0.762896]
+    assert golden.trajectory(both.train(), BATCH) == near(losses)
+
+
+def test_with_the_image_alone_it_is_the_references(image_only):
+    scores = [0.640189, 0.245217, 0.754831, 0.154806, 0.796552, 0.108096, 0.815681]
+    assert golden.scores(image_only, [0])[0].tolist() == near(scores)
+    loss, norms = toy_world.gradient_norms(image_only.train())
+    assert loss == near(0.936336)
+    expected = dict(zip(PHASES, (0.253261, 0.196372, 0.203117, 0.083970), strict=True))
+    assert norms == near(expected)
+    losses = [0.936336, 0.898705, 0.863056, 0.829156, 0.796913]
+    assert golden.trajectory(image_only, BATCH) == near(losses)
+
+
+def test_features_are_used_as_they_are_text_first(toy):
+    text, image = (np.load(toy / f"{name}_feat.npy") for name in ("text", "image"))
+    model = build(toy)
+    assert model.content.numpy() == pytest.approx(np.concatenate([text, image], 1))
+    (toy / "image_feat.npy").unlink()
+    assert build(toy).content.numpy() == pytest.approx(text)
+
+
+def test_without_projection_it_is_bpr(both, toy):
+    bpr = toy_world.build("BPR", toy, **toy_world.SMALL)
+    with torch.no_grad():
+        both.projection.weight.zero_()
+        both.projection.bias.zero_()
+        bpr.user_emb.weight.copy_(both.user_emb.weight[:, :8])
+        bpr.item_emb.weight.copy_(both.item_emb.weight)
+    torch.testing.assert_close(golden.scores(both), golden.scores(bpr))
+
+
+def test_without_the_learned_half_equal_content_ties(both):
+    both.content[3] = both.content[1]
+    with torch.no_grad():
+        both.item_emb.weight.zero_()
+        both.user_emb.weight[:, :8] = 0
+    scores = golden.scores(both)
+    assert scores[:, 3].equal(scores[:, 1])
+    assert not scores[:, 3].equal(scores[:, 2])
+
+
+def test_the_bias_shifts_all_items_of_a_user(both):
+    before = golden.scores(both)
+    with torch.no_grad():
+        both.projection.bias += 0.7
+    shift = golden.scores(both) - before
+    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
+    assert shift.abs().min() > 1e-3
+
+
+def test_the_order_of_modalities_does_not_matter(both):
+    loss = both.calculate_loss(BATCH).item()
+    order = [*range(5, 11), *range(5)]
+    both.content = both.content[:, order]
+    with torch.no_grad():
+        both.projection.weight.copy_(both.projection.weight[:, order])
+    assert both.calculate_loss(BATCH).item() == pytest.approx(loss, rel=1e-12)
+
+
+def test_features_are_not_learned(both):
+    before = both.content.clone()
+    golden.trajectory(both, BATCH)
+    assert not both.content.requires_grad
+    assert both.content.equal(before)
+    assert "content" not in both.state_dict()
+
+
+def test_a_batch_projects_its_own_items_with_the_same_result(both):
+    rows = []
+    both.projection.register_forward_hook(lambda module, x, y: rows.append(x[0][..., 0].numel()))
+    loss = both.calculate_loss(BATCH)
+    assert rows == [2 * 5]
+    users, items = both()
+    u, p, n = users[BATCH[0]], *items[BATCH[1:]]
+    x = ((u * p).sum(1) - (u * n).sum(1)).sigmoid()
+    expected = -x.log().mean() + 0.1 * (u.norm() + p.norm() + n.norm()) / 5
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
+
+
+def test_initial_values(toy):
+    model = toy_world.build("VBPR", toy, **toy_world.SMALL | {"embedding_size": 500})
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert shapes == dict(zip(PHASES, [(5, 1000), (7, 500), (500, 11), (500,)], strict=True))
+    for table in (model.user_emb.weight, model.item_emb.weight):
+        assert table.abs().max().item() <= math.sqrt(6 / sum(table.shape))  # Xavier-uniform
+    w = model.projection.weight
+    assert w.std().item() == pytest.approx(math.sqrt(2 / sum(w.shape)), rel=0.05)
+    assert w.abs().max().item() > math.sqrt(6 / sum(w.shape))  # Xavier-normal
+    assert model.projection.bias.eq(0).all()
+
+
+def test_without_features_it_is_refused(toy, tmp_path):
+    for name in ("text", "image"):
+        (toy / f"{name}_feat.npy").unlink()
+    with pytest.raises(ValueError, match="wants features .* got none; put a feature file .*BPR"):
+        toy_world.build("VBPR", toy)
+    paths = {"data_path": f"{toy.parent}/", "runs_dir": str(tmp_path / "runs"), "topk": [2]}
+    options = paths | {"cache_dir": None, "valid_metric": "recall@2"}
+    with pytest.raises(ConfigError, match="VBPR: wants features of the items"):
+        run("VBPR", toy.name, options)
