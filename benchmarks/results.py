@@ -1,7 +1,7 @@
 """LD4MRec's results on a data set: the model, its ablations (Fig. 5), its inferences (Fig. 3).
 
     python benchmarks/results.py -d tiktok [--data_path=../shared/data/] [--seeds 1,2,3,4,5]
-        [--report FILE] [--key=value ...]
+        [--ablations no_pg,no_cg,no_sr] [--report FILE] [--key=value ...]
 
 Trains LD4MRec, "w/o PG", "w/o CG" and "w/o SR" once per seed (finished runs are reused, stopped
 ones go on) and prints markdown: mean ± standard deviation over seeds on validation and test. The
@@ -29,10 +29,12 @@ ABLATIONS = {"LD4MRec": "none", "w/o PG": "no_pg", "w/o CG": "no_cg", "w/o SR": 
 STEPS = (0, 1, 2, 5, 10, 20, 40)
 
 
-def train(dataset, keys, seeds):
+def train(dataset, keys, seeds, ablations):
     """{name: [Run per seed]} of the model and its ablations; without modalities none is w/o PG."""
     runs = {}
     for name, value in ABLATIONS.items():
+        if value != "none" and value not in ablations:
+            continue
         if value == "no_pg" and not modality_files(runs["LD4MRec"][0].config):
             continue
         changes = keys | {"ablation": value}
@@ -86,11 +88,11 @@ def _shown(metric):
     return metric.replace("recall", "Recall").replace("ndcg", "NDCG")
 
 
-def report(dataset, keys, seeds):
+def report(dataset, keys, seeds, ablations):
     """Markdown lines: both tables, and what the runs took."""
     of_the_host = read_yaml(CONFIGS / "overall.yaml")
     popularity = run("Pop", dataset, {k: v for k, v in keys.items() if k in of_the_host})
-    trained = train(dataset, keys, seeds)
+    trained = train(dataset, keys, seeds, ablations)
     rows = {
         name: [(one.result["valid"], one.result["test"]) for one in runs]
         for name, runs in ({"popularity": popularity} | trained).items()
@@ -119,11 +121,15 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("-d", "--dataset", required=True)
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
+    parser.add_argument(
+        "--ablations", default="no_pg,no_cg,no_sr", help="comma-separated; default: all three"
+    )
     parser.add_argument("--report", type=Path, help="also write the tables to this file")
     options, rest = parser.parse_known_args(arguments)
     try:
         seeds = [int(seed) for seed in options.seeds.split(",")]
-        lines = report(options.dataset, {"keep_last": False} | parse_overrides(rest), seeds)
+        keys = {"keep_last": False} | parse_overrides(rest)
+        lines = report(options.dataset, keys, seeds, options.ablations.split(","))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

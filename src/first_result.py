@@ -1,8 +1,8 @@
 """A first result: popularity and LD4MRec, with and without content, side by side (`make demo`).
 
-    python preprocessing/sample.py tmall --out data/raw/tmall_sample
-    python preprocessing/tmall.py --raw data/raw/tmall_sample --out data/tmall_sample
-    python src/first_result.py [--key=value ...]      keys as for main.py; they apply to LD4MRec
+python preprocessing/sample.py tmall --out data/raw/tmall_sample
+python preprocessing/tmall.py --raw data/raw/tmall_sample --out data/tmall_sample
+python src/first_result.py [--key=value ...]      keys as for main.py; they apply to LD4MRec
 """
 
 import sys
