@@ -11,7 +11,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12 ...")'
 	@echo "making .venv and installing what setup.cfg names, in the versions of constraints.txt (some minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[test,encoders]'
 	@touch $@
 
 .venv/checked: .venv/installed
