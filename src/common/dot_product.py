@@ -11,12 +11,15 @@ class DotProductRecommender(GeneralRecommender):
 
     Scores are their products. In evaluation mode they are computed once and kept until `train()`,
     `eval()` or `load_state_dict()` is called. calculate_loss gets batches of (user, positive,
-    negative); ValueError if the configuration asks for other ones.
+    negative), or, where a class says `negatives = False`, of (user, positive); ValueError if the
+    configuration asks for other ones.
     """
+
+    negatives = True
 
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
-        check_triples(config)
+        check_batches(config, self.negatives)
         # no part of the model's state: not persistent, so no checkpoint of ours holds them
         self.register_buffer("kept_users", None, persistent=False)
         self.register_buffer("kept_items", None, persistent=False)
@@ -45,9 +48,11 @@ def _forget(model, *_):
     model.kept_users = model.kept_items = None
 
 
-def check_triples(config):
-    """Raise ValueError unless batches are rows of (user, positive, negative)."""
-    wanted = {"use_neg_sampling": True, "use_full_sampling": False, "use_neighborhood_loss": False}
+def check_batches(config, negatives):
+    """Raise ValueError unless batches are rows of (user, positive), with a negative or without."""
+    row = "(user, positive, negative)" if negatives else "(user, positive)"
+    wanted = {"use_neg_sampling": negatives, "use_full_sampling": False}
+    wanted |= {"use_neighborhood_loss": False} if negatives else {}
     for key, value in wanted.items():
-        wish = f"{value}: the model learns from (user, positive, negative)"
+        wish = f"{value}: the model learns from {row}"
         check_option(key, config[key], wish, bool(config[key]) == value)

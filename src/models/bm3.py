@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.abstract_recommender import GeneralRecommender
-from common.diffusion import check_integer, check_number, check_option
+from common.diffusion import check_integer, check_number
+from common.dot_product import DotProductRecommender
 from common.loss import embedding_norm
 from common.modalities import FeatureTables, take_features
 from common.propagation import bipartite_adjacency, mean_of_layers
@@ -22,13 +22,14 @@ from common.propagation import bipartite_adjacency, mean_of_layers
 MIN_NORM = 1e-8  # of the product of two norms in a cosine
 
 
-class BM3(GeneralRecommender):
+class BM3(DotProductRecommender):
+    negatives = False
+
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         dim, self.n_layers = config["embedding_size"], config["n_layers"]
         self.dropout, self.reg_weight = config["dropout"], config["reg_weight"]
         self.cl_weight = config["cl_weight"]
-        check_pairs(config)
         check_integer("embedding_size", dim, 1)
         check_integer("n_layers", self.n_layers, 0)
         check_number("dropout", self.dropout, 0, 0.99)
@@ -44,11 +45,13 @@ class BM3(GeneralRecommender):
             nn.init.xavier_normal_(layer.weight)
         adjacency = bipartite_adjacency(dataloader.inter_matrix(), torch.sparse_csr)
         self.register_buffer("adjacency", adjacency, persistent=False)
-        self.register_buffer("kept_users", None, persistent=False)  # see `vectors`
-        self.register_buffer("kept_items", None, persistent=False)
-        self.register_load_state_dict_post_hook(forget)
 
     def forward(self):
+        """What scores are products of, (U, D) and (I, D)."""
+        users, items = self.online()
+        return self.predictor(users), self.predictor(items)
+
+    def online(self):
         """Online embeddings of all users and all items before the predictor: (U, D) and (I, D)."""
         tables = self.user_emb.weight, self.item_emb.weight
         users, items = mean_of_layers(self.adjacency, *tables, self.n_layers)  # Eq. 1
@@ -56,7 +59,7 @@ class BM3(GeneralRecommender):
 
     def calculate_loss(self, interaction):
         users, items = interaction  # (B,) each
-        h_users, h_items = self()
+        h_users, h_items = self.online()
         # a batch's repeated users and items share a mask, as rows of a dropped-out table do
         users, user_row = users.unique(return_inverse=True)
         items, item_row = items.unique(return_inverse=True)
@@ -79,36 +82,6 @@ class BM3(GeneralRecommender):
     def target(self, rows):
         """A dropped-out copy without gradient."""
         return F.dropout(rows.detach(), self.dropout)
-
-    def train(self, mode=True):
-        forget(self)
-        return super().train(mode)
-
-    @torch.no_grad()
-    def vectors(self):
-        """What scores are products of, (U, D) and (I, D); kept while nothing changes them."""
-        if self.kept_users is not None:
-            return self.kept_users, self.kept_items
-        users, items = (self.predictor(h) for h in self())
-        if not self.training:
-            self.kept_users, self.kept_items = users, items
-        return users, items
-
-    def full_sort_predict(self, interaction):
-        users, items = self.vectors()
-        return users[interaction[0]] @ items.T  # (B, I)
-
-
-def forget(model, *_):
-    """Drop the kept vectors: at `train()`, `eval()` and `load_state_dict()`."""
-    model.kept_users = model.kept_items = None
-
-
-def check_pairs(config):
-    """Raise ValueError unless batches are rows of (user, positive)."""
-    for key in ("use_neg_sampling", "use_full_sampling"):
-        wish = "False: the model learns from (user, positive)"
-        check_option(key, config[key], wish, not config[key])
 
 
 def distance(online, target):

@@ -14,6 +14,7 @@ from torch import nn
 from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+from common.modalities import take_features
 
 
 class VBPR(DotProductRecommender):
@@ -22,14 +23,9 @@ class VBPR(DotProductRecommender):
         dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
         check_integer("embedding_size", dim, 1)
         check_number("reg_weight", self.reg_weight, 0, math.inf)
-        if not self.features:
-            raise ValueError(
-                "wants features of the items, text or image or both, got none; put a feature file "
-                "into the data folder, or use BPR, which is this model without content"
-            )
-        content = torch.cat(list(self.features.values()), 1)  # (I, F), text first, as they are
+        # (I, F), text first, the rows as they are
+        content = torch.cat(list(take_features(self).values()), 1)
         self.register_buffer("content", content, persistent=False)
-        self.features, self.v_feat, self.t_feat = {}, None, None  # a second copy, else
         self.user_emb = nn.Embedding(self.n_users, 2 * dim)
         self.item_emb = nn.Embedding(self.n_items, dim)
         self.projection = nn.Linear(content.shape[1], dim)

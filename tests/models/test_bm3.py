@@ -105,7 +105,7 @@ def test_an_identity_predictor_leaves_half_of_the_terms(make):
     nn.init.eye_(model.predictor.weight)
     nn.init.zeros_(model.predictor.bias)
     users, items = PAIRS
-    h_users, h_items = model()
+    h_users, h_items = model.online()
     both = distance(h_users[users], h_items[items])  # L_ui = L_iu
     aligned = sum(distance(y[items], h_items[items]) for y in model.modal())  # L_t + L_v, no more
     close(model.calculate_loss(PAIRS.clone()), (2 * both + 2.0 * aligned).item(), 1e-12)
@@ -135,7 +135,7 @@ def test_the_penalty_doubles_with_the_embeddings(make):
     model = make()
 
     def penalty():
-        h_users, h_items = model()
+        h_users, h_items = model.online()
         return (h_users.norm() + h_items.norm()).item()
 
     before = penalty()

@@ -8,7 +8,7 @@ import golden
 import toy_world
 from golden import BATCH
 from toy_world import near
-from utils.errors import ConfigError
+from utils.errors import DataError
 from utils.runs import run
 
 TEXT, IMAGE = golden.feature(5, 2), golden.feature(6, 1)
@@ -144,9 +144,9 @@ def test_initial_values(toy):
 def test_without_features_it_is_refused(toy, tmp_path):
     for name in ("text", "image"):
         (toy / f"{name}_feat.npy").unlink()
-    with pytest.raises(ValueError, match="wants features .* got none; put a feature file .*BPR"):
+    with pytest.raises(ValueError, match="wants item features .* got none; name the feature files"):
         toy_world.build("VBPR", toy)
     paths = {"data_path": f"{toy.parent}/", "runs_dir": str(tmp_path / "runs"), "topk": [2]}
     options = paths | {"cache_dir": None, "valid_metric": "recall@2"}
-    with pytest.raises(ConfigError, match="VBPR: wants features of the items"):
+    with pytest.raises(DataError, match="VBPR wants item features"):
         run("VBPR", toy.name, options)
