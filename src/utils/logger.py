@@ -42,3 +42,14 @@ def log_to(path):
     finally:
         root.removeHandler(handler)
         handler.close()
+
+
+@contextmanager
+def quiet():
+    """Log nothing below warnings while the block runs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)

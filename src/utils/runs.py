@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from utils import plugins, seeding
 from utils.configurator import Config
 from utils.dataset import RecDataset
 from utils.errors import ConfigError, DivergedError, RunError
-from utils.logger import init_logger
+from utils.logger import init_logger, quiet
 from utils.model_code import code_fingerprint
 from utils.one_run import Run, finish
 from utils.run_folder import RunFolder, data_fingerprint, run_id, run_identity
@@ -32,6 +33,39 @@ def run(model, dataset, overrides=None, *, grid=None, resume=False, mg=False, pl
     that holds the model. The winner is chosen by validation alone. Finished runs are not repeated.
     Raises UserError for what the user can mend.
     """
+    source, points = _points(model, dataset, overrides, grid, mg, plugin)
+    with _shims_for(points[0]):
+        work = _prepare(points, source, as_grid=bool(grid) or len(points) > 1)
+        return _grid(work) if work.as_grid else _only(work, resume)
+
+
+def plan(model, dataset, overrides=None, *, grid=None, mg=False, plugin=None):
+    """The Runs that `run` would make, in the order of the points, those that are finished with
+    their result; nothing is trained or written.
+    """
+    source, points = _points(model, dataset, overrides, grid, mg, plugin)
+    with quiet(), _shims_for(points[0]):
+        runs = _prepare(points, source, as_grid=bool(grid) or len(points) > 1).runs
+    for one in runs:
+        one.result = one.folder.result()
+        one.failure = (one.folder.read_json("failed.json") or {}).get("reason")
+        one.reused = one.result is not None
+    return runs
+
+
+@dataclass
+class _Work:
+    """Runs with what they share. splits: the three RecDatasets. seconds: {phase: seconds} spent."""
+
+    runs: list
+    model_class: type
+    splits: list
+    seconds: dict
+    as_grid: bool
+
+
+def _points(model, dataset, overrides, grid, mg, plugin):
+    """The model's source and a Config for each run."""
     init_logger()
     source = plugins.find_model(model, plugin)
     model_yaml = source.yaml or os.devnull
@@ -39,12 +73,15 @@ def run(model, dataset, overrides=None, *, grid=None, resume=False, mg=False, pl
     config = Config(source.name, dataset, overrides, mg, model_yaml, more_datasets=theirs)
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
-    points = config.points(grid)
-    with nullcontext() if config.native else plugin_shims(config["device"]):
-        return _run_points(points, source, resume, as_grid=bool(grid) or len(points) > 1)
+    return source, config.points(grid)
 
 
-def _run_points(points, source, resume, as_grid):
+def _shims_for(config):
+    return nullcontext() if config.native else plugin_shims(config["device"])
+
+
+def _prepare(points, source, as_grid):
+    """Threads, device, class, data and folders of the runs."""
     started = time.monotonic()
     seeding.set_threads(points[0]["threads"] or ALL_THREADS)
     for config in points:
@@ -69,11 +106,7 @@ def _run_points(points, source, resume, as_grid):
         Run(config, RunFolder(_place(config, identity, as_grid), identity))
         for config, identity in zip(points, identities, strict=True)
     ]
-    seconds = {"start": time.monotonic() - started}
-    if as_grid:
-        return _grid(runs, model_class, splits, seconds)
-    _only(runs[0], model_class, splits, resume, seconds)
-    return runs
+    return _Work(runs, model_class, splits, {"start": time.monotonic() - started}, as_grid)
 
 
 def _demand_items(points, data):
@@ -97,22 +130,25 @@ def _place(config, identity, as_grid):
     return Path(config["run_dir"]) / run_id(identity) if as_grid else Path(config["run_dir"])
 
 
-def _only(one, model_class, splits, resume, seconds):
+def _only(work, resume):
+    (one,) = work.runs
     if not one.folder.lock(timeout=0):
         raise RunError(
             f"another process is training this run in {one.folder.path}; wait for it or choose "
             "--run_dir"
         )
     try:
-        finish(one, model_class, splits, resume, seconds)
+        finish(one, work.model_class, work.splits, resume, work.seconds)
     finally:
         one.folder.unlock()
     if one.failure:
         raise DivergedError(one.failure)
+    return work.runs
 
 
-def _grid(runs, model_class, splits, seconds):
+def _grid(work):
     """All runs, those that another process holds last; the table, the winner first."""
+    runs = work.runs
     done = sum(1 for one in runs if one.folder.result())
     logger.info("grid of %d runs, %d of them finished", len(runs), done)
     waiting, busy, trained, started = list(runs), [], 0, time.monotonic()
@@ -125,7 +161,7 @@ def _grid(runs, model_class, splits, seconds):
             busy.append(one)
             continue
         try:
-            finish(one, model_class, splits, True, seconds, in_grid=True)
+            finish(one, work.model_class, work.splits, True, work.seconds, in_grid=True)
         except ConfigError as error:  # a value that the model refuses
             one.failure = str(error)
             logger.error("%s", error)

@@ -1,0 +1,140 @@
+"""Compare models side by side on one data set: seeds, paired tests, tables, figures, one report.
+
+    python src/compare.py -d tiktok -m LD4MRec,MGCN,LightGCN,Pop --seeds 5
+        each model with its yaml's defaults, seeds 1 to 5
+    python src/compare.py -d tiktok -m LD4MRec,MGCN --seeds 5 --tune
+        each at the best point of its grid, searched first (validation only)
+    python src/compare.py -d tiktok --settings best.yaml --seeds 1,2,3
+        rows from a file: {label: {model: NAME, key: value, ...}}
+
+Finished runs are reused (the run folders are the ledger): adding a model or a seed costs only the
+new runs, and the same command goes on where it was stopped. The report is written to
+reports/<data set>/, or --out: report.md, .csv, .tex, .html and figures/. Models with variants
+(faithful, repaired) get a row for each. Any --key=value of main.py applies to all runs.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from comparison import ledger
+from comparison.entries import entries, tuned
+from comparison.findings import Findings
+from comparison.report import write_report
+from main import parse_overrides
+from utils.configurator import CONFIGS, read_yaml
+from utils.errors import ConfigError, UserError, nearest
+from utils.runs import run
+
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
+
+
+def parser():
+    layout = argparse.RawDescriptionHelpFormatter
+    usage = (
+        "compare.py -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] [--tune] "
+        "[--out DIR] [--key=value ...]"
+    )
+    one = argparse.ArgumentParser(
+        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
+    )
+    one.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
+    one.add_argument("-m", "--models", help="comma-separated names, or labels of --settings")
+    one.add_argument(
+        "--seeds", default="5", help="how many (1 to N), or a comma-separated list; default: 5"
+    )
+    one.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
+    one.add_argument("--tune", action="store_true", help="search each model's grid first")
+    one.add_argument(
+        "--tuned", action="store_true", help="use the finished points of an earlier grid only"
+    )
+    one.add_argument(
+        "--target", help="the row that the others are tested against; default: the first"
+    )
+    one.add_argument("--metrics", default="recall@10,recall@20,ndcg@10,ndcg@20")
+    one.add_argument("--out", type=Path, help="folder of the report; default: reports/<dataset>/")
+    one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
+    one.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
+    return one
+
+
+def seeds_of(text):
+    """[1, ..., N] of "N", or the listed seeds of "a,b,c"; ConfigError for anything else."""
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    count = len(numbers) == 1 and "," not in text
+    if count and numbers[0] > 0:
+        return list(range(1, numbers[0] + 1))
+    if count or not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise ConfigError(f"--seeds is {text!r}; wanted a number from 1, or different seeds: 1,2,3")
+    return numbers
+
+
+def metrics_of(text, config):
+    """The metrics of a comma-separated list; ConfigError for one that the runs do not measure."""
+    measured = [f"{metric}@{k}".lower() for metric in config["metrics"] for k in config["topk"]]
+    found = text.lower().split(",")
+    for metric in found:
+        if metric not in measured:
+            close = nearest(metric, measured)
+            raise ConfigError(f"--metrics has '{metric}', which these runs do not measure.{close}")
+    return found
+
+
+def compare(options, keys):
+    """Train what is missing and write the report; the folder it is in."""
+    names = options.models.split(",") if options.models else None
+    if not names and not options.settings:
+        raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
+    seeds = seeds_of(options.seeds)
+    found = entries(names, options.dataset, keys, options.settings)
+    if options.tune or options.tuned:
+        found = [tuned(one, options.dataset, keys, seeds[0], options.tune) for one in found]
+    rows = ledger.rows_of(found, options.dataset, keys, seeds, options.ledger)
+    runs = [one for row in rows for one in row.runs]
+    metrics = metrics_of(options.metrics, runs[0].config)
+    missing = sum(not one.result and not one.failure for one in runs)
+    print(f"{len(runs)} runs, {len(runs) - missing} of them finished")
+    if missing:
+        print(*ledger.estimate(rows), sep="\n", flush=True)
+    if options.dry_run:
+        return None
+    for row in rows:
+        ledger.train(row, options.dataset, keys, seeds, options.ledger)
+    ledger.check_protocol(rows)
+    target = options.target or rows[0].label
+    if target not in [row.label for row in rows if row.done]:
+        raise ConfigError(f"no finished run of the target '{target}'")
+    (popularity,) = run("Pop", options.dataset, of_the_host(keys))
+    findings = Findings(rows, options.dataset, metrics, target, popularity)
+    folder = options.out or REPORTS / options.dataset
+    write_report(folder, findings.report())
+    return folder
+
+
+def of_the_host(keys):
+    """Those overrides that any model knows."""
+    known = read_yaml(CONFIGS / "overall.yaml")
+    return {key: value for key, value in keys.items() if key in known}
+
+
+def main(arguments=None):
+    options, rest = parser().parse_known_args(arguments)
+    try:
+        folder = compare(options, {"keep_last": False} | parse_overrides(rest))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    if folder:
+        print((folder / "report.md").read_text(encoding="utf-8"))
+        print(f"the report is in {folder}: report.html, .md, .csv, .tex, figures/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What is compared: one entry per row of the report, a model with its settings."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.configurator import parse_yaml
+from utils.errors import ConfigError, nearest
+from utils.plugins import find_model
+from utils.runs import plan, run
+
+VARIANTS = ("faithful", "repaired")  # of models whose reference computes something else than meant
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: its label, the model's class name, settings {key: value}, where these come from, and
+    warnings that the choice of the settings gave rise to.
+    """
+
+    label: str
+    model: str
+    settings: dict
+    origin: str
+    warnings: tuple = field(default=())
+
+
+def entries(names, dataset, keys, settings_file=None):
+    """The entries of model names and of a settings file, those with variants once per variant.
+
+    names: labels of the file or class names, in the report's order; None: all labels of the file.
+    keys: overrides of all runs. Raises ConfigError for a name that is neither, or given twice.
+    """
+    listed = read_settings(settings_file) if settings_file else {}
+    found = []
+    for name in names or listed:
+        given = dict(listed.get(name, {}))
+        model = given.pop("model", name)
+        origin = f"settings of {Path(settings_file).name}" if name in listed else "yaml defaults"
+        find_model(model)  # the error names the nearest
+        found += _variants(Entry(name, model, given, origin), dataset, keys)
+    labels = [entry.label for entry in found]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ConfigError(f"{', '.join(twice)} given twice; each row of a comparison has one label")
+    if unused := [name for name in listed if names and name not in names]:
+        close = nearest(unused[0], names)
+        raise ConfigError(f"{settings_file} has settings for '{unused[0]}', not compared.{close}")
+    return found
+
+
+def read_settings(path):
+    """{label: {key: value}} of a settings file; `model` is the class where the label is not."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no settings file {path}")
+    found = parse_yaml(path.read_text(encoding="utf-8"), path) or {}
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise ConfigError(f"{path} must hold lines of 'Model: {{key: value, ...}}'")
+    return {str(label): values for label, values in found.items()}
+
+
+def _variants(entry, dataset, keys):
+    """The entry, or one for each variant where the model has variants and none was chosen."""
+    if "variant" in entry.settings or "variant" in keys:
+        return [entry]
+    (one, *_) = plan(entry.model, dataset, keys | entry.settings, grid=True)
+    if "variant" not in one.config or one.config["variant"] not in VARIANTS:
+        return [entry]
+    return [
+        Entry(
+            f"{entry.label} ({variant})",
+            entry.model,
+            entry.settings | {"variant": variant},
+            entry.origin,
+        )
+        for variant in VARIANTS
+    ]
+
+
+def tuned(entry, dataset, keys, seed, train):
+    """The entry at the point of its grid that is best on validation, for one seed.
+
+    train: run what is missing of the grid; else only its finished runs count. An axis whose best
+    value is its first or last, of three or more, is named in the warnings. An entry whose model has
+    no grid, or of whose grid nothing is finished, comes back as it is.
+    """
+    changes = keys | entry.settings | {"seed": [seed]}
+    points = plan(entry.model, dataset, changes, grid=True)
+    if len(points) == 1:
+        return entry
+    if train:
+        points = run(entry.model, dataset, changes, grid=True)
+    done = [one for one in points if one.result]
+    if not done:
+        return entry
+    metric = done[0].config["valid_metric"].lower()
+    sign = 1 if done[0].config["valid_metric_bigger"] else -1
+    best = max(done, key=lambda one: sign * one.result["valid"][metric])
+    chosen = {name: value for name, value in best.config.point.items() if name != "seed"}
+    origin = f"best of {len(done)} of {len(points)} grid points on validation, seed {seed}"
+    return Entry(
+        entry.label, entry.model, entry.settings | chosen, origin, _edges(entry, best, points)
+    )
+
+
+def _edges(entry, best, points):
+    found = []
+    for name, value in best.config.point.items():
+        values = list(dict.fromkeys(one.config.point[name] for one in points))
+        if name == "seed" or len(values) < 3 or not all(map(_is_number, values)):
+            continue
+        if value in (min(values), max(values)):
+            found.append(
+                f"{entry.label}: the best {name} of its grid, {value}, lies on the grid's edge "
+                f"({min(values)} to {max(values)})"
+            )
+    return tuple(found)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,77 @@
+"""What is compared: names, settings files, variants, the best point of a grid."""
+
+import pytest
+
+from comparison.entries import Entry, entries, read_settings, tuned
+from utils.errors import ConfigError, UserError
+from utils.runs import run
+
+KEYS = {"embedding_size": 4, "epochs": 1, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
+
+
+@pytest.fixture
+def keys(blocks, tmp_path):
+    paths = {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+    return KEYS | paths | {"cache_dir": None}
+
+
+def test_names_mean_the_yaml_defaults(keys):
+    found = entries(["BPR", "Pop"], "blocks", {k: v for k, v in keys.items() if k[0] != "e"})
+    assert found == [Entry(name, name, {}, "yaml defaults") for name in ("BPR", "Pop")]
+
+
+def test_a_settings_file_gives_labels_models_and_values(keys, tmp_path):
+    path = tmp_path / "best.yaml"
+    path.write_text("BPR weak: {model: BPR, reg_weight: 1.0e-5}\nBPR: {}\n")
+    weak, plain = entries(None, "blocks", keys, path)
+    assert weak == Entry("BPR weak", "BPR", {"reg_weight": 1e-5}, "settings of best.yaml")
+    assert plain == Entry("BPR", "BPR", {}, "settings of best.yaml")
+
+
+def test_a_model_with_variants_has_a_row_for_each(keys):
+    found = entries(["LATTICE"], "blocks", keys)
+    assert [one.label for one in found] == ["LATTICE (faithful)", "LATTICE (repaired)"]
+    assert [one.settings for one in found] == [{"variant": "faithful"}, {"variant": "repaired"}]
+    (chosen,) = entries(["LATTICE"], "blocks", keys | {"variant": "repaired"})
+    assert chosen.label == "LATTICE"
+
+
+def test_names_that_do_not_exist_are_refused(keys, tmp_path):
+    with pytest.raises(UserError, match=r"LightGCN"):
+        entries(["LightGNC"], "blocks", keys)
+    with pytest.raises(ConfigError, match="BPR given twice"):
+        entries(["BPR", "BPR"], "blocks", keys)
+    path = tmp_path / "best.yaml"
+    path.write_text("BPR: {reg_weight: 1.0}\n")
+    with pytest.raises(ConfigError, match="has settings for 'BPR', not compared"):
+        entries(["LightGCN"], "blocks", keys, path)
+
+
+@pytest.mark.parametrize("text", ["- BPR", "BPR: 3"])
+def test_a_settings_file_of_another_form_is_refused(tmp_path, text):
+    path = tmp_path / "best.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="must hold lines of 'Model: "):
+        read_settings(path)
+    with pytest.raises(ConfigError, match="there is no settings file"):
+        read_settings(tmp_path / "absent.yaml")
+
+
+def test_tuning_takes_the_best_point_on_validation_and_names_an_edge(keys):
+    entry = Entry("BPR", "BPR", {"reg_weight": [1e-1, 1e-3, 1e-5]}, "yaml defaults")
+    untouched = tuned(entry, "blocks", keys, seed=1, train=False)
+    assert untouched == entry  # nothing of the grid is finished
+    found = tuned(entry, "blocks", keys, seed=1, train=True)
+    runs = run("BPR", "blocks", keys | entry.settings | {"seed": [1]}, grid=True)
+    best = max(runs, key=lambda one: one.result["valid"]["recall@20"])
+    value = best.config.point["reg_weight"]
+    assert found.settings["reg_weight"] == value
+    assert found.origin == "best of 3 of 3 grid points on validation, seed 1"
+    assert bool(found.warnings) == (value != 1e-3)
+    assert tuned(entry, "blocks", keys, seed=1, train=False) == found
+
+
+def test_a_model_without_a_grid_is_not_tuned(keys):
+    entry = Entry("Pop", "Pop", {}, "yaml defaults")
+    host = {k: v for k, v in keys.items() if k != "embedding_size"}
+    assert tuned(entry, "blocks", host, seed=1, train=True) == entry

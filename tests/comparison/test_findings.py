@@ -1,0 +1,124 @@
+"""A comparison's report against the runs it is made of."""
+
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from comparison import ledger
+from comparison.entries import Entry
+from comparison.findings import Findings, shown
+from utils.runs import run
+
+KEYS = {"epochs": 3, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
+ENTRIES = [
+    Entry("BPR", "BPR", {"embedding_size": 8, "learning_rate": 0.05}, "yaml defaults"),
+    Entry("slow", "BPR", {"embedding_size": 8}, "settings of x.yaml", ("slow lies on the edge",)),
+    Entry("Pop", "Pop", {}, "yaml defaults"),
+]
+
+
+@pytest.fixture
+def keys(blocks, tmp_path):
+    paths = {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+    return KEYS | paths | {"cache_dir": None}
+
+
+@pytest.fixture
+def rows(keys):
+    found = ledger.rows_of(ENTRIES, "blocks", keys, [1, 2])
+    for row in found:
+        ledger.train(row, "blocks", keys, [1, 2])
+    return found
+
+
+def findings(rows, keys, target="BPR"):
+    (popularity,) = run("Pop", "blocks", keys)
+    return Findings(rows, "blocks", ["recall@10", "ndcg@20"], target, popularity)
+
+
+def test_accuracy_is_mean_and_spread_of_the_runs(rows, keys):
+    table = findings(rows, keys).accuracy()
+    assert table.columns == ("validation Recall@20", "test Recall@10", "test NDCG@20")
+    for row in rows:
+        values = [one.result["test"]["ndcg@20"] for one in row.runs]
+        cell = table.column("test NDCG@20")[row.label]
+        assert cell.value == statistics.mean(values)
+        assert cell.spread == statistics.stdev(values)
+    best = max(rows, key=lambda row: row.mean("test", "recall@10"))
+    assert table.column("test Recall@10")[best.label].mark == "best"
+
+
+def test_the_improvement_is_over_the_strongest_other_by_validation(rows, keys):
+    table = findings(rows, keys).improvement()
+    other = max(rows[1:], key=lambda row: row.mean("valid", "recall@20"))
+    ((label, cells),) = table.rows
+    assert label == f"BPR over {other.label}"
+    wanted = rows[0].mean("valid", "recall@20") / other.mean("valid", "recall@20") - 1
+    assert cells[0].value == pytest.approx(wanted)
+
+
+def test_tests_over_users_are_those_of_the_users_means(rows, keys):
+    table = findings(rows, keys).over_users()
+    for row in rows[1:]:
+        mean = {
+            r.label: np.mean([ledger.per_user(o)["recall@20"] for o in r.done], 0) for r in rows
+        }
+        wanted = stats.ttest_rel(mean["BPR"], mean[row.label])
+        assert table.column("difference")[row.label].value == pytest.approx(
+            (mean["BPR"] - mean[row.label]).mean()
+        )
+        assert table.column("p, t-test")[row.label].value == pytest.approx(wanted.pvalue)
+    holm = [cell.value for cell in table.column("p, t-test, Holm").values()]
+    plain = [cell.value for cell in table.column("p, t-test").values()]
+    assert min(holm) == pytest.approx(min(1, 2 * min(plain)))
+
+
+def test_two_seeds_have_no_wilcoxon_and_the_cell_says_why(rows, keys):
+    table = findings(rows, keys).over_seeds()
+    cell = table.column("p, Wilcoxon")["slow"]
+    assert cell.value is None
+    assert "over 2 seeds no p-value is below" in cell.note
+
+
+def test_bands_of_users_average_to_the_overall_recall(rows, keys):
+    one = findings(rows, keys)
+    bands = one.by_user()
+    assert sum(int(name.split("(")[1].rstrip(")")) for name in bands.columns) == one.test.nnz
+    assert one.by_item().columns[0].startswith("0 (")
+
+
+def test_the_report_holds_every_table_and_says_what_to_know(rows, keys):
+    report = findings(rows, keys).report()
+    names = [table.name for table in report.tables]
+    wanted = ["accuracy", "improvement", "significance-users", "significance-seeds", "cost"]
+    assert names == [*wanted, "beyond-accuracy", "by-activity", "by-popularity", "settings"]
+    assert "slow lies on the edge" in report.warnings
+    assert any(text.startswith("2 seeds at the least") for text in report.warnings)
+    assert report.lead[0].split()[0] in {row.label for row in rows}
+    beyond = next(table for table in report.tables if table.name == "beyond-accuracy")
+    assert {"diversity text", "diversity image"} <= set(beyond.columns)
+
+
+def test_popularity_not_beaten_and_missing_seeds_are_warnings(rows, keys):
+    broken = Entry("broken", "BPR", {"learning_rate": 1e30}, "yaml defaults")
+    (row,) = ledger.rows_of([broken], "blocks", keys, [1, 2])
+    ledger.train(row, "blocks", keys, [1, 2])
+    one = findings([*rows, row], keys)
+    assert [r.label for r in one.rows] == ["BPR", "slow", "Pop"]
+    texts = list(one.warnings())
+    assert sum(text.startswith("broken, seed ") for text in texts) == 2
+    one.popularity.result["valid"]["recall@20"] = 1.1  # out of reach
+    texts = list(one.warnings())
+    assert {t.split(" never")[0] for t in texts if "never beat" in t} == {"BPR", "slow"}
+
+
+def test_a_lead_inside_the_noise_is_a_warning(rows, keys):
+    same = [rows[0], ledger.Row(Entry("twin", "BPR", {}, "yaml defaults"), rows[0].runs)]
+    texts = list(findings(same, keys).warnings())
+    assert "the lead of BPR over twin is inside the noise of the users" in texts
+
+
+def test_metrics_are_shown_by_their_names():
+    assert [shown(m) for m in ("recall@20", "ndcg@5", "hit@1")] == ["Recall@20", "NDCG@5", "hit@1"]

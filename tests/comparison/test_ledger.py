@@ -1,0 +1,94 @@
+"""The runs of a comparison: what is missing, what is trained, what compares."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from comparison import ledger
+from comparison.entries import Entry
+from utils.errors import ConfigError, RunError
+
+KEYS = {"embedding_size": 4, "epochs": 2, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
+BPR = Entry("BPR", "BPR", {}, "yaml defaults")
+
+
+@pytest.fixture
+def keys(blocks, tmp_path):
+    paths = {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+    return KEYS | paths | {"cache_dir": None}
+
+
+def trained(keys, seeds=(1, 2), entry=BPR):
+    (row,) = ledger.rows_of([entry], "blocks", keys, seeds)
+    ledger.train(row, "blocks", keys, seeds)
+    return row
+
+
+def test_a_row_has_a_run_per_seed_and_trains_only_what_is_missing(keys, tmp_path):
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [3, 1])
+    assert [one.config["seed"] for one in row.runs] == [3, 1]
+    assert row.done == []
+    assert not (tmp_path / "runs").exists()  # nothing is written before training
+    row = trained(keys, [1])
+    stamp = (row.runs[0].folder.path / "result.json").stat().st_mtime_ns
+    row = trained(keys, [1, 2])
+    assert [one.config["seed"] for one in row.done] == [1, 2]
+    assert (row.runs[0].folder.path / "result.json").stat().st_mtime_ns == stamp
+    assert row.values("test", "recall@20") == [o.result["test"]["recall@20"] for o in row.runs]
+    assert row.mean("valid", "recall@20") == np.mean(row.values("valid", "recall@20"))
+
+
+def test_an_estimate_says_what_is_missing(keys):
+    rows = ledger.rows_of([BPR], "blocks", keys, [1, 2])
+    first, last = ledger.estimate(rows)
+    assert first.startswith("BPR: 2 runs of at least 2 epochs of ")
+    assert last.startswith("in all at least ")
+    row = trained(keys, [1])
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2])
+    assert ledger.estimate([row])[0].startswith("BPR: 1 runs of about 2 epochs of ")
+    assert ledger.estimate([trained(keys)]) == []
+
+
+def test_a_further_ledger_is_read_and_not_trained_again(keys, tmp_path):
+    row = trained(keys, [1])
+    kept = tmp_path / "kept" / "blocks" / "BPR" / row.runs[0].folder.id
+    kept.mkdir(parents=True)
+    for name in ("result.json", "manifest.json", "per_user.npz"):
+        shutil.copy(row.runs[0].folder.path / name, kept)
+    shutil.rmtree(tmp_path / "runs")
+    (other,) = ledger.rows_of([BPR], "blocks", keys, [1, 2], tmp_path / "kept")
+    assert [one.config["seed"] for one in other.done] == [1]
+    ledger.train(other, "blocks", keys, [1, 2], tmp_path / "kept")
+    assert [one.config["seed"] for one in other.done] == [1, 2]
+    assert len(list((tmp_path / "runs").glob("**/result.json"))) == 1
+    assert ledger.top_items(other.done[0]) is None
+    users, items = ledger.top_items(other.done[1])
+    assert items.shape == (len(users), 20)
+
+
+def test_rows_evaluated_otherwise_are_refused(keys):
+    row = trained(keys, [1])
+    masked = trained(keys | {"mask_valid_at_test": True}, [1])
+    with pytest.raises(ConfigError, match="do not compare: mask_valid_at_test is True in"):
+        ledger.check_protocol([row, masked])
+    ledger.check_protocol([row, trained(keys, [2])])
+
+
+def test_other_interactions_are_refused(keys, blocks):
+    row = trained(keys, [1])
+    with open(blocks / "blocks.inter", "a", encoding="utf-8") as file:
+        file.write("0\t39\t0\n")
+    with pytest.raises(ConfigError, match="SHA-256 of the interactions"):
+        ledger.check_protocol([row, trained(keys, [1])])
+
+
+def test_nothing_finished_is_said(keys):
+    with pytest.raises(RunError, match="no run of the comparison is finished"):
+        ledger.check_protocol(ledger.rows_of([BPR], "blocks", keys, [1]))
+
+
+def test_a_failed_run_is_kept_with_its_reason(keys):
+    row = trained(keys | {"learning_rate": 1e30}, [1])
+    assert row.done == []
+    assert "not finite" in row.runs[0].failure
