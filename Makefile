@@ -15,7 +15,7 @@ setup: .venv/installed
 	@touch $@
 
 .venv/checked: .venv/installed
-	@$(PIP) --editable '.[test,encoders,lint,tensorboard]'
+	@$(PIP) --editable '.[test,encoders,lint,tensorboard,plugins]'
 	@touch $@
 
 # a generated download in TMALL's raw format, features by the real encoders, training

@@ -10,6 +10,8 @@
         other lists
     python src/main.py -m THEIRS -d baby --plugin path/to/theirs.py
         a model file written for MMRec
+    python src/main.py --check-plugin path/to/theirs.py
+        whether such a file works here, and what it uses: a few epochs on a small made-up data set
 
 Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
 --key=value; lists are written as in yaml. The winner of a grid is chosen on validation.
@@ -20,28 +22,41 @@ import sys
 
 from utils.configurator import dataset_names, parse_yaml
 from utils.errors import ConfigError, UserError, nearest
-from utils.plugins import model_names
+from utils.plugin_check import check_plugin
+from utils.plugins import find_plugins, model_names
 from utils.runs import run
 
-FLAGS = ("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--help")
+FLAGS = (
+    *("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--help"),
+    *("--check-plugin", "--traceback"),
+)
 
 
 def parser():
     layout = argparse.RawDescriptionHelpFormatter
     usage = (
-        "main.py -m MODEL -d DATASET [--grid] [--resume] [--mg] [--plugin PATH] [--key=value ...]"
+        "main.py -m MODEL -d DATASET [--grid] [--resume] [--mg] [--plugin PATH] [--key=value ...]\n"
+        "       main.py --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback] [--key=value ...]"
     )
     one = argparse.ArgumentParser(
         usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
     )
     models = f"one of {', '.join(model_names())}, or a plugin's class"
     data_sets = f"one of {', '.join(dataset_names())}, or your own folder in data_path"
-    one.add_argument("-m", "--model", required=True, help=models)
-    one.add_argument("-d", "--dataset", required=True, help=data_sets)
+    one.add_argument("-m", "--model", help=models)
+    one.add_argument("-d", "--dataset", help=data_sets)
     one.add_argument("--grid", action="store_true", help="search the hyper-parameters' lists")
     one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     one.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
     one.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
+    one.add_argument(
+        "--check-plugin",
+        metavar="PATH",
+        help="report on a model file, all models of a folder or checkout (-m: one of them), or one "
+        "of ours by its name; trains nothing that is kept. -d: on this data set instead of a "
+        "made-up one. Ends with 0 if all is clean, 1 if a check failed",
+    )
+    one.add_argument("--traceback", action="store_true", help="with --check-plugin: errors in full")
     return one
 
 
@@ -69,9 +84,34 @@ def _similar(word):
     return close if "Did you mean" in close else ""
 
 
+def check(options, overrides):
+    """Print the reports that --check-plugin asks for; the exit status."""
+    unfit = [f"--{word}" for word in ("grid", "resume", "mg", "plugin") if getattr(options, word)]
+    if unfit:
+        raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
+    sources = find_plugins(options.check_plugin, options.model)
+    reports = {}
+    for source in sources:
+        reports[source.name] = check_plugin(source, options.dataset, overrides)
+        print(reports[source.name].text(options.traceback), flush=True)
+        print()
+    if len(reports) > 1:
+        width = max(map(len, reports))
+        for name, report in reports.items():
+            print(f"{name:<{width}}  {report.verdict}")
+    return 0 if all(report.clean for report in reports.values()) else 1
+
+
 def main(arguments=None):
-    options, rest = parser().parse_known_args(arguments)
+    read = parser()
+    options, rest = read.parse_known_args(arguments)
+    if not options.check_plugin and not (options.model and options.dataset):
+        read.error("the following arguments are required: -m/--model, -d/--dataset")
     try:
+        if options.check_plugin:
+            return check(options, parse_overrides(rest))
+        if options.traceback:
+            raise ConfigError("--traceback belongs to --check-plugin; leave it out")
         runs = run(
             options.model,
             options.dataset,
@@ -85,10 +125,8 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "interrupted; the same command with --resume goes on (a grid goes on by itself)",
-            file=sys.stderr,
-        )
+        goes_on = "; the same command with --resume goes on (a grid goes on by itself)"
+        print("interrupted" + goes_on * (not options.check_plugin), file=sys.stderr)
         return 130
     best = runs[0]
     for split in ("valid", "test"):

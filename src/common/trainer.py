@@ -71,6 +71,7 @@ class Trainer(AbstractTrainer):
         self.best_score = -math.inf if self.bigger else math.inf
         self.best_epoch, self.best_valid, self.best_model = None, {}, None
         self.unsaved = []  # attributes of the model that no checkpoint holds
+        self._built = None if config.native else checkpoint.as_built(model)
         self.test = None
         self.seconds = Counter()
         self._written = time.monotonic()
@@ -186,7 +187,7 @@ class Trainer(AbstractTrainer):
 
     def _finish(self, test_data):
         """Restore the best epoch's model and evaluate the test split."""
-        checkpoint.restore(self.model, self.best_model)
+        checkpoint.restore(self.model, self.best_model, self._built)
         if self.folder:
             checkpoint.save(
                 self.folder.path / "best.pt", {"epoch": self.best_epoch, "model": self.best_model}
@@ -197,7 +198,9 @@ class Trainer(AbstractTrainer):
         return self.test.metrics if self.test else {}
 
     def _snapshot(self):
-        return checkpoint.snapshot(self.model, fixed_buffers=not self.config.native)
+        return checkpoint.snapshot(
+            self.model, fixed_buffers=not self.config.native, built=self._built
+        )
 
     def _checkpoint(self, train_data):
         if self.folder is None or self.optimizer is None:

@@ -3,10 +3,13 @@
 A snapshot holds, for the model and every submodule, the state_dict, the tensor attributes (plugins
 cache tensors that they score from), the plain attributes (numbers, texts, containers of such and of
 arrays and tensors) and what `get_extra_state()` returns. It is readable by
-torch.load(weights_only=True).
+torch.load(weights_only=True). Attributes of other kinds need no place in it while they are what
+construction made them (`as_built`).
 """
 
+import hashlib
 import logging
+import pickle
 import types
 from collections import OrderedDict
 from pathlib import Path
@@ -42,34 +45,61 @@ class UnsavableError(TypeError):
     """A value that a snapshot cannot hold."""
 
 
-def snapshot(model, fixed_buffers=True):
+def snapshot(model, fixed_buffers=True, built=None):
     """(snapshot, names of the attributes it could not hold). Tensors are copied to the CPU.
 
     fixed_buffers: also the non-persistent buffers. Our own models build theirs again and leave them
-    alone, third parties' may not.
+    alone, third parties' may not. built: what `as_built` said of the new model; what its state_dict
+    gained since is marked as late, and a restored model gains it too.
     """
+    digests = built["digests"] if built else {}
     attributes, state, unsaved, copies = {}, {}, [], {}
-    for path, module in model.named_modules():
-        for name, value in _own_attributes(module, fixed_buffers):
-            if _is_constant(value):
-                continue
-            try:
-                _refuse_trained(value)
-                attributes[f"{path}.{name}".lstrip(".")] = encode(value, copies)
-            except UnsavableError:
-                if not _has_extra_state(module):
-                    unsaved.append(f"{path}.{name}".lstrip("."))
+    for name, module, value in _attributes(model, fixed_buffers):
+        try:
+            _refuse_trained(value)
+            attributes[name] = encode(value, copies)
+        except UnsavableError:
+            digest = digests.get(name)
+            if not _has_extra_state(module) and (digest is None or digest != _digest(value)):
+                unsaved.append(name)
     for key, value in model.state_dict().items():
         try:
             state[key] = encode(value)
         except UnsavableError as error:  # only what get_extra_state() returns can be of such a type
             unsaved.append(f"{key.removesuffix(EXTRA_STATE)}get_extra_state() ({error})")
-    return {"state_dict": state, "attributes": attributes, "tied": _tied(model)}, unsaved
+    late = [key for key in state if built and key not in built["keys"]]
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    late = {key: "parameter" if key in parameters else "buffer" for key in late}
+    return {
+        "state_dict": state,
+        "attributes": attributes,
+        "tied": _tied(model),
+        "late": late,
+    }, unsaved
 
 
-def restore(model, saved):
+def as_built(model):
+    """What to compare later snapshots of a new model with.
+
+    keys: of its state_dict. digests: {name: digest} of the attributes that no snapshot can hold;
+    while one has this digest, building the model again gives it (torch_geometric's inspectors, an
+    array of texts). The pickle is only digested: nothing is ever loaded from one.
+    """
+    digests = {}
+    for name, _, value in _attributes(model, fixed_buffers=True):
+        try:
+            _refuse_trained(value)
+            encode(value)
+        except UnsavableError:
+            digests[name] = _digest(value)
+    return {"keys": set(model.state_dict()), "digests": digests}
+
+
+def restore(model, saved, built=None):
     """Put a snapshot back into a model of the same class, built from the same configuration and
     data.
+
+    built: what `as_built` said of it; what its state_dict has gained and the snapshot lacks stays.
     """
     modules, copies = dict(model.named_modules()), {}
     for key, value in saved["attributes"].items():
@@ -85,7 +115,9 @@ def restore(model, saved):
             copies[id(value)] = present
             continue
         device = present.device if isinstance(present, torch.Tensor) else _device(model)
-        value = decode(value, device, copies)
+        with_sets, value = _holds_set(value), decode(value, device, copies)
+        if with_sets and _equal(present, value):
+            continue  # the order in which a new set gives its elements may be another
         if name in module._buffers:
             module._buffers[name] = value
         else:
@@ -93,6 +125,7 @@ def restore(model, saved):
             module._parameters.pop(name, None)  # a plugin may put a plain tensor in its place
     _tie(model, modules, saved["tied"])
     state = {key: decode(value, _device(model)) for key, value in saved["state_dict"].items()}
+    _add_late(modules, state, saved.get("late", {}))
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
     except RuntimeError as error:  # other shapes
@@ -101,6 +134,7 @@ def restore(model, saved):
             "changed since?"
         ) from error
     missing = [k for k in missing if k not in saved["attributes"] and not k.endswith(EXTRA_STATE)]
+    missing = [k for k in missing if built is None or k in built["keys"]]
     if missing or unexpected:
         raise RunError(
             f"the checkpoint does not fit {type(model).__name__}: missing {missing}, unexpected "
@@ -190,6 +224,36 @@ def _tie(model, modules, groups):
                 setattr(modules[path], name, known[present[0]])
 
 
+def _add_late(modules, state, late):
+    """Register what the saved model registered while it was trained, where its module is there."""
+    for key, kind in late.items():
+        path, _, name = key.rpartition(".")
+        module = modules.get(path)
+        if module is None or name in module._parameters or name in module._buffers:
+            continue
+        module.__dict__.pop(name, None)
+        if kind == "buffer":
+            module.register_buffer(name, state[key].clone())
+        else:
+            module.register_parameter(name, nn.Parameter(state[key].clone()))
+
+
+def _attributes(model, fixed_buffers):
+    """(dotted name, its module, value) of what is neither in a state_dict nor constant."""
+    for path, module in model.named_modules():
+        for name, value in _own_attributes(module, fixed_buffers):
+            if not _is_constant(value):
+                yield f"{path}.{name}".lstrip("."), module, value
+
+
+def _digest(value):
+    """Of the pickle of a value, None where it has none."""
+    try:
+        return hashlib.sha256(pickle.dumps(value)).digest()
+    except Exception:  # what an object's own code may raise
+        return None
+
+
 def _own_attributes(module, fixed_buffers):
     persistent = module._buffers.keys() - module._non_persistent_buffers_set
     inside = MODULE_INTERNALS | persistent
@@ -216,6 +280,23 @@ def _same_kind(present, value):
         and (present.shape, present.dtype) == (value.shape, value.dtype)
         and 0 not in present.stride()  # an expanded tensor has less memory than elements
     )
+
+
+def _holds_set(encoded):
+    """Whether there is a set in what `encode` made."""
+    if isinstance(encoded, dict):
+        return any(
+            tag in ("__set__", "__frozenset__") or _holds_set(encoded[tag]) for tag in encoded
+        )
+    return isinstance(encoded, list) and any(map(_holds_set, encoded))
+
+
+def _equal(one, other):
+    """Whether two attributes are equal; containers of arrays and tensors never are."""
+    try:
+        return bool(type(one) is type(other) and one == other)
+    except (ValueError, RuntimeError, TypeError):
+        return False
 
 
 def _refuse_trained(value):

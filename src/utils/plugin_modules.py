@@ -119,6 +119,13 @@ def show_only(folder):
         wanted.show()
 
 
+def forget(folder):
+    """Drop what was loaded from a folder, so that the next `show_only` of it loads it anew."""
+    if _shown is not None and _shown is _folders.get(folder):
+        show_only(None)
+    _folders.pop(folder, None)
+
+
 def _take(name):
     """Remove a module from sys.modules and from its package, and return it."""
     package, _, child = name.rpartition(".")

@@ -15,6 +15,7 @@ __all__ = [
     "ModelSource",
     "PluginImportError",
     "find_model",
+    "find_plugins",
     "get_model",
     "get_trainer",
     "load_model_class",
@@ -25,6 +26,7 @@ __all__ = [
 SOURCE_TREE = Path(__file__).resolve().parents[1]
 MODELS = SOURCE_TREE / "models"
 CONFIGS = SOURCE_TREE / "configs" / "model"
+PLUGINS_EXTRA = ("torch_geometric", "sklearn", "tqdm", "matplotlib")  # setup.cfg's
 
 
 class ModelNotFound(UserError):
@@ -77,6 +79,33 @@ def find_model(name: str, plugin: str | Path | None = None) -> ModelSource:
         folders.append(CONFIGS)
     yaml = next((f / f"{name}.yaml" for f in folders if (f / f"{name}.yaml").is_file()), None)
     return ModelSource(name, file, yaml, in_tree)
+
+
+def find_plugins(what: str | Path, name: str | None = None) -> list[ModelSource]:
+    """The models that `what` names: one of ours, a Python file, a folder or a MMRec checkout.
+
+    name: the class. None: of a file, the class named like the file, or else its only one; of a
+    folder, each <lower-cased name>.py with its class. Nothing is imported. Raises ModelNotFound.
+    """
+    path = Path(what).expanduser().resolve()
+    if name is None and not path.exists() and str(what).isidentifier():
+        return [find_model(str(what))]
+    if name is not None or not path.exists():
+        return [find_model(name or path.stem, what)]
+    if path.is_dir():
+        known = [model for folder in _model_folders(path) for model in _models_in(folder)]
+        if not known:
+            raise ModelNotFound(
+                f"there is no model in {path}: no file x.py of it defines a class X (in any case)"
+            )
+        return [find_model(model, path) for model in known]
+    classes = [known for known, is_class in _names_in(path).items() if is_class]
+    like_the_file = [known for known in classes if known.lower() == path.stem.lower()]
+    if len(like_the_file or classes) != 1:
+        raise ModelNotFound(
+            f"{path} defines {', '.join(classes) or 'no class'}; name the model's with -m"
+        )
+    return [find_model((like_the_file or classes)[0], path)]
 
 
 def load_model_class(source: ModelSource) -> type:
@@ -132,8 +161,7 @@ def _plugin_file(name, plugin):
         if plugin.suffix != ".py":
             raise ModelNotFound(f"the plugin {plugin} is neither a Python file (.py) nor a folder")
         return plugin
-    places = (plugin, plugin / "models", plugin / "src" / "models")
-    folders = [folder for folder in places if folder.is_dir()]
+    folders = _model_folders(plugin)
     for folder in folders:
         file = folder / f"{name.lower()}.py"
         if file.is_file():
@@ -142,6 +170,12 @@ def _plugin_file(name, plugin):
     raise ModelNotFound(
         f"there is no {name.lower()}.py for model '{name}' in {plugin}.{_suggestion(name, known)}"
     )
+
+
+def _model_folders(plugin):
+    """Where the models of a folder or of a checkout may be."""
+    places = (plugin, plugin / "models", plugin / "src" / "models")
+    return [folder for folder in places if folder.is_dir()]
 
 
 def _suggestion(name, known):
@@ -199,4 +233,7 @@ def _import_advice(error):
         return str(error)
     if missing.partition(".")[0] in ("models", "common", "utils"):
         return f"it imports {missing}, which neither this project nor the plugin's own folder has"
-    return f"it needs the package {missing}, which is not installed"
+    extra = missing.partition(".")[0] in PLUGINS_EXTRA
+    return f"it needs the package {missing}, which is not installed" + extra * (
+        "; pip install '.[plugins]' brings it"
+    )

@@ -36,6 +36,7 @@ from torch import nn
 from utils.data_view import detach, in_view
 from utils.files import replacing
 from utils.stand_ins import stand_in
+from utils.usage import note
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,11 @@ NUMPY_ALIASES = {
     "in1d": np.isin,
     "mat": np.asmatrix,
 }
+# What a pickle of arrays and numbers names: the functions that make them, and their types.
+NUMPY_DATA = [
+    *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
+    *{type(np.dtype(code)) for code in np.typecodes["All"]},
+]
 SOURCE_TREE = Path(__file__).resolve().parents[1]
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
@@ -135,8 +141,16 @@ def _patch(owner, name, value):
 def _numpy_aliases():
     # 13.1, 14.3: np.float and its kin; vars(), since asking numpy for a removed name warns
     absent = {name: value for name, value in NUMPY_ALIASES.items() if name not in vars(np)}
-    for name, value in absent.items():
-        _patch(np, name, value)
+    original = np.__getattr__  # what Python asks for the names that a module lacks
+
+    @functools.wraps(original)
+    def get(name):
+        if name not in absent:
+            return original(name)
+        note("shim", f"np.{name}")
+        return absent[name]
+
+    _patch(np, "__getattr__", get)
     return [f"np.{name}" for name in absent]
 
 
@@ -147,8 +161,13 @@ def _dok_update():
         for container in (sp.dok_matrix, sp.dok_array)
         if not hasattr(container, "_update")
     ]
+
+    def update(matrix, entries):
+        note("shim", f"{type(matrix).__name__}._update")
+        matrix._dict.update(entries)
+
     for container in absent:
-        _patch(container, "_update", lambda matrix, entries: matrix._dict.update(entries))
+        _patch(container, "_update", update)
     return [f"{container.__name__}._update" for container in absent]
 
 
@@ -163,20 +182,27 @@ def _cuda_on_cpu():
             tensor, *args, **{name: _cpu_for_cuda(value) for name, value in kwargs.items()}
         )
 
+    def nothing(name):
+        return lambda *args, **kwargs: note("shim", f"torch.cuda.{name} without CUDA")
+
+    def unmoved(tensor_or_module, *args, **kwargs):
+        note("shim", ".cuda() without CUDA")
+        return tensor_or_module
+
     _patch(torch.Tensor, "to", to)
     for name in ("synchronize", "set_device", "empty_cache"):
-        _patch(torch.cuda, name, lambda *args, **kwargs: None)
-    _patch(torch.Tensor, "cuda", lambda tensor, *args, **kwargs: tensor)
-    _patch(nn.Module, "cuda", lambda module, *args, **kwargs: module)
+        _patch(torch.cuda, name, nothing(name))
+    _patch(torch.Tensor, "cuda", unmoved)
+    _patch(nn.Module, "cuda", unmoved)
     return ["cuda on the CPU"]
 
 
 def _cpu_for_cuda(value):
-    if isinstance(value, str) and value.startswith("cuda"):
-        return "cpu"
-    return (
-        torch.device("cpu") if isinstance(value, torch.device) and value.type == "cuda" else value
-    )
+    by_name = isinstance(value, str) and value.startswith("cuda")
+    if not by_name and not (isinstance(value, torch.device) and value.type == "cuda"):
+        return value
+    note("shim", '.to("cuda") without CUDA')
+    return "cpu" if by_name else torch.device("cpu")
 
 
 def _models_common():
@@ -205,6 +231,7 @@ def _replaced_parameters():
             and isinstance(value, torch.Tensor)
             and not isinstance(value, nn.Parameter)
         ):
+            note("shim", f"a tensor assigned over the parameter {name}")
             del parameters[name]
         original(module, name, value)
 
@@ -213,15 +240,17 @@ def _replaced_parameters():
 
 def _loading_to_device():
     # 14.16: a cache written on another machine's device is loaded to this run's; weights_only
-    # stays torch's default
+    # stays torch's default, but knows numpy's arrays and numbers, which are data and no code
     original = torch.load
 
     @functools.wraps(original)
     def load(f, map_location=None, *args, **kwargs):
         if map_location is None:
+            note("shim", "torch.load without map_location")
             device = next((device for device in reversed(_devices) if device is not None), None)
             map_location = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return original(f, map_location, *args, **kwargs)
+        with torch.serialization.safe_globals(NUMPY_DATA):
+            return original(f, map_location, *args, **kwargs)
 
     _patch(torch, "load", load)
 
@@ -256,6 +285,7 @@ def _sample_from_sets():
     @functools.wraps(original)
     def sample(population, *args, **kwargs):
         if isinstance(population, Set):
+            note("shim", "random.sample of a set")
             population = _ordered(population)
         return original(population, *args, **kwargs)
 
@@ -298,7 +328,10 @@ class _AliasFinder:
             known = importlib.util.find_spec(fullname.removeprefix("models."))
         except ModuleNotFoundError:  # not even the package that would hold it
             return None
-        return ModuleSpec(fullname, self) if known else None
+        if known is None:
+            return None
+        note("shim", "models.common")
+        return ModuleSpec(fullname, self)
 
     def create_module(self, spec):
         return None
@@ -318,6 +351,7 @@ class _StandInFinder:
     def find_spec(self, fullname, path=None, target=None):
         if stand_in(fullname) is None or not _third_party_import():
             return None
+        note("stand-in", fullname)
         logger.info("%s is not installed; a stand-in takes its place", fullname)
         return ModuleSpec(fullname, self, is_package=True)
 

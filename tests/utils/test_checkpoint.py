@@ -22,7 +22,7 @@ from torch import nn
 
 import support
 from utils import checkpoint
-from utils.checkpoint import UnsavableError, decode, encode, restore, snapshot
+from utils.checkpoint import UnsavableError, as_built, decode, encode, restore, snapshot
 from utils.errors import RunError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse")  # torch's notes on its sparse tensors
@@ -522,3 +522,59 @@ def test_a_tensor_met_twice_is_stored_once_and_stays_one(tmp_path):
     other = Twice()
     restore(other, checkpoint.load(tmp_path / "twice.pt"))
     assert other.features["image"] is other.image
+
+
+class Growing(nn.Module):
+    """Registers a buffer and a parameter when it is first used, as some plugins do."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.inner = nn.Module()
+
+    def grow(self):
+        self.register_buffer("mean", torch.tensor([2.0]))
+        self.inner.late = nn.Parameter(torch.tensor([3.0]))
+
+
+def test_what_was_registered_late_comes_back():
+    model = Growing()
+    built = as_built(model)
+    before, _ = snapshot(model, built=built)
+    model.grow()
+    saved, unsaved = snapshot(model, built=built)
+    assert unsaved == []
+    other = Growing()
+    restore(other, through_a_file(saved))
+    assert same(other.state_dict(), model.state_dict())
+    assert "inner.late" in dict(other.named_parameters())
+    restore(model, before, built)  # what came after it stays
+    assert model.mean == 2
+    with pytest.raises(RunError, match=r"missing \['mean', 'inner.late'\]"):
+        restore(model, before)
+    with pytest.raises(RunError, match=r"unexpected \['mean', 'inner.late'\]"):
+        restore(Growing(), through_a_file(snapshot(model)[0]))  # nothing said that it is late
+
+
+def test_what_is_as_it_was_built_needs_no_place():
+    values = [np.array(["a", None]), defaultdict(list, {1: [2]}), lambda: 0, object()]
+    values[2] = [values[2]]  # without a pickle
+    models = [Hiding(value) for value in values]
+    builts = [as_built(model) for model in models]
+    unsaved = [snapshot(m, built=b)[1] for m, b in zip(models, builts, strict=True)]
+    assert unsaved == [[], [], ["hidden"], []]
+    values[0][0], values[1][1] = "b", [3]
+    unsaved = [snapshot(m, built=b)[1] for m, b in zip(models, builts, strict=True)]
+    assert unsaved[:2] == [["hidden"], ["hidden"]]
+
+
+def test_equal_sets_keep_the_order_of_construction():
+    """Two orders of one set: a plugin may sample from it."""
+    one, other = set([8, 0, 16]), set([16, 0, 8])  # noqa: C405 - a literal has an order of its own
+    assert list(one) != list(other)
+    model, new = Hiding({1: one}), Hiding({1: other})
+    restore(new, through_a_file(snapshot(model)[0]))
+    assert new.hidden[1] is other
+    new = Hiding({1: {5}})
+    restore(new, through_a_file(snapshot(model)[0]))
+    assert new.hidden == {1: one}

@@ -161,10 +161,23 @@ def test_torch_load_takes_the_runs_device(tmp_path):
         assert torch.load(tmp_path / "cache.pt", map_location="cpu").device.type == "cpu"
 
 
-def test_torch_load_does_not_execute(tmp_path):
-    torch.save(Path("x"), tmp_path / "code.pt")
+@pytest.mark.parametrize("value", [Path("x"), np.array([Path("x")])])
+def test_torch_load_does_not_execute(value, tmp_path):
+    torch.save(value, tmp_path / "code.pt")
     with plugin_shims(), pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights only"):
         torch.load(tmp_path / "code.pt")
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4", "i8", "?", "U3", "c8", "O"])
+def test_torch_load_knows_arrays_and_numbers(kind, tmp_path):
+    array = np.array([[0, 1]], dtype=kind)
+    torch.save({"array": array, "number": array[0, 1]}, tmp_path / "cache.pt")
+    with plugin_shims():
+        found = torch.load(tmp_path / "cache.pt")
+    assert (found["array"].dtype, found["array"].tolist()) == (array.dtype, array.tolist())
+    assert found["number"] == array[0, 1]
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "cache.pt")
 
 
 def test_sample_from_a_set():
@@ -204,7 +217,7 @@ class TestStandIns:
         monkeypatch.syspath_prepend(tmp_path)
         with plugin_shims():
             assert run("import sparsesvd")["sparsesvd"].real
-        monkeypatch.delitem(sys.modules, "sparsesvd")
+        del sys.modules["sparsesvd"]  # by monkeypatch it would come back
 
     def test_unused_packages_import_and_refuse_to_work(self, absent, caplog):
         caplog.set_level(logging.INFO)

@@ -1,0 +1,48 @@
+"""A small made-up data set for `--check-plugin`: interactions, two feature files and a yaml."""
+
+import numpy as np
+
+N_USERS, N_ITEMS, N_KINDS = 50, 60, 4
+NEVER_TRAINED = N_ITEMS - 1  # an item that only the test split has, as real data sets have some
+YAML = """# as the yamls of MMRec's data sets
+vision_feature_file: image_feat.npy
+text_feature_file: text_feat.npy
+user_graph_dict_file: user_graph_dict.npy
+"""
+
+
+def write_toy_data(parent, name="toy"):
+    """Write the folder <parent>/<name>; one sentence that says what it is.
+
+    Users like one kind of item each. Text features (60, 12) show the kind, image features (60, 16)
+    are noise. The side files that some plugins want (user_graph_dict.npy) are not there: the
+    contract does not say what is in them.
+    """
+    generator = np.random.default_rng(0)
+    kind = np.arange(N_ITEMS) % N_KINDS
+    rows = []
+    for user in range(N_USERS):
+        liked = np.flatnonzero((kind == user % N_KINDS) & (np.arange(N_ITEMS) != NEVER_TRAINED))
+        labels = [0] * 5 + [1, 2, 2]
+        rows += zip(
+            [user] * len(labels), generator.permutation(liked)[: len(labels)], labels, strict=True
+        )
+    trained = {item for _, item, label in rows if label == 0}
+    pairs = {(user, item) for user, item, _ in rows}
+    left = [item for item in range(N_ITEMS) if item not in trained and item != NEVER_TRAINED]
+    rows += [(next(u for u in range(N_USERS) if (u, item) not in pairs), item, 0) for item in left]
+    rows.append((N_KINDS - 1, NEVER_TRAINED, 2))
+    folder = parent / name
+    folder.mkdir(parents=True)
+    lines = ["userID\titemID\tx_label", *(f"{u}\t{i}\t{label}" for u, i, label in rows)]
+    (folder / f"{name}.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / f"{name}.yaml").write_text(YAML, encoding="utf-8")
+    text = np.concatenate([np.eye(N_KINDS)[kind]] * 3, axis=1)
+    text += 0.1 * generator.standard_normal(text.shape)
+    image = generator.random((N_ITEMS, 16))
+    np.save(folder / "text_feat.npy", text.astype(np.float32))
+    np.save(folder / "image_feat.npy", image.astype(np.float32))
+    return (
+        f"a made-up set of {N_USERS} users and {N_ITEMS} items (item {NEVER_TRAINED} has no "
+        f"training row), text features {text.shape}, image features {image.shape}"
+    )
