@@ -1,8 +1,9 @@
-"""The matrix products that LD4MRec cannot do without, as plain torch with nothing around them.
+"""The matrix products that models cannot do without, as plain torch with nothing around them.
 
-Their shapes come from the configuration and the paper's equations, not from the model's modules, so
-that a product too many there shows as time here. Multi-layer perceptrons and the like are left out
-where ablations leave them out; a benchmark wants the whole model.
+Their shapes come from the configuration and the papers' equations, not from the models' modules, so
+that a product too many there shows as time here. LD4MRec's come first (the whole model's: ablations
+leave some out), then what other models are made of: each object has `forward` and `backward` and
+writes into tensors of its own. benchmarks/models.py says which model needs which.
 """
 
 from dataclasses import dataclass
@@ -117,3 +118,99 @@ class Inference:
         F.embedding_bag(self.items, self.item_rows, self.begin, mode="sum")
         for (x, w), result in zip(self.pairs, self.results, strict=True):
             torch.mm(x, w.T, out=result)
+
+
+class Rows:
+    """n rows of a table (N, D), and a gradient for the table, zero but in those rows."""
+
+    def __init__(self, size, width, n, device):
+        self.table = torch.randn(size, width, device=device)
+        self.rows = torch.randint(size, (n,), device=device)
+        self.grad = torch.randn(n, width, device=device)
+
+    def forward(self):
+        self.out = self.table.index_select(0, self.rows)
+
+    def backward(self):
+        self.grad_table = torch.zeros_like(self.table).index_add_(0, self.rows, self.grad)
+
+
+class Sparse:
+    """A fixed sparse CSR matrix (N, M) times (M, D); back, its transpose (None: it is symmetric).
+
+    On the CPU the faster of torch's two ways: a sum of weighted rows, not the product of CSR
+    matrices.
+    """
+
+    def __init__(self, matrix, width, transposed=None):
+        self.matrices = matrix, matrix if transposed is None else transposed
+        self.x, self.grad = (torch.randn(m.shape[1], width, device=m.device) for m in self.matrices)
+
+    def forward(self):
+        self.out = weighted_rows(self.matrices[0], self.x)
+
+    def backward(self):
+        self.grad_x = weighted_rows(self.matrices[1], self.grad)
+
+
+def weighted_rows(matrix, x):
+    if matrix.device.type != "cpu":
+        return matrix @ x
+    places = matrix.col_indices(), x, matrix.crow_indices()
+    weights = matrix.values()
+    return F.embedding_bag(
+        *places, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
+
+
+class Forward:
+    """A product without its gradients."""
+
+    def __init__(self, product):
+        self.forward = product.forward
+
+    def backward(self):
+        pass
+
+
+class Neighbours:
+    """The k largest of each row of X X^T, X (N, D), block by block; nothing goes back."""
+
+    def __init__(self, size, width, k, device, rows=256):
+        self.x, self.k, self.rows = torch.randn(size, width, device=device), k, rows
+
+    def forward(self):
+        for some in self.x.split(self.rows):
+            self.out = (some @ self.x.T).topk(self.k)
+
+    def backward(self):
+        pass
+
+
+class Repeated:
+    """A product that is done several times; a fraction is rounded."""
+
+    def __init__(self, product, times):
+        self.product, self.times = product, max(1, round(times))
+
+    def forward(self):
+        for _ in range(self.times):
+            self.product.forward()
+
+    def backward(self):
+        for _ in range(self.times):
+            self.product.backward()
+
+
+class Products:
+    """Products one after the other, forward, and back where a step wants gradients."""
+
+    def __init__(self, products, gradients=True):
+        self.products, self.gradients = products, gradients
+
+    def __call__(self):
+        for product in self.products:
+            product.forward()
+        if self.gradients:
+            for product in reversed(self.products):
+                product.backward()

@@ -9,7 +9,6 @@ array.
 
 import argparse
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,9 +17,11 @@ import numpy as np
 import torch
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
+sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
 
-from utils.configurator import Config  # noqa: E402 (the path comes first)
+from timing import start_up  # noqa: E402 (the path comes first)
+
+from utils.configurator import Config  # noqa: E402
 from utils.dataloader import EvalDataLoader, TrainDataLoader  # noqa: E402
 from utils.dataset import RecDataset  # noqa: E402
 from utils.topk_evaluator import TopKEvaluator  # noqa: E402
@@ -48,17 +49,6 @@ def cpu(function):
         started = time.process_time()
         function()
         times.append(time.process_time() - started)
-    return statistics.median(times)
-
-
-def start_up(code):
-    """Median CPU seconds of a fresh Python process that runs `code`."""
-    times = []
-    for _ in range(3):
-        path = f"import sys, time; sys.path.insert(0, {str(SOURCE)!r})"
-        program = [sys.executable, "-c", f"{path}; {code}; print(time.process_time())"]
-        done = subprocess.run(program, capture_output=True, text=True, check=True)
-        times.append(float(done.stdout))
     return statistics.median(times)
 
 

@@ -29,12 +29,9 @@ cores (one thread: with more, their seconds add up).
 
 import argparse
 import copy
-import os
-import platform
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,17 +42,17 @@ sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
 
 import bare  # noqa: E402 (the path comes first)
 import sizes  # noqa: E402
+from timing import WARM_UP, Clock, Steps, compare, machine, peak, table  # noqa: E402
 
 from common.diffusion import GaussianDiffusion, step_code  # noqa: E402
 from common.trainer import Trainer  # noqa: E402
 from main import parse_overrides  # noqa: E402
-from utils import one_run, plugins, seeding  # noqa: E402
+from utils import memory, one_run, plugins, seeding  # noqa: E402
 from utils.configurator import Config  # noqa: E402
 from utils.dataloader import EvalDataLoader  # noqa: E402
 from utils.dataset import RecDataset  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 
-WARM_UP = 3  # calls before the first one that counts
 SCORED = 2048  # users
 SCORINGS = 7
 CHAIN_USERS, CHAINS = 512, 3
@@ -65,46 +62,6 @@ PRECISIONS = {  # of float32 products; is bf16 used in their place?
     "TF32": ("high", False),
     "bf16": ("highest", True),
 }
-
-
-class Clock:
-    """Seconds of calls: of the wall or of this process ("cpu"), with the GPU's work finished."""
-
-    def __init__(self, kind, device):
-        self.now = time.process_time if kind == "cpu" else time.perf_counter
-        self.wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-    def seconds(self, function):
-        self.wait()
-        started = self.now()
-        function()
-        self.wait()
-        return self.now() - started
-
-    def turns(self, n, *functions):
-        """Seconds (n, len(functions)) of functions that take turns, n times, after a warm-up."""
-        for function in functions:
-            for _ in range(WARM_UP):
-                function()
-        return [[self.seconds(function) for function in functions] for _ in range(n)]
-
-
-class Steps:
-    """Training steps of the trainer, one per call, over the full batches of epoch after epoch."""
-
-    def __init__(self, trainer, loader):
-        self.trainer, self.loader = trainer, loader
-        self.batches, self.index = iter(()), 0
-        self.rows = min(loader.batch_size, len(loader.all_uids))
-
-    def __call__(self):
-        batch = next(self.batches, None)
-        if batch is None or len(batch) < self.rows:  # the last one is short
-            self.trainer.model.train()
-            self.batches = iter(self.loader)
-            batch = next(self.batches)
-        self.trainer._step(batch, self.index).tolist()  # the trainer reads the loss, too
-        self.index += 1
 
 
 class Scoring:
@@ -172,16 +129,10 @@ def prepare(config, clock):
     one_run.reset_peak_memory(config["device"])
     started = clock.now()
     model = one_run.build(model_class, config, train)
-    seconds, memory = clock.now() - started, peak(config)
+    seconds, peaked = clock.now() - started, peak(config["device"])
     batch = next(iter(EvalDataLoader(config, splits[1], splits[0], SCORED)))
     trainer = Trainer(config, model)
-    return Case(config, trainer, train, Scoring(model, batch), clock, seconds, memory)
-
-
-def peak(config):
-    """The peak memory in bytes since the last reset."""
-    found = one_run.peak_memory(config["device"])
-    return found.get("cuda_bytes", found["ram_bytes"])
+    return Case(config, trainer, train, Scoring(model, batch), clock, seconds, peaked)
 
 
 def shapes_of(case):
@@ -197,13 +148,6 @@ def all_shapes(case):
     return [first, *inside, last]
 
 
-def compare(turns):
-    """(median seconds of the first function, of the second, median ratio) of turns of the two."""
-    ours, others = zip(*turns, strict=True)
-    ratio = statistics.median(a / b for a, b in turns)
-    return statistics.median(ours), statistics.median(others), ratio
-
-
 def peaks(case):
     """Peak memory in bytes of training steps, and of a scoring."""
     steps, found = Steps(case.trainer, case.train), []
@@ -211,7 +155,7 @@ def peaks(case):
         one_run.reset_peak_memory(case.config["device"])
         for _ in range(times):
             function()
-        found.append(peak(case.config))
+        found.append(peak(case.config["device"]))
     return found
 
 
@@ -281,36 +225,6 @@ def on_cuda(case, n):
     return rows
 
 
-def table(head, rows):
-    """Print a markdown table; numbers below 100 get two places."""
-    print("|", " | ".join(head), "|")
-    print("|", " | ".join("---" for _ in head), "|")
-    for row in rows:
-        texts = (
-            f"{cell:,.2f}"
-            if isinstance(cell, float) and cell < 100
-            else f"{cell:,.0f}"
-            if isinstance(cell, float)
-            else str(cell)
-            for cell in row
-        )
-        print("|", " | ".join(texts), "|")
-    print()
-
-
-def machine(config, kind):
-    """The machine in a line."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    device = config["device"]
-    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    return (
-        f"{gpu}{named[0] if named else platform.processor()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, seconds by {kind} clock"
-    )
-
-
 def configuration(name, folder, overrides):
     """The yaml's defaults with overrides; data in folder, or where the overrides say."""
     paths = {"data_path": f"{folder}/", "cache_dir": None}
@@ -326,7 +240,7 @@ def measure(config, options):
     clock = Clock(options.clock, config["device"])
     case = prepare(config, clock)
     name = config["dataset"]
-    memory = [f"{x / 2**20:,.0f}" for x in (case.build_memory, *peaks(case))]  # before bare's
+    peaked = [f"{x / 2**20:,.0f}" for x in (case.build_memory, *peaks(case))]  # before bare's
     epoch, scores = training(case, options.batches), inference(case)
     tables = {
         "training, seconds per epoch": (
@@ -339,7 +253,7 @@ def measure(config, options):
         ),
         "build once (seconds), peak memory (MiB)": (
             ["data", "build", "memory: build", "training", "inference"],
-            [[name, case.build_seconds, *memory]],
+            [[name, case.build_seconds, *peaked]],
         ),
         "reverse chain": (
             ["data", "T", "seconds", "times forward-free", "(4T - 2) / 2", "of it", "counted"],
@@ -366,10 +280,11 @@ def measure_all(options, overrides, folder):
             sizes.write(folder, name, sizes.SIZES[name])
         config = configuration(name, folder, overrides)
         seeding.set_threads(config["threads"] or torch.get_num_threads())
+        memory.keep_freed_memory()  # as a run does
         for title, (head, rows) in measure(config, options).items():
             joined.setdefault(title, (head, []))[1].extend(rows)
         print(f"{name} measured", file=sys.stderr)
-    print(machine(config, options.clock))
+    print(machine(config["device"], options.clock))
     print(*(f"{key}={value}" for key, value in overrides.items()), end="\n\n")
     for title, (head, rows) in joined.items():
         print(f"**{title}**\n")

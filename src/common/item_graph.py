@@ -9,6 +9,7 @@ whole graph; of equal cosines the lowest item is taken, where they leave it to t
 
 import hashlib
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,15 @@ import torch
 
 from common.diffusion import check_integer, check_option
 from common.graph import cached
+from common.largest import largest
 
-BLOCK_ENTRIES = 2**24  # cosines held at a time: 128 MiB in float64
+BLOCK_ENTRIES = 2**21  # cosines held at a time: 16 MiB in float64
 CODE = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
 EDGE = np.dtype([("item", np.int32), ("cosine", np.float32)])
 
 
 def unit_rows(features):
-    """Rows over their length; a zero row stays zero, with a zero gradient."""
+    """Rows over their length; a zero row stays zero."""
     length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     return features / torch.where(length > 0, length, 1.0)
 
@@ -52,20 +54,6 @@ def nearest(features, k):
 def check_neighbours(k, n_items):
     check_integer("knn_k", k, 1)
     check_option("knn_k", k, f"at most the {n_items} items of the data set", k <= n_items)
-
-
-def largest(values, k):
-    """torch.topk along dim 1 of (R, I), but of equal values the lowest columns win."""
-    top, place = values.topk(min(k + 1, values.shape[1]))
-    if top.shape[1] > 1:
-        # topk's choice is free only where equal values stand on both sides of the cut or within;
-        # inside the k it changes nothing but their order, which the sort below puts right
-        tied = (top[:, :-1] == top[:, 1:]).any(1).nonzero().squeeze(1)
-        if len(tied):
-            value, column = values[tied].sort(dim=1, descending=True, stable=True)
-            width = top.shape[1]
-            top[tied], place[tied] = value[:, :width], column[:, :width]
-    return top[:, :k], place[:, :k]
 
 
 def neighbour_table(matrix, features, k, code):
@@ -131,7 +119,9 @@ def csr_tensor(matrix):
         torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
     )
     value = torch.from_numpy(matrix.data.copy())
-    return torch.sparse_csr_tensor(start, place, value, matrix.shape, check_invariants=True)
+    with warnings.catch_warnings():  # torch calls the layout a beta, once a process
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(start, place, value, matrix.shape, check_invariants=True)
 
 
 def knn_graph(features, k, folder, name="item"):

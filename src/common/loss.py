@@ -7,9 +7,11 @@ nothing, because third-party models also call them with scores that broadcast.
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 MMREC_GAMMA = 1e-10  # what MMRec adds to the sigmoid of BPR
 SELFREC_GAMMA = 1e-5  # and SELFRec
+BLOCK = 256  # rows of InfoNCE's logits at a time: 2 MiB of them for a batch of 2048
 
 
 def bpr_loss(pos_scores, neg_scores, gamma=0.0):
@@ -35,7 +37,24 @@ def embedding_norm(*embeddings, p=2):
     """
     if not embeddings:
         raise ValueError("embedding_norm wants at least one tensor, got none")
-    return sum(torch.linalg.vector_norm(e, ord=p) for e in embeddings) / embeddings[-1].shape[0]
+    norms = (_Norm.apply(e) if p == 2 else torch.linalg.vector_norm(e, ord=p) for e in embeddings)
+    return sum(norms) / embeddings[-1].shape[0]
+
+
+class _Norm(torch.autograd.Function):
+    """The 2-norm of a whole tensor; torch's own looks for the zero norm in every entry."""
+
+    @staticmethod
+    def forward(ctx, x):
+        norm = torch.linalg.vector_norm(x)
+        ctx.save_for_backward(x, norm)
+        return norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        x, norm = ctx.saved_tensors
+        return x * torch.where(norm > 0, gradient / norm, 0.0)
 
 
 def l2_penalty(*embeddings):
@@ -49,21 +68,53 @@ def l2_penalty(*embeddings):
     return 0.5 * sum(e.square().sum() for e in embeddings)
 
 
-def info_nce(anchors, positives, temperature, cosine=True):
+def info_nce(anchors, positives, temperature, cosine=True, counts=None):
     """InfoNCE: the mean over rows of -log softmax(similarity / temperature), a scalar.
 
     anchors, positives: (B, D); row b of one belongs to row b of the other, all other rows of
     `positives` are its negatives (two rows of the same item, too). cosine: False for raw products.
+    counts: (B,), row b stands for so many equal rows; the result is that of all of them, for less.
     A zero row has similarity 0. Raises ValueError if the shapes differ. van den Oord et al.,
     arXiv:1807.03748.
     """
     one, other = tuple(anchors.shape), tuple(positives.shape)
     if one != other or len(one) != 2:
         raise ValueError(f"info_nce wants two (B, D) tensors of one shape, got {one} and {other}")
+    if counts is not None and tuple(counts.shape) != one[:1]:
+        raise ValueError(f"info_nce wants {one[:1]} counts, got {tuple(counts.shape)}")
     if cosine:
         anchors, positives = F.normalize(anchors), F.normalize(positives)
-    logits = anchors @ positives.T / temperature  # (B, B)
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+    return _InfoNCE.apply(anchors / temperature, positives, counts)
+
+
+class _InfoNCE(torch.autograd.Function):
+    """Loss and gradients in one pass, by blocks of rows: no (B, B) matrix is ever in memory."""
+
+    @staticmethod
+    def forward(ctx, anchors, positives, counts):
+        n = anchors.new_ones(len(anchors)) if counts is None else counts.to(anchors)
+        shares, own = (n / n.sum()).unsqueeze(1), (anchors * positives).sum(1)  # (B, 1), (B,)
+        weighted = shares * anchors  # (B, D)
+        to_anchors, to_positives = torch.empty_like(anchors), -weighted
+        log_sums = torch.empty_like(own)  # (B,), logarithms of the softmax's denominators
+        log_n, columns = n.log(), positives.T
+        for first in range(0, len(anchors), BLOCK):
+            rows = slice(first, first + BLOCK)
+            # as a column, the logarithm of its count is its weight in a softmax
+            logits = torch.addmm(log_n, anchors[rows], columns)  # (R, B)
+            soft = logits.softmax(1)
+            # the largest share, unlike the others, is never too small for its logarithm
+            log_sums[rows] = logits.amax(1) - soft.amax(1).log()
+            torch.mm(soft, positives, out=to_anchors[rows])
+            to_positives.addmm_(soft.T, weighted[rows])
+        ctx.save_for_backward(to_anchors.sub_(positives).mul_(shares), to_positives)
+        return shares.squeeze(1) @ (log_sums - own)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        to_anchors, to_positives = ctx.saved_tensors
+        return gradient * to_anchors, gradient * to_positives, None
 
 
 def _guarded_bpr(pos_scores, neg_scores, gamma):

@@ -1,8 +1,8 @@
 """Item features as models take them: which there are, and trainable tables of them."""
 
-import torch.nn.functional as F
 from torch import nn
 
+from common.rows import take
 from utils.errors import DataError
 
 
@@ -39,4 +39,4 @@ class FeatureTables(nn.Module):
     def rows(self, items):
         """(B, D) of each modality, of these items alone; the others' gradients are zero."""
         pairs = zip(self.tables, self.maps, strict=True)
-        return [linear(F.embedding(items, table)) for table, linear in pairs]
+        return [linear(take(table, items)) for table, linear in pairs]

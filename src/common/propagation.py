@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import scipy.sparse as sp
 import torch
+import torch.nn.functional as F
 
 from common.graph import binary_csr, normalized
 
@@ -35,6 +36,25 @@ def bipartite_adjacency(interactions, layout=torch.sparse_coo):
     )
 
 
+def product(matrix, x):
+    """matrix @ x for a fixed sparse matrix (N, N) and x (N, D), without a backward pass.
+
+    On the CPU a sum of weighted rows is several times as fast as torch's product of CSR matrices
+    (benchmarks/models.py); on other devices it is not.
+    """
+    if matrix.layout != torch.sparse_csr or matrix.device.type != "cpu":
+        return matrix @ x
+    start, place, weights = matrix.crow_indices(), matrix.col_indices(), matrix.values()
+    return F.embedding_bag(  # fast for contiguous rows only
+        place,
+        x.contiguous(),
+        start,
+        mode="sum",
+        per_sample_weights=weights,
+        include_last_offset=True,
+    )
+
+
 def sparse_product(matrix, x, transposed=None):
     """matrix @ x for a fixed sparse matrix (N, N) and x (N, D), with a cheap backward pass.
 
@@ -48,11 +68,11 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, matrix, transposed, x):
         ctx.transposed = transposed
-        return matrix @ x
+        return product(matrix, x)
 
     @staticmethod
     def backward(ctx, gradient):
-        return None, None, ctx.transposed @ gradient
+        return None, None, product(ctx.transposed, gradient)
 
 
 def mean_of_layers(adjacency, users, items, n_layers):
@@ -60,22 +80,33 @@ def mean_of_layers(adjacency, users, items, n_layers):
 
     adjacency: symmetric, (U+I, U+I); users (U, D), items (I, D): layer 0.
     """
-    mean = _LayerMean.apply(adjacency, torch.cat([users, items]), n_layers)
-    return mean.split([len(users), len(items)])
+    nodes = layer_mean(adjacency, torch.cat([users, items]), n_layers)
+    return nodes.split([len(users), len(items)])
+
+
+def layer_mean(adjacency, nodes, n_layers, transposed=None):
+    """The same of all nodes in one tensor, (U+I, D). transposed: as for `sparse_product`."""
+    transposed = adjacency if transposed is None else transposed
+    return _LayerMean.apply(adjacency, transposed, nodes, n_layers)
 
 
 class _LayerMean(torch.autograd.Function):
-    """(1 + A + ... + A^L) x / (L + 1); with a symmetric A that is its own backward pass."""
+    """`_layer_mean`; with A's transpose that is its own backward pass."""
 
     @staticmethod
-    def forward(ctx, adjacency, x, n_layers):
-        ctx.adjacency, ctx.n_layers = adjacency, n_layers
-        layer, total = x, x.clone()  # (U+I, D), E^(0)
-        for _ in range(n_layers):
-            layer = adjacency @ layer  # Eq. 7
-            total += layer
-        return total.div_(n_layers + 1)  # Eq. 8 with alpha_k = 1 / (L + 1)
+    def forward(ctx, adjacency, transposed, x, n_layers):
+        ctx.transposed, ctx.n_layers = transposed, n_layers
+        return _layer_mean(adjacency, x, n_layers)
 
     @staticmethod
     def backward(ctx, gradient):
-        return None, _LayerMean.forward(ctx, ctx.adjacency, gradient, ctx.n_layers), None
+        return None, None, _layer_mean(ctx.transposed, gradient, ctx.n_layers), None
+
+
+def _layer_mean(adjacency, x, n_layers):
+    """(1 + A + ... + A^L) x / (L + 1), by Horner's rule."""
+    total = x  # (U+I, D), E^(0)
+    for _ in range(n_layers):
+        total = product(adjacency, total).add_(x)  # Eq. 7
+    # Eq. 8 with alpha_k = 1 / (L + 1)
+    return total.div_(n_layers + 1) if n_layers else x.clone()

@@ -18,6 +18,7 @@ from common.dot_product import DotProductRecommender
 from common.loss import embedding_norm
 from common.modalities import FeatureTables, take_features
 from common.propagation import bipartite_adjacency, mean_of_layers
+from common.rows import take
 
 MIN_NORM = 1e-8  # of the product of two norms in a cosine
 
@@ -62,19 +63,19 @@ class BM3(DotProductRecommender):
         h_users, h_items = self.online()
         # a batch's repeated users and items share a mask, as rows of a dropped-out table do
         users, user_row = users.unique(return_inverse=True)
-        items, item_row = items.unique(return_inverse=True)
-        u, i = h_users[users], h_items[items]  # (B', D), distinct rows
-        modal = self.modal.rows(items)  # (B', D) each, Eq. 3
-        u_target, i_target = self.target(u)[user_row], self.target(i)[item_row]  # (B, D), Eq. 4
-        loss = distance(self.predictor(u)[user_row], i_target)  # Eq. 5
-        loss = loss + distance(self.predictor(i)[item_row], u_target)
+        items, item_row, n_items = items.unique(return_inverse=True, return_counts=True)
+        modal = self.modal.rows(items)  # (R, D) each, Eq. 3
+        parts = take(h_users, users), take(h_items, items), *modal  # distinct rows
+        sizes = [len(part) for part in parts]
+        rows = torch.cat(parts)
+        u, i, *modal = self.predictor(rows).split(sizes)
+        u_target, i_target, *modal_targets = self.target(rows).split(sizes)  # Eq. 4
+        loss = distance(take(u, user_row), take(i_target, item_row))  # Eq. 5
+        loss = loss + distance(take(i, item_row), take(u_target, user_row))
         alignment = 0
-        for y in modal:
-            predicted = self.predictor(y)[item_row]  # (B, D)
-            alignment = alignment + distance(predicted, i_target)  # Eq. 6, to the item
-            alignment = alignment + distance(
-                predicted, self.target(y)[item_row]
-            )  # Eq. 7, to itself
+        for predicted, target in zip(modal, modal_targets, strict=True):
+            alignment = alignment + distance(predicted, i_target, n_items)  # Eq. 6, to the item
+            alignment = alignment + distance(predicted, target, n_items)  # Eq. 7, to itself
         # the norms of whole tables, over the number of items: of MMRec's code, not of the paper
         penalty = embedding_norm(h_users, h_items)
         return loss + self.reg_weight * penalty + self.cl_weight * alignment  # Eq. 8
@@ -84,7 +85,11 @@ class BM3(DotProductRecommender):
         return F.dropout(rows.detach(), self.dropout)
 
 
-def distance(online, target):
-    """1 - the mean cosine of the rows of two (B, D), in [0, 2]; a zero row has cosine 0."""
+def distance(online, target, counts=None):
+    """1 - the mean cosine of the rows of two (B, D), in [0, 2]; a zero row has cosine 0.
+
+    counts: (B,), row b stands for so many equal pairs of rows.
+    """
     norms = torch.linalg.vector_norm(online, dim=1) * torch.linalg.vector_norm(target, dim=1)
-    return 1 - ((online * target).sum(1) / norms.clamp(min=MIN_NORM)).mean()
+    cosines = (online * target).sum(1) / norms.clamp(min=MIN_NORM)  # (B,)
+    return 1 - (cosines.mean() if counts is None else counts.to(cosines) @ cosines / counts.sum())

@@ -7,12 +7,12 @@ shuffled interactions instead of SGD over drawn ones, the penalty is the norm an
 
 import math
 
-import torch.nn.functional as F
 from torch import nn
 
 from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+from common.rows import take
 
 
 class BPR(DotProductRecommender):
@@ -31,7 +31,7 @@ class BPR(DotProductRecommender):
 
     def calculate_loss(self, interaction):
         user_out, item_out = self()
-        u = F.embedding(interaction[0], user_out)  # (B, D)
-        p, n = F.embedding(interaction[1:], item_out)  # (B, D) each
+        u = take(user_out, interaction[0])  # (B, D)
+        p, n = take(item_out, interaction[1:])  # (B, D) each
         ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), MMREC_GAMMA)  # BPR-Opt
         return ranking + self.reg_weight * embedding_norm(u, p, n)

@@ -1,8 +1,11 @@
 """ItemKNN: an item's score is the sum of its similarities to the user's items.
 
-Cosine of the items' user sets, shrunk towards zero where they are small, of the most similar items
-alone: Sarwar et al., WWW 2001, with the shrinkage as in Ferrari Dacrema et al., RecSys 2019,
-arXiv:1907.06902. Their tuned weightings (TF-IDF, BM25) and asymmetric variants are left out.
+Cosine of the items' user vectors, of the nearest neighbours alone: Sarwar et al., WWW 2001; (1) to
+(3) below are ours. Options: shrinkage towards zero where vectors are short, as in Ferrari Dacrema
+et al., RecSys 2019, arXiv:1907.06902; asymmetry between candidate and owned item, Aiolli, RecSys
+2013; users who own much count less: rows of length 1, Deshpande and Karypis, TOIS 2004, or TF-IDF.
+BM25 is left out: of a binary matrix it is TF-IDF times a factor for each item, which a cosine
+divides out.
 """
 
 import math
@@ -12,21 +15,32 @@ import scipy.sparse as sp
 import torch
 
 from common.abstract_recommender import GeneralRecommender
-from common.diffusion import check_integer, check_number
+from common.diffusion import check_integer, check_number, check_option
 from common.graph import HistoryRows, binary_csr
 
 BLOCK = 1024  # items whose co-occurrences are in memory at once
+# weights of users by how many of I items they own; those without any have no entry to weigh
+USER_WEIGHTS = {
+    "none": lambda owned, n_items: np.ones(len(owned)),
+    "length": lambda owned, n_items: np.maximum(owned, 1) ** -0.5,
+    "idf": lambda owned, n_items: np.log(n_items / np.maximum(owned, 1)),
+}
 
 
 class ItemKNN(GeneralRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
-        k, shrinkage = config["n_neighbours"], config["shrinkage"]
+        k, shrinkage, alpha = config["n_neighbours"], config["shrinkage"], config["alpha"]
+        weight = config["user_weight"]
         check_integer("n_neighbours", k, 1)
         check_number("shrinkage", shrinkage, 0, math.inf)
+        check_number("alpha", alpha, 0, 1)
+        wanted = f"one of {', '.join(USER_WEIGHTS)}"
+        check_option("user_weight", weight, wanted, weight in USER_WEIGHTS)
         matrix = binary_csr(dataloader.inter_matrix(form="coo"))  # (U, I)
         self.history = HistoryRows(matrix)
-        gains = nearest_items(matrix, k, shrinkage).T.tocsr()  # row j: whom item j recommends
+        similar = nearest_items(weighted(matrix, weight), k, shrinkage, alpha)
+        gains = similar.T.tocsr()  # row j: whom item j recommends
         gains.sort_indices()
         self.register_buffer("start", torch.from_numpy(gains.indptr).long(), persistent=False)
         self.register_buffer("item", torch.from_numpy(gains.indices).long(), persistent=False)
@@ -44,32 +58,41 @@ class ItemKNN(GeneralRecommender):
         edge = torch.arange(len(shift), device=users.device) + shift  # of all owned items
         cell = torch.repeat_interleave(row, length) * self.n_items + self.item[edge]
         scores = self.gain.new_zeros(len(users) * self.n_items)
-        return scores.index_add_(0, cell, self.gain[edge]).view(len(users), self.n_items)
+        scores.index_add_(0, cell, self.gain[edge])  # (3): the sum of s_ij over the user's items j
+        return scores.view(len(users), self.n_items)
 
 
-def nearest_items(matrix, k, shrinkage):
-    """s_ij = |U_i and U_j| / (sqrt(|U_i| |U_j|) + shrinkage) of each item's k most similar others.
+def weighted(matrix, how):
+    """Binary CSR (U, I) with each user's row times the user's weight."""
+    owned = np.asarray(matrix.sum(1)).ravel()  # (U,)
+    return (sp.diags(USER_WEIGHTS[how](owned, matrix.shape[1])) @ matrix).tocsr()  # (1)
 
-    matrix: binary CSR (U, I). Returns CSR float64 (I, I); of equals the lower ids stay.
+
+def nearest_items(x, k, shrinkage, power=0.5):
+    """s_ij = x_i x_j / (|x_i|^(2 power) |x_j|^(2 - 2 power) + shrinkage) of the k largest of row i.
+
+    x: CSR (U, I) without negative entries, x_i its columns. Returns CSR float64 (I, I) without
+    diagonal and without zeros; of equals the lower ids stay.
     """
-    by_item = matrix.T.tocsr()
-    length = np.sqrt(np.asarray(matrix.sum(0)).ravel())  # (I,)
+    by_item = x.T.tocsr()
+    square = np.asarray(x.power(2).sum(0)).ravel()  # (I,)
+    scales = square**power, square ** (1 - power)
     blocks = [
-        _nearest(by_item[first : first + BLOCK] @ matrix, first, length, k, shrinkage)
-        for first in range(0, matrix.shape[1], BLOCK)
+        _nearest(by_item[first : first + BLOCK] @ x, first, scales, k, shrinkage)
+        for first in range(0, x.shape[1], BLOCK)
     ]
     return sp.vstack(blocks, format="csr")
 
 
-def _nearest(together, first, length, k, shrinkage):
-    """Rows first, first + 1, ... of the result, of how often their items occur with each other."""
-    together = together.tocoo()
-    row, col, count = together.row, together.col, together.data
-    other = col != row + first
-    row, col, count = row[other], col[other], count[other]
-    value = count / (length[row + first] * length[col] + shrinkage)
+def _nearest(products, first, scales, k, shrinkage):
+    """Rows first, first + 1, ... of the result, of their items' products with all items."""
+    products = products.tocoo()
+    row, col, value = products.row, products.col, products.data
+    other = (col != row + first) & (value > 0)
+    row, col, value = row[other], col[other], value[other]
+    value = value / (scales[0][row + first] * scales[1][col] + shrinkage)  # (2)
     order = np.lexsort((col, -value, row))  # by row, the most similar first
     row, col, value = row[order], col[order], value[order]
     rank = np.arange(len(row)) - np.searchsorted(row, row)
     kept = rank < k
-    return sp.csr_matrix((value[kept], (row[kept], col[kept])), shape=together.shape)
+    return sp.csr_matrix((value[kept], (row[kept], col[kept])), shape=products.shape)

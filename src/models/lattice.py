@@ -35,7 +35,8 @@ from common.item_graph import (
 )
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.propagation import sparse_product
+from common.propagation import layer_mean, sparse_product
+from common.rows import take
 
 CHOICES = {"cf_model": ("lightgcn", "mf"), "variant": ("faithful", "repaired")}
 
@@ -91,7 +92,7 @@ class LATTICE(DotProductRecommender):
         for m, (share, y) in enumerate(zip(self.shares(), self.modal(), strict=True)):
             items, _ = nearest(y.detach(), self.knn_k)  # the choice has no gradient, (I, k)
             unit = unit_rows(y)  # (I, F)
-            cosines = (unit.unsqueeze(1) * F.embedding(items, unit)).sum(-1)  # (I, k), Eq. 1
+            cosines = (unit.unsqueeze(1) * take(unit, items)).sum(-1)  # (I, k), Eq. 1
             learned_items.append(items)
             learned.append(share * cosines)  # Eq. 2: K is the sum of these
             original_items.append(getattr(self, f"original_items_{m}"))
@@ -126,12 +127,8 @@ class LATTICE(DotProductRecommender):
         """Final embeddings of all users and all items, (U, D) and (I, D), from h (I, D)."""
         users, items = self.user_emb.weight, self.item_emb.weight
         if self.propagates:
-            layer = torch.cat([users, items])  # (U+I, D)
-            total = layer
-            for _ in range(self.n_ui_layers):
-                layer = sparse_product(self.adjacency, layer, self.adjacency_transposed)  # Eq. 8
-                total = total + layer
-            mean = total / (self.n_ui_layers + 1)  # Eq. 9
+            nodes, depth = torch.cat([users, items]), self.n_ui_layers  # (U+I, D)
+            mean = layer_mean(self.adjacency, nodes, depth, self.adjacency_transposed)  # Eq. 8-9
             users, items = mean.split([self.n_users, self.n_items])
         return users, items + F.normalize(h)  # Eq. 10
 
@@ -140,7 +137,7 @@ class LATTICE(DotProductRecommender):
         return self.combine(self.along_edges(*self.edges()))
 
     def calculate_loss(self, interaction):
-        users, positives, negatives = interaction  # (B,) each
+        users, items = interaction[0], interaction[1:]  # (B,), (2, B) positive and negative
         idle = 0
         if self.rebuild or self.graph is None:
             edges = self.edges()
@@ -152,7 +149,8 @@ class LATTICE(DotProductRecommender):
             if self.zero_fill:
                 idle = ZeroGradients.apply(*self.graph_parameters())
         user_out, item_out = self.combine(h)
-        u, p, n = user_out[users], item_out[positives], item_out[negatives]  # (B, D)
+        u = take(user_out, users)  # (B, D)
+        p, n = take(item_out, items)  # (B, D) each
         ranking = bpr_loss((u * p).sum(1), (u * n).sum(1))  # Eq. 11
         # on the final vectors, over the configured batch size also where the batch is short
         penalty = l2_penalty(u, p, n) / self.batch_size

@@ -9,13 +9,13 @@ embeddings start Xavier-uniform. Differs from MMRec's lightgcn.py: no 1e-7 is ad
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
-from common.propagation import bipartite_adjacency, mean_of_layers
+from common.propagation import bipartite_adjacency, layer_mean
+from common.rows import take
 
 
 class LightGCN(DotProductRecommender):
@@ -34,15 +34,19 @@ class LightGCN(DotProductRecommender):
         self.register_buffer("adjacency", adjacency, persistent=False)
 
     def forward(self):
-        tables = self.user_emb.weight, self.item_emb.weight
-        return mean_of_layers(self.adjacency, *tables, self.n_layers)  # Eq. 7-8
+        _, nodes = self.nodes()
+        return nodes.split([self.n_users, self.n_items])
+
+    def nodes(self):
+        """Layer 0 and the mean of all layers, of users, then items, (U+I, D) each."""
+        table = torch.cat([self.user_emb.weight, self.item_emb.weight])  # E^(0)
+        return table, layer_mean(self.adjacency, table, self.n_layers)  # Eq. 7-8
 
     def calculate_loss(self, interaction):
-        users, items = interaction[0], interaction[1:]  # (B,), (2, B) positive and negative
-        user_out, item_out = self()
-        u = F.embedding(users, user_out)  # (B, D)
-        p, n = F.embedding(items, item_out)  # (B, D) each
+        table, nodes = self.nodes()
+        rows = interaction.clone()  # (3, B) users, positive and negative items
+        rows[1:] += self.n_users
+        u, p, n = take(nodes, rows)  # (B, D) each
         ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), MMREC_GAMMA)  # Eq. 15
         # the penalty is on E^(0), the only parameters, not on the propagated ones
-        batch = self.user_emb(users), *self.item_emb(items)
-        return ranking + self.reg_weight * embedding_norm(*batch)
+        return ranking + self.reg_weight * embedding_norm(*take(table, rows))

@@ -11,6 +11,7 @@ The reference's tau and lambda_coeff are read nowhere there and do not exist her
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from common.diffusion import check_integer, check_number
@@ -19,7 +20,8 @@ from common.graph import binary_csr, normalized
 from common.item_graph import csr_tensor, knn_graph
 from common.loss import bpr_loss, info_nce, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.propagation import bipartite_adjacency, mean_of_layers, sparse_product
+from common.propagation import bipartite_adjacency, layer_mean, sparse_product
+from common.rows import take
 
 TEMPERATURE = 0.2  # of the contrastive term; fixed in the reference
 
@@ -63,26 +65,37 @@ class MGCN(DotProductRecommender):
         content, side = self.views()
         return (content + side).split([self.n_users, self.n_items])  # Eq. 9
 
-    def views(self):
-        """C and S, the behaviour and the modality view of all users and items, (U+I, D) each."""
+    def views(self, users=None, items=None):
+        """C and S, the behaviour and the modality view of these users, then of these items, (R, D)
+        each; None: of all.
+        """
         ids = self.item_emb.weight
-        content = mean_of_layers(self.adjacency, self.user_emb.weight, ids, self.n_ui_layers)
-        content = torch.cat(content)  # (U+I, D), C, Eq. 1
-        items = []
-        for m, y in enumerate(self.modal()):
-            a = ids * torch.sigmoid(self.purifiers[m](y))  # (I, D), Eq. 2
+        nodes = torch.cat([self.user_emb.weight, ids])
+        content = layer_mean(self.adjacency, nodes, self.n_ui_layers)  # (U+I, D), C, Eq. 1
+        modal = []
+        for m, (gate, table) in enumerate(zip(self.gates(), self.modal.tables, strict=True)):
+            a = ids * torch.sigmoid(F.linear(table, *gate))  # (I, D), Eq. 2
             for _ in range(self.n_layers):
                 knn = getattr(self, f"knn_{m}"), getattr(self, f"knn_{m}_transposed")
                 a = sparse_product(knn[0], a, knn[1])  # Eq. 3
-            items.append(a)
-        users = sparse_product(self.user_item, torch.cat(items, 1), self.item_user)  # Eq. 4, all M
-        modal = [torch.cat(pair) for pair in zip(users.chunk(len(items), 1), items, strict=True)]
+            modal.append(a)
+        of_items = torch.cat(modal, 1)  # (I, M D)
+        of_users = sparse_product(self.user_item, of_items, self.item_user)  # Eq. 4
+        if users is not None:  # what follows needs no other rows
+            content = take(content, torch.cat([users, self.n_users + items]))
+            of_users, of_items = take(of_users, users), take(of_items, items)
+        modal = torch.cat([of_users, of_items]).chunk(len(modal), 1)  # (R, D) each
         weights = self.fusion_weights(modal)
         common = sum(w * x for w, x in zip(weights.split(1, 1), modal, strict=True))  # Eq. 6
         side = common
         for gate, x in zip(self.preferences, modal, strict=True):
             side = side + torch.sigmoid(gate(content)) * (x - common)  # Eq. 7
         return content, side / (len(modal) + 1)  # Eq. 8: a mean
+
+    def gates(self):
+        """Weight and bias of each modality's purifier after its map: Y is needed nowhere else."""
+        for linear, purifier in zip(self.modal.maps, self.purifiers, strict=True):
+            yield purifier.weight @ linear.weight, purifier(linear.bias)
 
     def fusion_weights(self, modal):
         """Softmax over the modalities, (U+I, M), of their (U+I, D)."""
@@ -91,16 +104,18 @@ class MGCN(DotProductRecommender):
 
     def calculate_loss(self, interaction):
         users, positives, negatives = interaction  # (B,) each
-        content, side = self.views()
-        positive_rows, negative_rows = self.n_users + positives, self.n_users + negatives
-        u_content, u_side = content[users], side[users]  # (B, D)
-        p_content, p_side = content[positive_rows], side[positive_rows]
-        u, p = u_content + u_side, p_content + p_side  # Eq. 9
-        n = content[negative_rows] + side[negative_rows]
+        # a view is a function of the node: (R,) distinct ones, how often each occurs, where (B,)
+        users, user_row, n_users = users.unique(return_inverse=True, return_counts=True)
+        positives, item_row, n_items = positives.unique(return_inverse=True, return_counts=True)
+        sizes = [len(users), len(positives), len(negatives)]
+        views = self.views(users, torch.cat([positives, negatives]))
+        (u_content, p_content, _), (u_side, p_side, _) = (view.split(sizes) for view in views)
+        u, p, n = sum(views).split(sizes)  # Eq. 9
+        u, p = take(u, user_row), take(p, item_row)  # (B, D), as n
         ranking = bpr_loss((u * p).sum(1), (u * n).sum(1))
         # on the final vectors, over the configured batch size also where the batch is short
         penalty = l2_penalty(u, p, n) / self.batch_size
         # rows of one item or user that occur twice are negatives of each other, as there
-        contrast = info_nce(p_side, p_content, TEMPERATURE)  # Eq. 10
-        contrast = contrast + info_nce(u_side, u_content, TEMPERATURE)
+        contrast = info_nce(p_side, p_content, TEMPERATURE, counts=n_items)  # Eq. 10
+        contrast = contrast + info_nce(u_side, u_content, TEMPERATURE, counts=n_users)
         return ranking + self.reg_weight * penalty + self.cl_loss * contrast  # Eq. 11

@@ -3,19 +3,26 @@
 Yu et al., SIGIR 2022, arXiv:2112.08679; (1)-(5) below are ours. As SELFRec trains it:
 1e-5 in the logarithm, the penalty is the norm of the propagated vectors of users and positives, and
 each table's contrast is a mean over the batch's distinct users and items. Differs from SELFRec:
-items that occur in no training pair exist; they have the zero vector and score exactly 0.
+- items that occur in no training pair exist; they have the zero vector and score exactly 0, which
+  is above every negative score;
+- repeated training pairs count once, there they add up;
+- the temperature is an option, there 0.2 is fixed;
+- ids are compared as integers, there as float32, which confuses those above 2^24;
+- as every model here it stops early, on validation; there after 20 epochs, the best one on test.
 """
 
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.loss import SELFREC_GAMMA, bpr_loss, embedding_norm, info_nce
-from common.propagation import bipartite_adjacency, sparse_product
+from common.propagation import bipartite_adjacency, layer_mean, product, sparse_product
+from common.rows import take
+
+NO_LENGTH = 1e-12  # of noise; shorter is not stretched to eps
 
 
 class SimGCL(DotProductRecommender):
@@ -38,52 +45,55 @@ class SimGCL(DotProductRecommender):
         self.register_buffer("adjacency", adjacency, persistent=False)
 
     def layers(self):
-        """Layers 1..L without noise, (U+I, D) each."""
-        layers = [torch.cat([self.user_emb.weight, self.item_emb.weight])]  # E^(0)
-        for _ in range(self.n_layers):
-            layers.append(sparse_product(self.adjacency, layers[-1]))
-        return layers[1:]
+        """Layer 1 and the mean of layers 1..L, without noise, (U+I, D) each."""
+        table = torch.cat([self.user_emb.weight, self.item_emb.weight])  # E^(0)
+        first = sparse_product(self.adjacency, table)
+        return first, layer_mean(self.adjacency, first, self.n_layers - 1)
 
     def forward(self):
-        return self.split(sum(self.layers()) / self.n_layers)
-
-    def split(self, nodes):
-        return nodes.split([self.n_users, self.n_items])
+        _, clean = self.layers()
+        return clean.split([self.n_users, self.n_items])
 
     @torch.no_grad()
-    def disturbed(self, first):
-        """Mean of layers 1..L with noise on each, (U+I, D); first: layer 1 before its noise."""
-        layer = total = self.disturb(first)
-        for _ in range(self.n_layers - 1):
-            layer = self.disturb(self.adjacency @ layer)
+    def disturbed(self, first, nodes=None):
+        """Mean of layers 1..L with noise on each, of these nodes, (R, D); None: of all.
+
+        first: layer 1 of all before its noise, (U+I, D).
+        """
+        layer, total = first, 0
+        for k in range(1, self.n_layers + 1):
+            layer = layer if k == 1 else product(self.adjacency, layer)
+            noise = self.draw(layer)  # of all nodes: a seed's numbers do not depend on the batch
+            if k == self.n_layers and nodes is not None:  # other rows are needed no longer
+                layer, noise = take(layer, nodes), take(noise, nodes)
+                total = take(total, nodes) if k > 1 else total
+            layer = self.disturb(layer, noise)
             total = total + layer
         return total / self.n_layers  # (2)
 
-    def disturb(self, layer):
+    def disturb(self, layer, noise):
         """Every row plus a random vector of length eps, within the row's orthant."""
-        noise = F.normalize(self.draw(layer))  # (U+I, D), rows of length 1
-        return layer + self.eps * noise * layer.sign()  # (1)
+        length = torch.linalg.vector_norm(noise, dim=1, keepdim=True).clamp(min=NO_LENGTH)
+        return layer.addcmul(noise * (self.eps / length), layer.sign())  # (1)
 
     def draw(self, layer):
         return torch.rand_like(layer)  # uniform in [0, 1), of all nodes
 
     def calculate_loss(self, interaction):
-        users, pos_items = interaction[:2]  # (B,) each; row 2 holds the negatives
-        layers = self.layers()
-        clean = sum(layers) / self.n_layers  # (U+I, D)
-        user_out, item_out = self.split(clean)
-        u = F.embedding(users, user_out)  # (B, D)
-        p, n = F.embedding(interaction[1:], item_out)  # (B, D) each
+        rows = interaction.clone()  # (3, B) users, positive and negative items
+        rows[1:] += self.n_users
+        first, clean = self.layers()
+        u, p, n = take(clean, rows)  # (B, D) each
         ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), SELFREC_GAMMA)  # (3)
         loss = ranking + self.reg_weight * (embedding_norm(u) + embedding_norm(p))
         if self.cl_weight == 0:
             return loss
-        nodes = users.unique(), self.n_users + pos_items.unique()
+        users, items = rows[0].unique(), rows[1].unique()
+        nodes = torch.cat([users, items])
+        once = take(clean, nodes)  # (R, D), distinct users, then items
         # noise carries no gradient, so a disturbed run is the clean one plus constants: the three
         # share one backward pass
-        shift = [self.disturbed(layers[0].detach()) - clean.detach() for _ in range(2)]
-        contrast = sum(
-            info_nce(*(F.embedding(k, clean) + x[k] for x in shift), self.temperature)
-            for k in nodes
-        )  # (4), users and items
+        views = [once + (self.disturbed(first, nodes) - once).detach() for _ in range(2)]
+        parts = zip(*(view.split([len(users), len(items)]) for view in views), strict=True)
+        contrast = sum(info_nce(*pair, self.temperature) for pair in parts)  # (4), users and items
         return loss + self.cl_weight * contrast  # (5)

@@ -15,6 +15,7 @@ from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
 from common.modalities import take_features
+from common.rows import take
 
 
 class VBPR(DotProductRecommender):
@@ -41,8 +42,9 @@ class VBPR(DotProductRecommender):
 
     def calculate_loss(self, interaction):
         users, items = interaction[0], interaction[1:]  # (B,), (2, B) positive and negative
-        u = self.user_emb(users)  # (B, 2D)
-        projected = self.projection(self.content[items])  # (2, B, D)
-        p, n = torch.cat([self.item_emb(items), projected], 2)  # (B, 2D) each
+        items, row = items.unique(return_inverse=True)  # (R,), (2, B)
+        projected = self.projection(take(self.content, items))  # (R, D)
+        vectors = torch.cat([take(self.item_emb.weight, items), projected], 1)  # (R, 2D)
+        u, (p, n) = take(self.user_emb.weight, users), take(vectors, row)  # (B, 2D) each
         ranking = bpr_loss((u * p).sum(1), (u * n).sum(1), MMREC_GAMMA)
         return ranking + self.reg_weight * embedding_norm(u, p, n)

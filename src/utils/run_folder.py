@@ -29,7 +29,7 @@ from utils.errors import RunError
 from utils.features import data_folder, feature_paths, modality_files
 
 # Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 BOOKKEEPING = {
     *PATH_KEYS,
     *("use_gpu", "gpu_id", "checkpoint_seconds", "keep_last", "save_recommended_topk"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from utils import plugins, seeding
+from utils import memory, plugins, seeding
 from utils.configurator import Config
 from utils.dataset import RecDataset
 from utils.errors import ConfigError, DivergedError, RunError
@@ -84,6 +84,7 @@ def _prepare(points, source, as_grid):
     """Threads, device, class, data and folders of the runs."""
     started = time.monotonic()
     seeding.set_threads(points[0]["threads"] or ALL_THREADS)
+    memory.keep_freed_memory()
     for config in points:
         config["threads"] = torch.get_num_threads()
     if points[0]["device"].type == "cuda":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from common.largest import largest
 from utils.errors import DivergedError, RunError
 from utils.metrics import PER_USER
 
@@ -38,13 +39,13 @@ class TopKEvaluator:
 
         Raises RunError if the scores have another shape than (B, I), DivergedError if they are NaN.
         """
-        largest = max(self.topk)
+        k = max(self.topk)
         model.eval()
         tables, ranked, hits_at = [], [], np.zeros(len(self.topk))
         columns = np.array(self.topk) - 1
         with torch.no_grad():
             for batch in loader:
-                items = self._rank(model, batch, loader.n_items, largest)
+                items = self._rank(model, batch, loader.n_items, k)
                 done = sum(map(len, ranked))
                 users = loader.eval_users[done : done + len(items)]
                 n_relevant = loader.n_relevant[done : done + len(items)]
@@ -65,8 +66,8 @@ class TopKEvaluator:
         metrics = {f"{m}@{k}": means[f"{m}@{k}"] for m in self.metrics for k in self.topk}
         return Evaluation(metrics, per_user, loader.eval_users, np.concatenate(ranked))
 
-    def _rank(self, model, batch, n_items, largest):
-        """(B, largest) item ids in order of score, the masked ones last."""
+    def _rank(self, model, batch, n_items, k):
+        """(B, k) item ids by score, of equal scores the lowest first; the masked ones are last."""
         users, mask = batch
         scores = model.full_sort_predict([users, mask])
         if tuple(scores.shape) != (len(users), n_items):
@@ -74,9 +75,11 @@ class TopKEvaluator:
                 f"{type(model).__name__}.full_sort_predict returned shape {tuple(scores.shape)}; "
                 f"wanted (users, items) = {(len(users), n_items)}"
             )
+        if 0 in scores.stride():  # expanded: a write for one user would be one for all
+            scores = scores.clone(memory_format=torch.contiguous_format)
         scores[mask[0], mask[1]] = MASKED
-        top, items = torch.topk(scores, largest, dim=-1)
-        if torch.isnan(top).any():  # topk ranks NaN first, so it is enough to look here
+        top, items = largest(scores, k)
+        if torch.isnan(top).any():  # NaN ranks first, so it is enough to look here
             raise DivergedError(
                 f"{type(model).__name__} scores are NaN; lower learning_rate or look at the "
                 "features"

@@ -16,6 +16,10 @@ SMALL = {
     "BM3": {"embedding_size": 8, "train_batch_size": 16},
     "LATTICE": {"embedding_size": 8, "feat_embed_dim": 8, "train_batch_size": 16},
     "MGCN": {"embedding_size": 8, "train_batch_size": 16},
+    "MMSSL": {"embedding_size": 8, "train_batch_size": 16, "m_topk_rate": 0.1},
+    "SLMRec": {"embedding_size": 8, "train_batch_size": 16},
+    "DiffMM": {"embedding_size": 8, "dims": [16], "train_batch_size": 16},
+    "DiffRec": {"dims": [[16]], "train_batch_size": 16},
     "LD4MRec": {
         "embedding_size": 16,
         "hidden_size": 16,
@@ -24,7 +28,8 @@ SMALL = {
         "train_batch_size": 16,
     },
 }
-NEED_FEATURES = {"BM3", "LATTICE", "MGCN", "VBPR"}  # and refuse a data set without any
+# and refuse a data set without any
+NEED_FEATURES = {"BM3", "DiffMM", "LATTICE", "MGCN", "MMSSL", "SLMRec", "VBPR"}
 ALL = plugins.model_names()
 
 
@@ -45,7 +50,14 @@ def scores(model):
 
 
 def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    """Equal to the last bit; what get_extra_state() returns holds containers."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
 
 
 def test_the_models_are_found():

@@ -9,11 +9,13 @@ import golden
 import models.itemknn as module
 import support
 import toy_world
-from models.itemknn import nearest_items
+from models.itemknn import USER_WEIGHTS, nearest_items, weighted
+
+PLAIN = {"user_weight": "none", "alpha": 0.5, "shrinkage": 0.0}
 
 
-def slow_similarities(x, k, shrinkage):
-    """Pair by pair; x: dense (U, I)."""
+def slow_similarities(x, k, shrinkage, power=0.5):
+    """Pair by pair; x: dense (U, I). The k largest of each row."""
     n = x.shape[1]
     result = np.zeros((n, n))
     for i in range(n):
@@ -21,10 +23,23 @@ def slow_similarities(x, k, shrinkage):
         for j in range(n):
             both = (x[:, i] * x[:, j]).sum()
             if i != j and both:
-                values[j] = both / (math.sqrt(x[:, i].sum() * x[:, j].sum()) + shrinkage)
+                squares = (x[:, i] ** 2).sum() ** power * (x[:, j] ** 2).sum() ** (1 - power)
+                values[j] = both / (squares + shrinkage)
         for j in sorted(values, key=lambda j: (-values[j], j))[:k]:
             result[i, j] = values[j]
     return result
+
+
+def slow_weights(x, how):
+    """Of the users, (U, 1); x: dense (U, I)."""
+    owned = [row.sum() for row in x]
+    n_items = x.shape[1]
+    weights = {
+        "none": [1 for _ in owned],
+        "length": [1 / math.sqrt(n) if n else 0 for n in owned],
+        "idf": [math.log(n_items / n) if n else 0 for n in owned],
+    }
+    return np.array(weights[how])[:, None]
 
 
 def tastes(users=30, items=23, seed=0):
@@ -33,14 +48,16 @@ def tastes(users=30, items=23, seed=0):
 
 
 @pytest.mark.parametrize("block", [1, 5, 1024])
-@pytest.mark.parametrize(("k", "shrinkage"), [(1, 0.0), (3, 0.0), (4, 2.5), (100, 10.0)])
-def test_neighbours_are_the_slow_ones(monkeypatch, block, k, shrinkage):
+@pytest.mark.parametrize(
+    ("k", "shrinkage", "power"),
+    [(1, 0.0, 0.5), (3, 0.0, 0.5), (4, 2.5, 0.0), (5, 0.0, 0.3), (100, 10.0, 1.0)],
+)
+def test_neighbours_are_the_slow_ones(monkeypatch, block, k, shrinkage, power):
     monkeypatch.setattr(module, "BLOCK", block)
     matrix = tastes()
-    got = nearest_items(matrix, k, shrinkage)
-    np.testing.assert_allclose(
-        got.toarray(), slow_similarities(matrix.toarray(), k, shrinkage), rtol=1e-12
-    )
+    got = nearest_items(matrix, k, shrinkage, power)
+    expected = slow_similarities(matrix.toarray(), k, shrinkage, power)
+    np.testing.assert_allclose(got.toarray(), expected, rtol=1e-12)
     assert np.diff(got.indptr).max() <= k
 
 
@@ -55,10 +72,28 @@ def test_of_equals_the_lower_id_stays():
     ]
 
 
-def test_scores_are_sums_over_the_users_items(toy):
-    matrix = toy_world.matrix(support.TRAIN)
-    model = toy_world.build("ItemKNN", toy, n_neighbours=2, shrinkage=0.5)
-    expected = matrix.toarray() @ slow_similarities(matrix.toarray(), 2, 0.5).T
+@pytest.mark.parametrize("how", USER_WEIGHTS)
+def test_weights_of_users(how):
+    x = tastes(users=8).toarray()
+    x[3] = 0  # a user without items
+    x[5] = 1  # a user with all
+    got = weighted(sp.csr_matrix(x), how)
+    np.testing.assert_allclose(got.toarray(), slow_weights(x, how) * x)
+
+
+def test_rows_of_length_one():
+    x = weighted(toy_world.matrix(support.TRAIN).tocsr(), "length")
+    np.testing.assert_allclose(x.power(2).sum(1), 1)
+
+
+@pytest.mark.parametrize("weight", USER_WEIGHTS)
+@pytest.mark.parametrize(("alpha", "shrinkage"), [(0.5, 0.0), (0.1, 0.5)])
+def test_scores_are_sums_over_the_users_items(toy, weight, alpha, shrinkage):
+    binary = toy_world.matrix(support.TRAIN).toarray()
+    options = {"user_weight": weight, "alpha": alpha, "shrinkage": shrinkage}
+    model = toy_world.build("ItemKNN", toy, n_neighbours=2, **options)
+    x = slow_weights(binary, weight) * binary
+    expected = binary @ slow_similarities(x, 2, shrinkage, alpha).T
     np.testing.assert_allclose(golden.scores(model).numpy(), expected, atol=1e-6)
     np.testing.assert_allclose(golden.scores(model, [4, 0]).numpy(), expected[[4, 0]], atol=1e-6)
     assert expected.any()
@@ -67,7 +102,7 @@ def test_scores_are_sums_over_the_users_items(toy):
 def test_by_hand(toy):
     # users 0 and 1 own item 0, user 1 also item 1: cos = 1 / (sqrt 2 sqrt 1)
     interactions = toy_world.matrix([(0, 0), (1, 0), (1, 1)], 3, 3)
-    model = toy_world.build("ItemKNN", toy, interactions, shrinkage=1.0)
+    model = toy_world.build("ItemKNN", toy, interactions, **PLAIN | {"shrinkage": 1.0})
     scores = golden.scores(model, range(3))
     value = 1 / (math.sqrt(2) + 1)
     assert scores.tolist() == [
@@ -75,6 +110,25 @@ def test_by_hand(toy):
         pytest.approx([value, value, 0]),
         [0, 0, 0],  # a user without training items
     ]
+
+
+def test_alpha_0_with_rows_of_length_1_walks_at_random(toy):
+    # from an item to a user, from there to an item; users 0 and 1 own 1 and 2 items
+    interactions = toy_world.matrix([(0, 0), (1, 0), (1, 1)], 3, 3)
+    options = {"user_weight": "length", "alpha": 0.0, "shrinkage": 0.0}
+    scores = golden.scores(toy_world.build("ItemKNN", toy, interactions, **options), range(2))
+    # item 0 weighs 1 + 1/2, item 1 weighs 1/2, together they have 1/2
+    assert scores.tolist() == [pytest.approx([0, 1 / 3, 0]), pytest.approx([1, 1 / 3, 0])]
+
+
+def test_weights_make_light_of_users_who_own_everything():
+    # users 0 to 3 own all ten items; users 4 and 5 only 0 and 1
+    pairs = [*((u, i) for u in range(4) for i in range(10)), (4, 0), (4, 1), (5, 0), (5, 1)]
+    matrix = toy_world.matrix(pairs, 6, 10).tocsr()
+    value = {how: nearest_items(weighted(matrix, how), 10, 0.0)[0, 2] for how in USER_WEIGHTS}
+    assert value["none"] == pytest.approx(4 / math.sqrt(6 * 4))
+    assert value["length"] == pytest.approx(0.4 / math.sqrt(1.4 * 0.4))
+    assert value["idf"] == 0  # who owns all items says nothing of any
 
 
 def test_shrinkage_prefers_what_was_seen_often():
@@ -112,6 +166,8 @@ def test_users_alone_with_their_items(toy):
     [
         ({"n_neighbours": 0}, "n_neighbours must be an integer >= 1, got 0"),
         ({"shrinkage": -1}, r"shrinkage must be a number in \[0, inf\], got -1"),
+        ({"alpha": 1.5}, r"alpha must be a number in \[0, 1\], got 1.5"),
+        ({"user_weight": "bm25"}, "user_weight must be one of none, length, idf, got 'bm25'"),
     ],
 )
 def test_refused_options(toy, options, message):

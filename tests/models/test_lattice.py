@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 import golden
 from common import dense_graph
+from common.item_graph import csr_tensor
 from golden import BATCH, close, numbers
 from models.lattice import averaging_adjacency
 from utils.errors import DataError
@@ -194,6 +195,18 @@ def test_rows_of_the_adjacency_sum_to_one(make):
     np.testing.assert_allclose(matrix.sum(1), 1, rtol=1e-6)
     np.testing.assert_allclose(matrix.toarray()[0], [0.5, 0, 0, 0, 0, 0.5, 0])  # user 0, item 1
     np.testing.assert_allclose(matrix.toarray()[1], [0, 1, 0, 0, 0, 0, 0])  # isolated
+
+
+def test_isolated_nodes_keep_their_embeddings(make):
+    model = make()
+    rows = ([0, 1, 2, 3], [0, 1, 2, 3])  # neither user 4 nor items 4 to 6
+    adjacency = averaging_adjacency(sp.coo_matrix((np.ones(4), rows), (5, 7)))
+    model.adjacency = csr_tensor(adjacency).double()
+    h = torch.zeros(7, 8, dtype=torch.float64)  # an item graph without edges
+    users, items = model.combine(h)
+    close(users[4], model.user_emb.weight[4].tolist(), 1e-15)
+    close(items[4:], model.item_emb.weight[4:].tolist(), 1e-15)
+    assert (users[:4] != model.user_emb.weight[:4]).all(1).all()
 
 
 def test_mf_takes_embeddings_as_they_are(make):

@@ -187,6 +187,20 @@ def test_an_item_without_training_scores_zero_and_harms_nothing(toy):
     assert all(math.isfinite(norm) for norm in norms.values())
 
 
+def test_repeated_pairs_count_once(toy):
+    twice = build(toy, toy_world.matrix(support.TRAIN * 2, n_items=N_ITEMS))
+    assert golden.scores(twice).equal(golden.scores(build(toy)))
+
+
+def test_the_temperature_divides_the_cosines(toy):
+    model, other = (build(toy, eps=0, cl_weight=1, temperature=t) for t in (0.2, 0.4))
+    users, items = model()
+    rows = users[[0, 1, 2, 3]], items[[1, 3, 4, 5]]
+    expected = sum(info_nce(x, x, 0.4) - info_nce(x, x, 0.2) for x in rows).item()
+    change = (other.calculate_loss(BATCH) - model.calculate_loss(BATCH)).item()
+    assert change == pytest.approx(expected, rel=1e-9)
+
+
 def test_contrast_of_orthogonal_and_of_equal_rows():
     rows = torch.eye(6, dtype=torch.float64)
     expected = math.log(1 + 5 * math.exp(-5))

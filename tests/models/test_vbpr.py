@@ -121,7 +121,7 @@ def test_a_batch_projects_its_own_items_with_the_same_result(both):
     rows = []
     both.projection.register_forward_hook(lambda module, x, y: rows.append(x[0][..., 0].numel()))
     loss = both.calculate_loss(BATCH)
-    assert rows == [2 * 5]
+    assert rows == [len(BATCH[1:].unique())]
     users, items = both()
     u, p, n = users[BATCH[0]], *items[BATCH[1:]]
     x = ((u * p).sum(1) - (u * n).sum(1)).sigmoid()
@@ -139,6 +139,27 @@ def test_initial_values(toy):
     assert w.std().item() == pytest.approx(math.sqrt(2 / sum(w.shape)), rel=0.05)
     assert w.abs().max().item() > math.sqrt(6 / sum(w.shape))  # Xavier-normal
     assert model.projection.bias.eq(0).all()
+
+
+def test_number_of_parameters(both):
+    def count(users, items, d, features):
+        return users * 2 * d + items * d + d * features + d
+
+    assert sum(p.numel() for p in both.parameters()) == count(5, 7, 8, 5 + 6)
+    assert count(19445, 7050, 64, 384 + 4096) == 3_226_944  # MMRec's baby, as upstream prints it
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"embedding_size": 0}, "embedding_size must be an integer >= 1, got 0"),
+        ({"reg_weight": -1.0}, r"reg_weight must be a number in \[0, inf\], got -1.0"),
+        ({"use_neg_sampling": False}, "use_neg_sampling must be True: .*negative.* got False"),
+    ],
+)
+def test_refused_options(toy, options, message):
+    with pytest.raises(ValueError, match=message):
+        toy_world.build("VBPR", toy, **options)
 
 
 def test_without_features_it_is_refused(toy, tmp_path):

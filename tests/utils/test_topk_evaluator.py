@@ -82,3 +82,17 @@ def test_nan_scores_are_refused(toy):
     table[1, 5] = np.nan
     with pytest.raises(RunError, match="Fixed scores are NaN"):
         evaluate(toy, table)
+
+
+def test_expanded_scores_are_masked_user_by_user(toy, monkeypatch):
+    """One row for all users: a write for one of them must not reach the others."""
+    row = torch.arange(7.0)
+    monkeypatch.setattr(
+        Fixed, "full_sort_predict", lambda model, batch: row.expand(len(batch[0]), -1)
+    )
+    found = evaluate(toy, np.zeros((5, 7)), batch_size=4)
+    assert row.equal(torch.arange(7.0))
+    own = {user: {i for u, i in TRAIN if u == user} for user in found.users.tolist()}
+    for user, ranked in zip(found.users.tolist(), found.items.tolist(), strict=True):
+        wanted = [item for item in range(6, -1, -1) if item not in own[user]]
+        assert ranked[: len(wanted)] == wanted[:5]
