@@ -584,7 +584,7 @@ class TestCommand:
         assert out.startswith(f"Mine, {file}, its yaml {file.with_name('Mine.yaml')}\n")
         assert "tried on  a made-up set of 50 users and 60 items" in out
         assert "ok      resumes" in out
-        assert out.rstrip().endswith("clean")
+        assert "\nclean\n" in out
         assert not list((tmp_path / "here").iterdir())
         assert {path.name for path in (tmp_path / "theirs").iterdir()} == {"mine.py", "Mine.yaml"}
 
