@@ -1,6 +1,9 @@
 """What every model in src/models must do, whatever it is; a new file is found by itself."""
 
 import copy
+import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -174,3 +177,30 @@ def test_the_same_seed_gives_the_same_files(name, blocks, tmp_path):
     for file in ("best.pt", "per_user.npz", "topk.npz", "metrics.jsonl", "config.yaml"):
         one, other = ((folder / file).read_bytes() for folder in folders)
         assert one.replace(b"/a/", b"/b/") == other, file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_another_process_gives_the_same_numbers(name, blocks, tmp_path):
+    keys = {"data_path": f"{blocks.parent}/", "cache_dir": None, "epochs": 2, "topk": [5, 20]}
+    keys |= SMALL.get(name, {}) | {"threads": 1}
+    here = run(name, blocks.name, keys | {"run_dir": str(tmp_path / "a")})[0].folder.path
+    there = tmp_path / "b"
+    words = [f"--{key}={json.dumps(value)}" for key, value in keys.items()]
+    program = [sys.executable, str(support.ROOT / "src" / "main.py"), "-m", name, "-d", blocks.name]
+    command = [*program, *words, f"--run_dir={there}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    for file in ("per_user.npz", "topk.npz", "metrics.jsonl"):
+        assert (here / file).read_bytes() == (there / file).read_bytes(), file
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ALL)
+def test_another_device_gives_the_same_scores(name, blocks):
+    here, *_ = build(name, blocks, use_gpu=False)
+    there, *_ = build(name, blocks)
+    there.load_state_dict(here.state_dict())
+    users, none = torch.arange(here.n_users), torch.empty(2, 0, dtype=torch.int64)
+    with torch.no_grad():
+        got = there.eval().full_sort_predict([users.cuda(), none.cuda()]).cpu()
+    torch.testing.assert_close(got, scores(here), rtol=1e-4, atol=1e-5)
