@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from common.loss import (
+    BLOCK,
     BPRLoss,
     EmbLoss,
     L2Loss,
@@ -123,3 +125,28 @@ def test_info_nce_survives_large_products_and_zero_rows():
 def test_info_nce_refuses_shapes_that_broadcast(shape):
     with pytest.raises(ValueError, match=r"two \(B, D\) tensors of one shape, got \(3, 2\)"):
         info_nce(torch.zeros(3, 2), torch.zeros(shape), 0.2)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_info_nce_by_blocks_is_the_cross_entropy_of_all_logits(cosine):
+    torch.manual_seed(0)
+    rows = 2 * BLOCK + 3
+    pair = [torch.randn(rows, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    got = info_nce(*pair, 0.3, cosine)
+    one, other = (F.normalize(x) if cosine else x for x in pair)
+    expected = F.cross_entropy(one @ other.T / 0.3, torch.arange(rows))
+    torch.testing.assert_close(got, expected)
+    gradients = torch.autograd.grad(2 * got, pair)
+    torch.testing.assert_close(gradients, torch.autograd.grad(2 * expected, pair))
+
+
+def test_info_nce_of_counted_rows_is_that_of_all_of_them():
+    torch.manual_seed(0)
+    counts = torch.tensor([1, 3, 2])
+    pair = [torch.randn(3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    got = info_nce(*pair, 0.5, counts=counts)
+    expected = info_nce(*(x.repeat_interleave(counts, 0) for x in pair), 0.5)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(torch.autograd.grad(got, pair), torch.autograd.grad(expected, pair))
+    with pytest.raises(ValueError, match=r"info_nce wants \(3,\) counts, got \(2,\)"):
+        info_nce(*pair, 0.5, counts=counts[:2])
