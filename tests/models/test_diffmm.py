@@ -371,6 +371,11 @@ def test_extra_state_holds_everything_private(ready):
 def test_the_denoisers_move_and_convert_with_the_model(ready):
     model = ready().double()
     assert {p.dtype for p in model.drawer.modules.parameters()} == {torch.float64}
+    for net, optimizer in zip(model.drawer.denoisers, model.drawer.optimizers, strict=True):
+        (group,) = optimizer.param_groups
+        assert all(
+            one is other for one, other in zip(group["params"], net.parameters(), strict=True)
+        )
     assert model.to("meta").drawer.denoisers[0].item_in.device.type == "meta"
 
 
