@@ -43,7 +43,7 @@ sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
 import bare  # noqa: E402 (the path comes first)
 import sizes  # noqa: E402
 from costs import COSTS, Parts  # noqa: E402
-from timing import Clock, Steps, compare, machine, peak, start_up, table  # noqa: E402
+from timing import WARM_UP, Clock, Steps, compare, machine, peak, start_up, table  # noqa: E402
 
 from common.abstract_recommender import AbstractRecommender  # noqa: E402
 from common.dot_product import DotProductRecommender  # noqa: E402
@@ -57,8 +57,8 @@ from utils.errors import UserError  # noqa: E402
 IMPORTED = time.process_time()
 ELSEWHERE = {"LD4MRec"}  # has a benchmark of its own
 FEW_BATCHES = {"MMSSL": 3}  # whose batch takes seconds
-EVALUATIONS = 3
-OPENINGS, LONG = 3, 10.0  # of epochs; one that takes so many seconds is timed once
+EVALUATIONS = OPENINGS = 3
+LONG = 20.0  # seconds of one, which is then timed once
 REFERENCE_START = 2.3
 REFERENCE = {  # on tiktok, one thread: seconds of a training epoch, of validation and test
     "BPR": (0.32, 1.5),
@@ -143,35 +143,35 @@ class BareEvaluation:
                 self.score(batch).topk(self.k)
 
 
-def training(case, costs, n):
+def patiently(clock, n, *functions):
+    """n turns of functions that have been warm for long; only one if that takes too long."""
+    found = clock.turns(1, *functions, warm_up=0)
+    return found if sum(found[0]) > LONG else found + clock.turns(n - 1, *functions, warm_up=0)
+
+
+def training(case, steps, opening, costs):
     """{figure: value} of epochs; costs may be None."""
-    steps, opening, length = Steps(case.trainer, case.train), Opening(case), len(case.train)
+    length, clock = len(case.train), case.clock
     bare_step = bare.Products(costs.step) if costs else lambda: None
-    ours, others, _ = compare(case.clock.turns(n, steps, bare_step))
-    optimiser = case.clock.turns(5, case.trainer.optimizer.step, warm_up=1)
+    ours, others, _ = compare(clock.turns(case.batches, steps, bare_step, warm_up=1))
+    optimiser = clock.turns(5, case.trainer.optimizer.step, warm_up=1)
     optimiser = statistics.median(seconds for (seconds,) in optimiser)
-    found = {"batches": length, "timed": n, "optimiser": optimiser * length}
+    found = {"batches": length, "timed": case.batches, "optimiser": optimiser * length}
     first = ours
     if type(case.model).pre_epoch_processing is not AbstractRecommender.pre_epoch_processing:
         bare_opening = bare.Products(costs.opening if costs else [])
-        turns = []
-        while len(turns) < OPENINGS and not (turns and turns[0][0] > LONG):
-            turns += case.clock.turns(1, opening, bare_opening, warm_up=0)
-        first, bare_first, _ = compare(turns)
+        first, bare_first, _ = compare(patiently(clock, OPENINGS, opening, bare_opening))
         others += bare_first / length
         found["opening"] = first - ours
-    return found | {
-        "epoch": first + ours * (length - 1),
-        "bare_epoch": others * length if costs else None,
-    }
+    epoch, bare_epoch = first + ours * (length - 1), others * length
+    return found | {"epoch": epoch, "bare_epoch": bare_epoch if costs else None}
 
 
 def evaluation(case, costs):
     """{figure: value} of the evaluation of both splits."""
     others = BareEvaluation(case, costs.vectors if costs else [])
-    ours, others, ratio = compare(
-        case.clock.turns(EVALUATIONS, Evaluation(case), others, warm_up=1)
-    )
+    turns = patiently(case.clock, EVALUATIONS, Evaluation(case), others)
+    ours, others, ratio = compare(turns)
     users = sum(len(loader.eval_users) for loader in case.splits)
     return {"users": users, "evaluation": ours, "bare_evaluation": others, "ratio": ratio}
 
@@ -204,10 +204,13 @@ def nbytes(tensor):
 def measure(name, dataset, overrides, clock="wall", batches=20):
     """All figures of a model on a data set, in this process."""
     case = Case(name, dataset, overrides, clock)
+    case.batches = FEW_BATCHES.get(name, batches)
     trained = case.trainer.optimizer is not None
     if trained:
-        Opening(case)()
-        case.clock.turns(0, Steps(case.trainer, case.train))  # warm-up alone
+        opening, steps = Opening(case), Steps(case.trainer, case.train)
+        opening()
+        for _ in range(min(WARM_UP, case.batches)):
+            steps()
     Evaluation(case)()
     found = {"model": name, "data": dataset, "peak": peak(case.device)}
     found |= {"needed": needed_memory(case), "machine": machine(case.device, clock)}
@@ -215,7 +218,7 @@ def measure(name, dataset, overrides, clock="wall", batches=20):
     found |= {"building": case.built - case.loaded, "start": case.built}
     costs = case.costs()
     if trained:
-        found |= training(case, costs, FEW_BATCHES.get(name, batches))
+        found |= training(case, steps, opening, costs)
     return found | evaluation(case, costs) | sparse_ways(case, costs)
 
 

@@ -57,7 +57,8 @@ def bpr(c):
 
 def vbpr(c):
     width = c.model.content.shape[1]
-    tables = c.rows(c.n_users, c.batch, 2 * c.dim), c.rows(c.n_items, c.items)
+    tables = [c.rows(c.n_users, c.batch, 2 * c.dim), c.rows(c.n_items, c.items)]
+    tables.append(bare.Forward(c.rows(c.n_items, c.items, width)))
     projected = [c.dense(width, c.dim, n, False) for n in (c.items, c.n_items)]
     return Costs(
         [*tables, projected[0], c.rows(c.items, 2 * c.batch, 2 * c.dim)], [], projected[1:]
@@ -78,10 +79,12 @@ def simgcl(c):
 
 
 def bm3(c):
-    layers, widths = c.layers(c.config["n_layers"]), c.model.modal.tables
-    maps = [c.dense(table.shape[1], c.dim, c.positives) for table in widths]
+    layers = c.layers(c.config["n_layers"])
+    widths = [table.shape[1] for table in c.model.modal.tables]
+    rows = [c.rows(c.n_items, c.positives, width) for width in (c.dim, *widths)]
+    rows.append(c.rows(c.n_users, c.users))
+    maps = [c.dense(width, c.dim, c.positives) for width in widths]
     predicted = c.users + c.positives * (1 + len(maps))
-    rows = c.rows(c.n_users, c.users), c.rows(c.n_items, c.positives)
     step = [*layers, *rows, *maps, c.dense(c.dim, c.dim, predicted)]
     return Costs(step, [], [*layers, c.dense(c.dim, c.dim, c.nodes)])
 
@@ -155,10 +158,9 @@ def diffmm(c):
     fused = [*maps, *c.layers(2), *drawn]
     views = [*drawn, *c.layers(depth, (1 + n_modal) * c.dim)]
     pairs = n_modal if model.to_main else n_modal * (n_modal - 1) // 2
-    # all users and items are anchors: by blocks, since no square of them fits
-    contrast = [
-        bare.Repeated(c.dense(c.dim, n, 256), pairs * n / 256) for n in (c.n_users, c.n_items)
-    ]
+    # each row of a batch against all users or all items, by blocks
+    blocks = [c.dense(c.dim, n, 256) for n in (c.n_users, c.n_items)]
+    contrast = [bare.Repeated(block, pairs * c.batch / 256) for block in blocks]
     learn = [*denoiser(c, size), c.dense(c.n_items, c.dim, size)]  # and x E_i of eq. 2
     opening = [bare.Repeated(x, n_modal * c.n_users / size) for x in learn]
     decoded = bare.Forward(c.dense(c.config["dims"][-1], c.n_items, size))  # the drawing

@@ -81,6 +81,15 @@ def test_l2_loss_by_hand():
     assert l2_penalty(torch.tensor([3.0])).shape == ()
 
 
+@pytest.mark.parametrize("zero", [False, True])
+def test_embedding_norm_has_the_gradient_of_the_norm(zero):
+    table = torch.randn(4, 3, dtype=torch.float64) * (not zero)
+    tables = [table.clone().requires_grad_() for _ in range(2)]
+    (3 * embedding_norm(tables[0])).backward()
+    (3 * torch.linalg.vector_norm(tables[1]) / 4).backward()
+    torch.testing.assert_close(tables[0].grad, tables[1].grad)
+
+
 def test_losses_keep_float64():
     table = torch.ones(2, 2, dtype=torch.float64)
     assert {f(table).dtype for f in (EmbLoss(), L2Loss())} == {torch.float64}

@@ -6,7 +6,13 @@ import torch
 
 import support
 import toy_world
-from common.propagation import bipartite_adjacency, mean_of_layers, sparse_product
+from common.propagation import (
+    bipartite_adjacency,
+    layer_mean,
+    mean_of_layers,
+    product,
+    sparse_product,
+)
 
 N = toy_world.N_USERS + toy_world.N_ITEMS
 
@@ -46,6 +52,29 @@ def test_a_product_that_is_not_symmetric_has_the_transposes_gradient():
     (got,) = torch.autograd.grad((product * weight).sum(), x)
     (expected,) = torch.autograd.grad(((matrix @ x) * weight).sum(), x)
     torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_product_of_any_matrix_and_any_x(dtype):
+    dense = torch.rand(6, 4, dtype=dtype) * (torch.rand(6, 4) < 0.5)
+    dense[[0, 5]] = 0  # rows without entries
+    x = torch.rand(5, 4, dtype=dtype).T  # (4, 5), not contiguous
+    for matrix in (dense, torch.zeros_like(dense)):
+        torch.testing.assert_close(product(matrix.to_sparse_csr(), x), matrix @ x)
+        torch.testing.assert_close(product(matrix.to_sparse_coo(), x), matrix @ x)
+
+
+def test_layers_of_a_matrix_that_is_not_symmetric():
+    matrix = adjacency().to_dense() * torch.arange(1.0, N + 1, dtype=torch.float64)
+    x, weight = random(N, 3), random(N, 3)
+    pair = matrix.to_sparse_csr(), matrix.T.contiguous().to_sparse_csr()
+    mean = layer_mean(pair[0], x, 2, pair[1])
+    expected = (x + matrix @ x + matrix @ matrix @ x) / 3
+    torch.testing.assert_close(mean, expected)
+    (wanted,) = torch.autograd.grad((expected * weight).sum(), x)
+    for _ in range(2):  # a graph that is kept gives the same again
+        (got,) = torch.autograd.grad((mean * weight).sum(), x, retain_graph=True)
+        torch.testing.assert_close(got, wanted)
 
 
 @pytest.mark.parametrize("n_layers", [0, 1, 3])
