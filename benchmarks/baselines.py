@@ -19,7 +19,8 @@ machine slows both. Settings are the yamls' defaults; nothing comes from the cac
 - start-up: seconds of the process until the first batch. Bare: `import torch`.
 - memory: the process's peak while the model is built, trained and evaluated, before anything bare
   exists; on CUDA what torch took at most. Bare: torch, the weights with their gradients and Adam's
-  two moments, the model's fixed tensors, the scores of one batch of users.
+  two moments, the model's fixed tensors, the scores of one batch of users. Parameters and weights:
+  those of DiffMM's denoisers and MMSSL's critic among them.
 Beside tiktok's figures stand those of a reference implementation (`REFERENCE`), CPU seconds.
 
 --clock cpu counts the seconds of the process in place of the wall's, where other work shares the
@@ -57,6 +58,10 @@ from utils.errors import UserError  # noqa: E402
 IMPORTED = time.process_time()
 ELSEWHERE = {"LD4MRec"}  # has a benchmark of its own
 FEW_BATCHES = {"MMSSL": 3}  # whose batch takes seconds
+PRIVATE = {  # networks with an optimiser of their own, not among the model's parameters
+    "DiffMM": lambda model: model.drawer.modules,
+    "MMSSL": lambda model: model.critic.network,
+}
 EVALUATIONS = OPENINGS = 3
 LONG = 20.0  # seconds of one, which is then timed once
 REFERENCE_START = 2.3
@@ -187,9 +192,15 @@ def sparse_ways(case, costs):
     return {"csr": csr, "rows": rows, "csr_ratio": ratio}
 
 
+def all_weights(model):
+    """The model's parameters and those of its private networks."""
+    private = PRIVATE.get(type(model).__name__)
+    return [*model.parameters(), *(private(model).parameters() if private else [])]
+
+
 def needed_memory(case):
     """Bytes of the weights four times, of fixed tensors and of a batch of scores."""
-    weights = sum(p.nbytes for p in case.model.parameters())
+    weights = sum(p.nbytes for p in all_weights(case.model))
     fixed = sum(map(nbytes, case.model.buffers()))
     users = min(case.config["eval_batch_size"], max(len(x.eval_users) for x in case.splits))
     return 4 * weights + fixed + 4 * users * case.model.n_items
@@ -213,6 +224,7 @@ def measure(name, dataset, overrides, clock="wall", batches=20):
             steps()
     Evaluation(case)()
     found = {"model": name, "data": dataset, "peak": peak(case.device)}
+    found["parameters"] = sum(p.numel() for p in all_weights(case.model))
     found |= {"needed": needed_memory(case), "machine": machine(case.device, clock)}
     found |= {"imports": IMPORTED, "loading": case.loaded - IMPORTED}
     found |= {"building": case.built - case.loaded, "start": case.built}
@@ -264,10 +276,11 @@ def report(results, torch_seconds, torch_bytes):
             lambda r: r["start"] / torch_seconds,
         ),
     )
-    print("**peak memory, MiB**\n")
+    print("**parameters, and peak memory, MiB**\n")
     table(
-        ["model", "data", "ours", "bare", "ratio"],
+        ["model", "data", "parameters", "ours", "bare", "ratio"],
         rows(
+            lambda r: f"{r['parameters']:,}",
             lambda r: f"{r['peak'] / 2**20:,.0f}",
             lambda r: f"{(r['needed'] + torch_bytes) / 2**20:,.0f}",
             lambda r: r["peak"] / (r["needed"] + torch_bytes),

@@ -41,6 +41,15 @@ def test_a_model_is_measured_beside_its_bare_cost(name, blocks):
         assert name in ("EASE", "ItemKNN", "Pop")
 
 
+def test_private_networks_count_as_parameters(blocks):
+    keys = {"data_path": f"{blocks.parent}/", "topk": [5, 20], "threads": 1}
+    for name in MODELS:
+        model = baselines.Case(name, "blocks", keys | SMALL.get(name, {}), "cpu").model
+        own = sum(p.numel() for p in model.parameters())
+        counted = sum(p.numel() for p in baselines.all_weights(model))
+        assert (counted > own) == (name in baselines.PRIVATE)
+
+
 def test_every_trained_model_declares_its_bare_costs():
     assert COSTS.keys() == set(MODELS) - {"EASE", "ItemKNN", "Pop"}
 
@@ -84,7 +93,14 @@ def test_repeated_products_and_the_order_of_a_step():
 
 def test_the_report_has_every_table(capsys):
     shared = {"peak": 3 * 2**20, "needed": 2**20, "imports": 1.0, "loading": 0.1, "building": 0.2}
-    shared |= {"start": 1.3, "users": 9, "evaluation": 0.5, "bare_evaluation": 0.4, "ratio": 1.25}
+    shared |= {
+        "parameters": 1234,
+        "start": 1.3,
+        "users": 9,
+        "evaluation": 0.5,
+        "bare_evaluation": 0.4,
+        "ratio": 1.25,
+    }
     trained = {"batches": 3, "epoch": 1.5, "bare_epoch": 0.5, "optimiser": 0.1}
     sparse = {"csr": 0.004, "rows": 0.001, "csr_ratio": 4.0}
     results = [
@@ -98,7 +114,7 @@ def test_the_report_has_every_table(capsys):
     assert "| MGCN | tiktok | 3 | 1.50 | 0.50 | 3.00 | - | 0.10 |  |" in out
     assert "| MMSSL | hm | 3 | 1.50 | - | - | 0.25 | 0.10 | 3 batches timed |" in out
     assert "| EASE | hm | 9 | 0.50 | 0.40 | 1.25 |" in out
-    assert "| EASE | hm | 3 | 2 | 1.50 |" in out  # MiB
+    assert "| EASE | hm | 1,234 | 3 | 2 | 1.50 |" in out  # MiB
     assert "| MGCN | tiktok | 4.00 | 1.00 | 4.00 |" in out  # milliseconds
     # (5.75 + 1.5) / (1.5 + 0.5), and with 2.3 and 1.3 of start-up
     assert "| MGCN | 7.25 | 2.00 | 3.62 | 3 | 2.89 |" in out
