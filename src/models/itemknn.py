@@ -19,6 +19,7 @@ from common.diffusion import check_integer, check_number, check_option
 from common.graph import HistoryRows, binary_csr
 
 BLOCK = 1024  # items whose co-occurrences are in memory at once
+SCORE_ROWS = 256  # users whose items' neighbours are in memory at once
 # weights of users by how many of I items they own; those without any have no entry to weigh
 USER_WEIGHTS = {
     "none": lambda owned, n_items: np.ones(len(owned)),
@@ -49,6 +50,13 @@ class ItemKNN(GeneralRecommender):
     @torch.no_grad()
     def full_sort_predict(self, interaction):
         users = interaction[0]
+        scores = self.gain.new_zeros(len(users), self.n_items)  # (B, I)
+        for block, rows in zip(users.split(SCORE_ROWS), scores.split(SCORE_ROWS), strict=True):
+            self.add_scores(block, rows.view(-1))
+        return scores
+
+    def add_scores(self, users, cells):
+        """Add the scores of users (B,) to cells (B I,), which hold a row of items for each."""
         owned, begin = self.history.bags(users)  # (M,) the users' items, (B,)
         place = torch.arange(len(owned), device=users.device)
         row = torch.searchsorted(begin, place, right=True) - 1  # (M,) whose they are
@@ -57,9 +65,7 @@ class ItemKNN(GeneralRecommender):
         shift = torch.repeat_interleave(first - (length.cumsum(0) - length), length)
         edge = torch.arange(len(shift), device=users.device) + shift  # of all owned items
         cell = torch.repeat_interleave(row, length) * self.n_items + self.item[edge]
-        scores = self.gain.new_zeros(len(users) * self.n_items)
-        scores.index_add_(0, cell, self.gain[edge])  # (3): the sum of s_ij over the user's items j
-        return scores.view(len(users), self.n_items)
+        cells.index_add_(0, cell, self.gain[edge])  # (3): the sum of s_ij over the user's items j
 
 
 def weighted(matrix, how):

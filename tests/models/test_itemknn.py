@@ -88,7 +88,9 @@ def test_rows_of_length_one():
 
 @pytest.mark.parametrize("weight", USER_WEIGHTS)
 @pytest.mark.parametrize(("alpha", "shrinkage"), [(0.5, 0.0), (0.1, 0.5)])
-def test_scores_are_sums_over_the_users_items(toy, weight, alpha, shrinkage):
+@pytest.mark.parametrize("rows", [2, 5])
+def test_scores_are_sums_over_the_users_items(toy, monkeypatch, weight, alpha, shrinkage, rows):
+    monkeypatch.setattr(module, "SCORE_ROWS", rows)
     binary = toy_world.matrix(support.TRAIN).toarray()
     options = {"user_weight": weight, "alpha": alpha, "shrinkage": shrinkage}
     model = toy_world.build("ItemKNN", toy, n_neighbours=2, **options)

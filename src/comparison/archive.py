@@ -1,0 +1,33 @@
+"""Finished runs without their weights, small enough for a repository: a ledger to go on from."""
+
+from pathlib import Path
+
+import numpy as np
+
+from comparison.ledger import per_user
+from utils import files
+
+OF_THIS_MACHINE = "command"  # of a manifest: it names the machine's folders
+
+
+def archive(rows, folder):
+    """Copy what compare reads of each finished run to folder/<data set>/<model>/<id>/.
+
+    Returns how many were new.
+
+    Kept: manifest.json without the command, per_user.npz (compressed, every metric as it was) and
+    result.json, which is written last. `--ledger` reads such a folder.
+    """
+    new = 0
+    for one in (one for row in rows for one in row.done):
+        place = Path(folder) / one.result["dataset"] / one.result["model"] / one.folder.id
+        if (place / "result.json").is_file():
+            continue
+        manifest = one.folder.read_json("manifest.json")
+        manifest.pop(OF_THIS_MACHINE, None)
+        files.write_json(place / "manifest.json", manifest)
+        with files.replacing(place / "per_user.npz") as file:
+            np.savez_compressed(file, **per_user(one))
+        files.write_json(place / "result.json", one.result)
+        new += 1
+    return new

@@ -1,0 +1,37 @@
+"""Kept runs: what compare needs of them, and nothing of the machine."""
+
+import json
+import shutil
+
+import numpy as np
+
+from comparison import ledger
+from comparison.archive import archive
+from comparison.entries import Entry
+
+KEYS = {"embedding_size": 4, "epochs": 1, "topk": [10, 20], "threads": 1, "cache_dir": None}
+BPR = Entry("BPR", "BPR", {}, "yaml defaults")
+
+
+def test_an_archived_run_is_a_ledger_without_weights(blocks, tmp_path):
+    keys = KEYS | {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [1])
+    ledger.train(row, "blocks", keys, [1])
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2])
+    assert archive([row], tmp_path / "kept") == 1  # the second seed is not finished
+    before = ledger.per_user(row.done[0])
+    shutil.rmtree(tmp_path / "runs")
+
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2], tmp_path / "kept")
+    assert [one.config["seed"] for one in row.done] == [1]
+    kept = row.done[0].folder.path
+    assert sorted(p.name for p in kept.iterdir()) == [
+        "manifest.json",
+        "per_user.npz",
+        "result.json",
+    ]
+    after = ledger.per_user(row.done[0])
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert str(tmp_path) not in json.dumps(row.done[0].folder.read_json("manifest.json"))
+    assert archive([row], tmp_path / "kept") == 0
