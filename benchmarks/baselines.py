@@ -2,7 +2,8 @@
 
     python benchmarks/models.py --threads=1 --clock cpu           # the paper's sizes, generated
     python benchmarks/models.py --threads=1 --clock cpu -d tiktok --data_path=../shared/data/
-        [--models BPR,MGCN] [--sizes tmall,hm] [--batches 20] [--key=value of the models ...]
+        [--models BPR,MGCN] [--sizes tmall,hm] [--batches 20] [--keep FILE]
+        [--key=value of the models ...]
 
 Every model of src/models but LD4MRec (ld4mrec.py) and each data set get a process of their own.
 Ours and the bare products (costs.py has a few lines for each model) take turns, so that a busy
@@ -34,6 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -325,22 +327,38 @@ def alone(name, dataset, words, options):
     return found
 
 
+def kept(path):
+    """{(model, data set): figures} of a file of --keep; a killed run's half line is left out."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else ():
+        with suppress(ValueError):
+            one = json.loads(line)
+            found[one["model"], one["data"]] = one
+    return found
+
+
 def measure_all(names, options, words, folder):
     """Measure each model on each data set and print; the exit status."""
     torch_seconds = start_up("import torch")
     torch_bytes = start_up("import torch; from utils import one_run", PEAK)
-    results = []
+    done, failed = [], 0
+    before = kept(options.keep)
     for dataset in [options.dataset] if options.dataset else options.sizes.split(","):
-        if not options.dataset:
+        if not options.dataset and any((name, dataset) not in before for name in names):
             sizes.write(folder, dataset, sizes.SIZES[dataset])
         where = [] if options.dataset else [f"--data_path={folder}/"]
-        results += [alone(name, dataset, [*words, *where], options) for name in names]
-    done = [found for found in results if found]
+        for name in names:
+            found = before.get((name, dataset)) or alone(name, dataset, [*words, *where], options)
+            failed += found is None
+            done += [found] if found else []
+            if options.keep and found and (name, dataset) not in before:
+                with open(options.keep, "a", encoding="utf-8") as file:
+                    file.write("\n" + json.dumps(found))  # whatever a killed run left before it
     if done:
         print(done[0]["machine"])
         print(*words, end="\n\n")
         report(done, torch_seconds, torch_bytes)
-    return 0 if len(done) == len(results) else 1
+    return 1 if failed else 0
 
 
 PEAK = "one_run.peak_memory(__import__('torch').device('cpu'))['ram_bytes']"
@@ -355,6 +373,9 @@ def main(arguments=None):
     parser.add_argument("-d", "--dataset", help="a data folder in --data_path instead")
     parser.add_argument("--batches", type=int, default=20, help="training steps; default: 20")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument(
+        "--keep", type=Path, help="a file of figures, a line each: added to, and not timed again"
+    )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options, words = parser.parse_known_args(arguments)
     names = options.models.split(",")

@@ -120,6 +120,26 @@ def test_the_report_has_every_table(capsys):
     assert "| MGCN | 7.25 | 2.00 | 3.62 | 3 | 2.89 |" in out
 
 
+def test_kept_figures_are_not_timed_again(tmp_path, monkeypatch):
+    shared = dict.fromkeys(("peak", "needed", "parameters", "users", "imports", "loading"), 1)
+    shared |= dict.fromkeys(("building", "start", "evaluation", "bare_evaluation", "ratio"), 1.0)
+    timed = []
+
+    def alone(name, dataset, words, options):
+        timed.append((name, dataset))
+        return shared | {"model": name, "data": dataset, "machine": "one"}
+
+    monkeypatch.setattr(baselines, "alone", alone)
+    monkeypatch.setattr(baselines, "start_up", lambda *_: 1.0)
+    words = ["-d", "small", "--keep", str(tmp_path / "kept"), "--models"]
+    assert baselines.main([*words, "Pop"]) == 0
+    with open(tmp_path / "kept", "a", encoding="utf-8") as file:
+        file.write('\n{"model": "EA')
+    for _ in range(2):
+        assert baselines.main([*words, "Pop,EASE"]) == 0
+    assert timed == [("Pop", "small"), ("EASE", "small")]
+
+
 def test_the_command_refuses_what_it_does_not_know(capsys):
     for words, message in (
         (["--models", "LD4MRec"], "no model LD4MRec"),
