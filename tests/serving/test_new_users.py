@@ -1,0 +1,128 @@
+"""Scores from a history alone: exact where the model reads nothing else, close for LD4MRec."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from common import graph
+from serving.new_users import FoldIn, known_part, scaling, scores_of_histories, step_embeddings
+from serving.trained import open_run
+from utils.errors import RunError
+
+USERS = np.arange(60)  # those with training rows
+
+
+def own_scores(trained):
+    return trained.model.full_sort_predict([torch.from_numpy(USERS), None]).clone()
+
+
+def folded(trained, histories=None):
+    histories = trained.train[USERS] if histories is None else histories
+    score = scores_of_histories(trained, graph.binary_csr(histories))
+    return score(torch.arange(histories.shape[0]), None)
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("EASE", {}),
+        ("ItemKNN", {}),
+        ("Pop", {}),
+        ("DiffRec", {}),
+        ("DiffRec", {"row_norm": True}),
+        ("DiffRec", {"target": "eps"}),
+    ],
+)
+def test_a_training_users_own_history_gives_that_users_scores(finished, model, keys):
+    trained = open_run(finished(model, **keys))
+    own = own_scores(trained)
+    assert torch.equal(folded(trained), own)
+    one = folded(trained, trained.train[7:8])  # one alone
+    assert torch.allclose(one[0], own[7], rtol=1e-5, atol=1e-6)
+
+
+LD4MREC = [
+    {},
+    {"svd_input": "raw", "item_block": "paper", "signal_scale": "column"},
+    {"item_block": "scaled", "signal_scale": "none", "feature_norm": False},
+    {"item_block": "none", "infer_step": "zero"},
+    {"is_multimodal_model": False},
+]
+
+
+def distance(found, expected):
+    return (torch.linalg.norm(found - expected) / torch.linalg.norm(expected)).item()
+
+
+@pytest.mark.parametrize("keys", LD4MREC)
+def test_signals_of_a_training_users_own_history_are_that_users(finished, keys):
+    trained = open_run(finished("LD4MRec", **keys))
+    model = trained.model
+    fold_in = FoldIn(model, trained.run.config, trained.train)
+    users = torch.from_numpy(USERS)
+    e, c, preferences = fold_in.signals(*model.history.bags(users))
+    own_c, own_preferences = model.conditions(users)
+    assert distance(c, own_c) < 0.02  # six singular vectors of many, as the SVD found them
+    assert len(preferences) == len(own_preferences) == len(model.modalities)
+    for signal, own in zip(preferences, own_preferences, strict=True):
+        assert distance(signal, own) < 1e-5
+    assert torch.allclose(e, step_embeddings(model)[users].mean(0).expand_as(e))
+
+
+@pytest.mark.parametrize("keys", LD4MREC)
+def test_but_for_the_step_embedding_nothing_is_lost(finished, keys):
+    trained = open_run(finished("LD4MRec", svd_rank=40, **keys))  # all singular vectors
+    close = folded(trained)
+    with torch.no_grad():
+        trained.model.user_step[:] = trained.model.user_step[USERS].mean(0)
+    assert distance(close, own_scores(trained)) < 1e-4
+
+
+def test_a_new_users_vector_is_never_longer_than_1(finished):
+    trained = open_run(finished("LD4MRec", signal_scale="none"))
+    fold_in = FoldIn(trained.model, trained.run.config, trained.train)
+    everything = torch.arange(40)
+    _, c, _ = fold_in.signals(everything, torch.tensor([0]))
+    assert torch.linalg.vector_norm(c[0, :6]) <= 1 + 1e-6
+    odd = torch.tensor([0, 1, 2, 3])  # a history across the kinds, unlike any training user's
+    _, c, _ = fold_in.signals(odd, torch.tensor([0]))
+    vectors, values = fold_in.vectors[odd], fold_in.values
+    by_hand = (fold_in.item_scale[odd] @ vectors) / 2 / values
+    by_hand = by_hand / max(1, by_hand.norm())
+    assert torch.allclose(c[0, :6], by_hand.float(), atol=1e-6)
+    assert torch.allclose(c[0, 6:], vectors.mean(0).float(), atol=1e-6)
+
+
+def test_new_users_get_their_kind(finished):
+    trained = open_run(finished("LD4MRec", epochs=40))
+    history = sp.csr_matrix((np.ones(4), ([0, 0, 1, 1], [4, 8, 5, 13])), shape=(2, 40))
+    scores = folded(trained, history)
+    scores[history.toarray() > 0] = -np.inf
+    top = scores.topk(5).indices
+    assert (top % 4 == torch.tensor([[0], [1]])).float().mean() >= 0.8
+
+
+def test_scaling_is_the_graphs():
+    signal = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    signal[:, 2] = 1.5
+    for how in ("global", "column", "none"):
+        centre, spread = scaling(signal, how)
+        assert np.array_equal((signal - centre) / spread, graph.scaled(signal, how))
+
+
+def test_items_that_nobody_trained_are_left_out():
+    train = sp.csr_matrix(np.array([[1, 0, 1, 0], [0, 0, 1, 0]], dtype=float))
+    histories = graph.binary_csr(np.array([[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 1, 1]]))
+    expected = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0]]
+    assert known_part(histories, train).toarray().tolist() == expected
+
+
+def test_models_of_users_refuse(finished):
+    trained = open_run(finished("BPR"))
+    wanted = "BPR learns a vector for each user .* --history works with LD4MRec, EASE, ItemKNN, "
+    with pytest.raises(RunError, match=wanted):
+        folded(trained)
+    noisy = open_run(finished("LD4MRec", inference_steps=2))
+    with pytest.raises(RunError, match="the run has inference_steps = 2, which draws noise"):
+        folded(noisy)

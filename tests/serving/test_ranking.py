@@ -1,0 +1,81 @@
+"""Lists equal those of the model's scores by hand, and those of the run's own evaluation."""
+
+import numpy as np
+import pytest
+import torch
+
+from serving.ranking import model_scores, recommendations, top_items, with_history
+from serving.trained import open_run
+from utils.errors import DivergedError
+
+
+def lists(trained, users, k, mask, **config):
+    run = trained.run.config.replace(config)
+    batches = list(top_items(model_scores(trained), trained.known(mask), users, k, run))
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+@pytest.mark.parametrize("model", ["LD4MRec", "BPR", "EASE", "Pop"])
+@pytest.mark.parametrize("mask", ["none", "train", "all"])
+def test_lists_are_those_of_the_scores_by_hand(finished, model, mask):
+    trained = open_run(finished(model))
+    users = np.array([5, 0, 59, 7])
+    scores = trained.model.full_sort_predict([torch.from_numpy(users), None]).clone()
+    known = trained.known(mask)[users].toarray() > 0
+    scores[known] = -np.inf
+    for row, user in enumerate(users):
+        order = sorted(range(40), key=lambda item: (-scores[row, item], item))[:10]
+        _, items, found = lists(trained, np.array([user]), 10, mask)
+        assert items[0].tolist() == order
+        assert found[0] == pytest.approx(scores[row, order].numpy(), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("model", ["LD4MRec", "EASE"])
+def test_lists_are_those_of_the_runs_evaluation(finished, model, masked):
+    folder = finished(model, mask_valid_at_test=masked)
+    with np.load(folder / "topk.npz") as file:
+        users, expected = file["users"].astype(np.int64), file["items"]
+    mask = "train+valid" if masked else "train"
+    _, items, _ = lists(open_run(folder), users, 20, mask)
+    assert np.array_equal(items, expected)
+
+
+def test_the_size_of_batches_changes_nothing(finished):
+    trained = open_run(finished("EASE"))
+    users = np.arange(60)
+    whole = lists(trained, users, 7, "all")
+    for size in (1, 7, 59):
+        for one, other in zip(
+            whole, lists(trained, users, 7, "all", eval_batch_size=size), strict=True
+        ):
+            assert np.array_equal(one, other)
+
+
+def test_masked_items_are_never_recommended_however_few_are_left(finished):
+    trained = open_run(finished("BPR"))
+    users, known = np.arange(60), trained.known("all")
+    arguments = model_scores(trained), known, users, 100, trained.run.config
+    (frame,) = recommendations(*arguments, trained.users.all(), trained.items)
+    numbers = trained.users.numbers(frame["user"], ""), trained.items.numbers(frame["item"], "")
+    assert not known[numbers].any()
+    assert len(frame) == 60 * 40 - known[users].nnz  # everything else is there
+    first = frame[frame["user"] == trained.users.of(0)]
+    assert first["rank"].tolist() == list(range(1, 41 - known[0].nnz))
+    assert (np.diff(first["score"]) <= 0).all()
+
+
+def test_users_without_history_are_told_apart(finished):
+    users = np.array([60, 3])
+    served, others = with_history(open_run(finished("BPR")), users)
+    assert (served.tolist(), others.tolist()) == ([3], [60])
+    served, others = with_history(open_run(finished("Pop")), users)
+    assert (served.tolist(), others.tolist()) == ([60, 3], [])
+
+
+def test_scores_that_are_no_numbers_are_refused(finished):
+    trained = open_run(finished("BPR"))
+    with torch.no_grad():
+        trained.model.item_emb.weight[3] = torch.nan
+    with pytest.raises(DivergedError, match="scores are NaN or infinite"):
+        lists(trained, np.arange(3), 5, "none")
