@@ -1,60 +1,17 @@
-"""What the benchmarks of models share: clocks, steps of the trainer, memory, tables."""
+"""What the benchmarks of models share; clocks, steps and memory are src/paper/timing.py's."""
 
-import os
-import platform
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import torch
-
-from utils import one_run
-
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-WARM_UP = 3  # calls before the first one that counts
+if str(SOURCE) not in sys.path:
+    sys.path.insert(0, str(SOURCE))
 
+from paper.timing import WARM_UP, Clock, Steps, machine, peak  # noqa: E402 (the path comes first)
 
-class Clock:
-    """Seconds of calls: of the wall or of this process ("cpu"), with the GPU's work finished."""
-
-    def __init__(self, kind, device):
-        self.now = time.process_time if kind == "cpu" else time.perf_counter
-        self.wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-    def seconds(self, function):
-        self.wait()
-        started = self.now()
-        function()
-        self.wait()
-        return self.now() - started
-
-    def turns(self, n, *functions, warm_up=WARM_UP):
-        """Seconds (n, len(functions)) of functions that take turns, n times, after a warm-up."""
-        for function in functions:
-            for _ in range(warm_up):
-                function()
-        return [[self.seconds(function) for function in functions] for _ in range(n)]
-
-
-class Steps:
-    """Training steps of the trainer, one per call, over the full batches of epoch after epoch."""
-
-    def __init__(self, trainer, loader):
-        self.trainer, self.loader = trainer, loader
-        self.batches, self.index = iter(()), 0
-        by_user = loader.use_full_sampling and loader.neg_sampling
-        self.rows = min(loader.batch_size, len(loader.all_uids if by_user else loader.users))
-
-    def __call__(self):
-        batch = next(self.batches, None)
-        if batch is None or batch.shape[-1] < self.rows:  # the last one is short
-            self.trainer.model.train()
-            self.batches = iter(self.loader)
-            batch = next(self.batches)
-        self.trainer._step(batch, self.index).tolist()  # the trainer reads the loss, too
-        self.index += 1
+__all__ = ["WARM_UP", "Clock", "Steps", "compare", "machine", "peak", "start_up", "table"]
 
 
 def compare(turns):
@@ -72,12 +29,6 @@ def start_up(code, wanted="time.process_time()"):
     return statistics.median(float(run.stdout) for run in runs)
 
 
-def peak(device):
-    """The peak memory in bytes since the last `one_run.reset_peak_memory`."""
-    found = one_run.peak_memory(device)
-    return found.get("cuda_bytes", found["ram_bytes"])
-
-
 def table(head, rows):
     """Print a markdown table; numbers below 100 get two places."""
     print("|", " | ".join(head), "|")
@@ -93,15 +44,3 @@ def table(head, rows):
         )
         print("|", " | ".join(texts), "|")
     print()
-
-
-def machine(device, kind):
-    """The machine in a line."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    return (
-        f"{gpu}{named[0] if named else platform.processor()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, seconds by {kind} clock"
-    )

@@ -1,4 +1,4 @@
-"""explore, results and look_inside on a small world: what they train, reuse, shuffle and print."""
+"""explore and look_inside on a small world: what they train, reuse, shuffle and print."""
 
 import statistics
 import sys
@@ -12,7 +12,6 @@ sys.path.insert(0, str(support.ROOT / "benchmarks"))
 
 import explore
 import look_inside
-import results
 
 SMALL = {
     "embedding_size": 8,
@@ -70,18 +69,6 @@ def test_a_diverged_setting_is_shown_as_failed(keys, monkeypatch):
     monkeypatch.setattr(explore, "run", diverge)
     found = explore.explore("blocks", keys, explore.settings(["dropout"]), [1], minutes=1)
     assert "| dropout=0.5 | failed |" in "\n".join(explore.table(found))
-
-
-def test_results_tell_the_model_its_ablations_and_its_inferences(keys, capsys):
-    words = [f"--{key}={value}" for key, value in keys.items()]
-    assert results.main(["-d", "blocks", "--seeds", "1,2", *words]) == 0
-    out = capsys.readouterr().out
-    for name in ("popularity", "LD4MRec", "w/o PG", "w/o CG", "w/o SR", "forward-free"):
-        assert f"\n| {name} | " in out
-    assert "| 5 forward steps |" in out
-    assert "| 10 forward steps |" not in out  # T is 5
-    rows = {line.split(" | ")[0]: line for line in out.splitlines() if line.startswith("| ")}
-    assert rows["| forward-free"].split(" | ")[1:] == rows["| LD4MRec"].split(" | ")[1:]
 
 
 def test_looking_inside_changes_one_part_at_a_time(keys):

@@ -1,0 +1,256 @@
+"""The paper's tables and figures on a data set: what is missing is trained, then reported.
+
+    python src/experiments.py -d tiktok
+        all experiments (those that --only lists, below)
+    python src/experiments.py -d tiktok --only inference,ablation --seeds 5
+        two of them
+    python src/experiments.py -d tiktok --only noise -m LD4MRec,LightGCN --stopping_step=5
+        some models; any --key=value of main.py applies to all runs
+    python src/experiments.py -d tiktok --only sensitivity --grid 3x3 --svd_rank=[100,400]
+        a list on the command line is that axis
+    python src/experiments.py --paper
+        everything on all data sets in data_path (-d a,b: on these), beside the paper's numbers
+
+Reports go to reports/<data set>/<experiment>/, with --paper to reports/paper/: report.md, .csv,
+.tex, .html and figures/. Finished runs are reused (the run folders are the ledger) and the same
+command goes on where it was stopped. What could not be run is an empty cell with the reason.
+"""
+
+import argparse
+import logging
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from compare import metrics_of, seeds_of
+from comparison.entries import read_settings
+from comparison.report import write_report
+from main import parse_overrides
+from paper import (
+    ablation,
+    bound,
+    datasets,
+    efficiency,
+    inference,
+    noise,
+    published,
+    runs,
+    sensitivity,
+    tables,
+)
+from paper.colophon import folder_of, host_config
+from paper.overview import overview
+from utils.errors import ConfigError, UserError, nearest
+from utils.logger import init_logger
+
+LEAST_BATCHES = 20  # for a median to be one
+REPORTS = Path(__file__).resolve().parents[1] / "reports"
+EXPERIMENTS = {  # in the order in which they are run
+    "datasets": datasets,
+    "ablation": ablation,
+    "inference": inference,
+    "bound": bound,
+    "sensitivity": sensitivity,
+    "noise": noise,
+    "tables": tables,
+    "efficiency": efficiency,
+}
+WITHOUT_DATA = ("datasets", "efficiency")  # once, whatever the data sets
+logger = logging.getLogger(__name__)
+
+
+def parser():
+    layout = argparse.RawDescriptionHelpFormatter
+    usage = (
+        "experiments.py (-d DATASET | --paper) [--only NAME,NAME] [-m MODEL,MODEL] "
+        "[--seeds N|LIST] [--out DIR] [--dry-run] [--key=value ...]"
+    )
+    one = argparse.ArgumentParser(
+        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
+    )
+    one.add_argument("-d", "--dataset", help="data set, as for main.py; with --paper several")
+    one.add_argument("--paper", action="store_true", help="everything, beside the paper's numbers")
+    one.add_argument("--only", help=f"comma-separated, of {', '.join(EXPERIMENTS)}")
+    one.add_argument("-m", "--models", help="comma-separated: of noise, tables and efficiency")
+    one.add_argument(
+        "--seeds", default="3", help="how many (1 to N), or a comma-separated list; default: 3"
+    )
+    one.add_argument("--out", type=Path, help="folder of the reports; default: reports/<dataset>/")
+    one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
+    one.add_argument("--settings", type=Path, help="yaml: {model: {key: value}}")
+    one.add_argument("--grid", default="3x3", help="of sensitivity: values of p x of gamma")
+    one.add_argument("--sizes", help="of efficiency: comma-separated, of tmall, microlens, hm")
+    one.add_argument(
+        "--cell-minutes", type=float, default=60, help="of efficiency: limit of a measurement; 60"
+    )
+    one.add_argument(
+        "--batches", type=int, default=20, help="of efficiency: batches timed, 20 or more"
+    )
+    one.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
+    one.add_argument(
+        "--finished", action="store_true", help="train nothing: report on the finished runs"
+    )
+    return one
+
+
+def grid_of(text):
+    """(3, 5) of '3x5'; ConfigError for anything else."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or min(map(int, found.groups())) < 1:
+        raise ConfigError(f"--grid is {text!r}; wanted two numbers from 1, such as 3x3")
+    return tuple(map(int, found.groups()))
+
+
+def experiments_of(text):
+    """The names of a comma-separated list, all for None; ConfigError naming the nearest."""
+    names = text.split(",") if text else list(EXPERIMENTS)
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise ConfigError(
+                f"--only names '{name}', which is no experiment.{nearest(name, EXPERIMENTS)}"
+            )
+    return list(dict.fromkeys(names))
+
+
+def setup_of(options, keys):
+    """What was asked for, checked, without a data set."""
+    runs.check_keys(keys)
+    models = tuple(options.models.split(",")) if options.models else None
+    runs.check_models(models or ())
+    if options.settings:
+        runs.check_models(read_settings(options.settings), options.settings)
+    if keys.get("run_dir"):
+        raise ConfigError("--run_dir is the folder of one run; give --runs_dir=FOLDER")
+    if "seed" in keys:
+        raise ConfigError(f"--seed={keys['seed']}: give --seeds {keys['seed']}")
+    if options.batches < LEAST_BATCHES:
+        raise ConfigError(f"--batches is {options.batches}; wanted {LEAST_BATCHES} or more")
+    if not options.cell_minutes > 0:
+        raise ConfigError(f"--cell-minutes is {options.cell_minutes:g}; wanted a positive number")
+    return runs.Setup(
+        dataset=None,
+        keys=keys,
+        seeds=tuple(seeds_of(options.seeds)),
+        out=options.out or REPORTS / (options.dataset if not options.paper else "paper"),
+        models=models,
+        ledger=options.ledger,
+        settings=options.settings,
+        grid=grid_of(options.grid),
+        sizes=tuple(options.sizes.split(",")) if options.sizes else None,
+        cell_minutes=options.cell_minutes,
+        batches=options.batches,
+        finished=options.finished,
+    )
+
+
+def experiment(name, setup, dry_run=False):
+    """Train what is missing of an experiment and write its report: (Report, rows), (None, rows) for
+    a dry run.
+    """
+    module = EXPERIMENTS[name]
+    rows = module.rows(setup)
+    announce(name, rows, setup)
+    if dry_run:
+        return None, rows
+    if not setup.finished:
+        runs.train(rows, setup)
+        if module is efficiency:
+            efficiency.measure(setup)
+    report = module.report(setup, rows)
+    write_report(setup.out / name, report)
+    print(f"{name}: the report is in {setup.out / name}", flush=True)
+    return report, rows
+
+
+def announce(name, rows, setup):
+    """Print how many runs there are, and what the missing ones take."""
+    if name == "efficiency":
+        first, *more = efficiency.estimate(setup)
+        print(f"{name}: {first}", *more, sep="\n", flush=True)
+    if not rows:
+        return
+    planned = [one for row in rows for one in row.runs]
+    missing = sum(len(row.missing) for row in rows)
+    print(f"{name}: {len(planned)} runs, {len(planned) - missing} of them finished", flush=True)
+    if missing and not setup.finished:
+        print(*(f"  {line}" for line in runs.estimate(rows)), sep="\n", flush=True)
+
+
+def on_one(options, keys):
+    """The experiments asked for on one data set; {experiment: why it could not be}."""
+    if not options.dataset:
+        raise ConfigError("no data set: give -d NAME, or --paper")
+    names = experiments_of(options.only)
+    setup = replace(setup_of(options, keys), dataset=options.dataset)
+    if set(names) - set(WITHOUT_DATA):
+        metrics_of(",".join(runs.METRICS), host_config(setup.dataset, keys))
+    failed = {}
+    for name in names:
+        attempt(name, setup, options.dry_run, failed, name)
+    return failed
+
+
+def attempt(name, setup, dry_run, failed, key):
+    """(Report, rows) of an experiment; if it cannot be, (None, []), and the reason in failed."""
+    try:
+        return experiment(name, setup, dry_run)
+    except UserError as error:
+        failed[key] = str(error)
+        print(f"{name}: error: {error}", file=sys.stderr, flush=True)
+        return None, []
+
+
+def on_all(options, keys):
+    """The paper on the data sets at hand; {experiment: why it could not be}."""
+    names, base = experiments_of(options.only), setup_of(options, keys)
+    asked = options.dataset.split(",") if options.dataset else present(keys)
+    for name in asked:
+        host_config(name, keys)  # the error names the nearest
+    reports, rows, failed = {}, {}, {}
+    once = replace(base, also=tuple(asked))
+    places = [(None, name, once) for name in names if name in WITHOUT_DATA]
+    for dataset in asked:
+        setup = replace(base, dataset=dataset, out=base.out / dataset)
+        places += [(dataset, name, setup) for name in names if name not in WITHOUT_DATA]
+    for dataset, name, setup in places:
+        print(f"--- {dataset or 'all data sets'}: {name}", flush=True)
+        if name == "noise" and not setup.models:
+            setup = replace(setup, models=noise.ALL)
+        report, found = attempt(name, setup, options.dry_run, failed, (dataset, name))
+        if report:
+            reports[dataset, name], rows[dataset, name] = report, found
+    if not options.dry_run:
+        write_report(base.out, overview(once, asked, reports, rows, failed))
+        print(f"the report on all of it is in {base.out}", flush=True)
+    return {" of ".join(filter(None, (name, d))): why for (d, name), why in failed.items()}
+
+
+def present(keys):
+    """Names of the data folders in data_path, the paper's first."""
+    folder = Path(folder_of(keys, "data_path"))
+    found = sorted({path.parent.name for path in folder.glob("*/*.inter")})
+    return [n for n in published.TITLES if n in found] + [
+        n for n in found if n not in published.TITLES
+    ]
+
+
+def main(arguments=None):
+    options, rest = parser().parse_known_args(arguments)
+    init_logger()
+    try:
+        keys = {"keep_last": False} | parse_overrides(rest)
+        failed = (on_all if options.paper else on_one)(options, keys)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    if failed:
+        print(f"could not be run: {', '.join(failed)}; see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Times and memory of the models on generated data: what is measured, kept, limited, reported."""
+
+import json
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from paper import cell, efficiency, sizes
+from paper.runs import Setup
+from utils.errors import ConfigError, RunError
+
+SMALL = sizes.Size(120, 80, 900)
+
+
+@pytest.fixture
+def setup(tmp_path, monkeypatch):
+    monkeypatch.setattr(sizes, "SIZES", {"tmall": SMALL})
+    folders = {"runs_dir": str(tmp_path / "runs"), "cache_dir": str(tmp_path / "cache")}
+    keys = {"threads": 1, "topk": [10, 20], "train_batch_size": 16} | folders
+    given = {"models": ("BPR",), "batches": 20, "cell_minutes": 5.0}
+    return Setup(dataset=None, keys=keys, seeds=(1,), out=tmp_path / "out", **given)
+
+
+def files(setup):
+    return sorted((setup.out.parent / "runs" / "efficiency" / "tmall").glob("*.json"))
+
+
+def test_a_measurement_is_kept_and_reported(setup):
+    assert efficiency.estimate(setup)[0] == "1 measurements, 0 of them there"
+    efficiency.measure(setup)
+    (file,) = files(setup)
+    found = json.loads(file.read_text())
+    assert (found["timed"], found["users"], found["scored"]) == (20, 120, 120)
+    assert found["epoch"] == pytest.approx(found["once"] + found["batch"] * found["batches"])
+    assert found["once"] == 0
+    assert min(found["batch"], found["inference"], found["peak_bytes"]) > 0
+    stamp = file.stat().st_mtime_ns
+    efficiency.measure(setup)  # nothing is left to do
+    assert file.stat().st_mtime_ns == stamp
+    assert efficiency.estimate(setup) == ["1 measurements, 1 of them there"]
+    (table,) = efficiency.report(setup).tables
+    assert table.column("training, s per epoch")["BPR"].value == found["epoch"]
+    assert table.column("peak memory, GB")["BPR"].value == found["peak_bytes"] / 1e9
+    assert table.column("training, paper's")["MGCN"].value == 2.19
+    assert table.column("training, s per epoch")["MGCN"].note == "not asked for (-m)"
+    assert table.column("users scored")["BPR"].text == "120 of 120"
+
+
+def test_other_settings_are_another_measurement(setup):
+    one = efficiency.place(setup, "tmall", "BPR")
+    assert efficiency.place(setup, "tmall", "BPR") == one
+    assert efficiency.place(replace(setup, batches=30), "tmall", "BPR") != one
+    more = setup.keys | {"embedding_size": 8}
+    assert efficiency.place(replace(setup, keys=more), "tmall", "BPR") != one
+    elsewhere = setup.keys | {"cache_dir": "elsewhere"}
+    assert efficiency.place(replace(setup, keys=elsewhere), "tmall", "BPR") == one
+
+
+def test_a_limit_is_the_reason_and_a_longer_one_tries_again(setup, monkeypatch):
+    def too_long(*arguments, timeout, **options):
+        raise subprocess.TimeoutExpired("cell", timeout)
+
+    monkeypatch.setattr(efficiency.subprocess, "run", too_long)
+    efficiency.measure(setup)
+    (table,) = efficiency.report(setup).tables
+    note = "stopped after 5 minutes (--cell-minutes)"
+    assert table.column("full inference, s")["BPR"].note == note
+    assert efficiency.estimate(setup)[0] == "1 measurements, 1 of them there"
+    longer = replace(setup, cell_minutes=6.0)
+    assert efficiency.estimate(longer)[0] == "1 measurements, 0 of them there"
+
+
+def test_a_failure_is_the_reason_and_is_tried_again(setup, monkeypatch):
+    def fails(command, **options):
+        return subprocess.CompletedProcess(command, 2, "", "a warning\nerror: no room\n")
+
+    monkeypatch.setattr(efficiency.subprocess, "run", fails)
+    efficiency.measure(setup)
+    (table,) = efficiency.report(setup).tables
+    assert table.column("training, s per epoch")["BPR"].note == "error: no room"
+    assert efficiency.estimate(setup)[0] == "1 measurements, 0 of them there"
+
+
+def test_what_has_no_epochs_is_refused(setup):
+    efficiency.sizes.write(setup.out, "tmall", SMALL)
+    with pytest.raises(ConfigError, match="EASE is not trained by gradient"):
+        cell.measure("EASE", "tmall", {"data_path": f"{setup.out}/", "topk": [10, 20]}, 2)
+
+
+def test_a_further_ledger_is_read(setup, tmp_path):
+    path = efficiency.place(setup, "tmall", "BPR", tmp_path / "kept")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"epoch": 1.0}))
+    assert efficiency.kept(setup, "tmall", "BPR") is None
+    assert efficiency.kept(replace(setup, ledger=tmp_path / "kept"), "tmall", "BPR") == {
+        "epoch": 1.0
+    }
+
+
+def test_a_damaged_measurement_is_refused(setup):
+    path = efficiency.place(setup, "tmall", "BPR")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(RunError, match="is damaged .* delete it to measure again"):
+        efficiency.kept(setup, "tmall", "BPR")
+
+
+def test_an_unknown_size_is_refused(setup):
+    with pytest.raises(ConfigError, match="--sizes names 'tmal'.* Did you mean 'tmall'"):
+        efficiency.cells(replace(setup, sizes=("tmal",)))
+
+
+def test_what_a_model_does_around_its_batches_counts_once(setup):
+    efficiency.sizes.write(setup.out, "tmall", SMALL)
+    keys = {k: v for k, v in setup.keys.items() if k != "runs_dir"}
+    keys |= {"data_path": f"{setup.out}/", "cache_dir": None, "train_batch_size": 64}
+    found = cell.measure("DiffMM", "tmall", keys | {"dims": [8]}, batches=2)
+    assert found["once"] > 0  # the diffusion phase
+    assert found["epoch"] == found["once"] + found["batch"] * found["batches"]
+
+
+def test_scaled_inference_says_so(setup, monkeypatch):
+    monkeypatch.setattr(cell, "LONG", 0.0)
+    monkeypatch.setattr(cell, "SCORED", 50)
+    efficiency.sizes.write(setup.out, "tmall", SMALL)
+    keys = {k: v for k, v in setup.keys.items() if k != "runs_dir"}
+    keys |= {"data_path": f"{setup.out}/", "cache_dir": None, "eval_batch_size": 20}
+    found = cell.measure("LightGCN", "tmall", keys, batches=2)
+    assert (found["scored"], found["users"]) == (50, 120)
+    table = efficiency.costs(setup, "tmall", {"LightGCN": found})
+    assert table.column("users scored")["LightGCN"].text == "50 of 120, scaled"

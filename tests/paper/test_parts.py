@@ -1,0 +1,226 @@
+"""What the experiments compute, by hand on small cases."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from comparison.entries import Entry
+from paper import bound, datasets, inference, noise, sensitivity
+from paper.runs import PlannedRow, Setup, check_keys, check_models, entry_of, why_missing
+from utils.errors import ConfigError
+
+
+def finished(seed, **metrics):
+    """A run that has a result on the test split."""
+    result = {"test": metrics, "epochs": 1}
+    return SimpleNamespace(config={"seed": seed}, result=result, failure=None)
+
+
+def row(*runs, reason=None):
+    return PlannedRow(Entry("A", "BPR", {}, ""), list(runs), reason=reason)
+
+
+def setup(**more):
+    given = {"dataset": "blocks", "keys": {}, "seeds": (1,), "out": Path("nowhere")}
+    return Setup(**given | more)
+
+
+# --- noise
+
+
+def test_relative_losses_pair_the_seeds():
+    clean = row(finished(1, r=0.5), finished(2, r=0.4), finished(3, r=0.9))
+    noisy = row(finished(2, r=0.3), finished(1, r=0.55))
+    assert noise.relative_losses(clean, noisy, "r") == pytest.approx([-0.1, 0.25])
+    assert noise.relative_losses(row(finished(1, r=0.0)), noisy, "r") == []
+
+
+def test_the_rows_of_a_share_become_one():
+    asked = setup(seeds=(1, 2))
+    rows = []
+    for level in range(1 + 2 * len(noise.SHARES)):
+        for label in ("A", "B"):
+            one = PlannedRow(Entry(label, label, {}, ""), [f"{label}{level}"])
+            rows.append(one)
+    found = noise.by_level(asked, rows)
+    assert list(found) == ["A", "B"]
+    assert list(found["A"]) == [0.0, *noise.SHARES]
+    assert found["A"][0.0].runs == ["A0"]
+    assert found["B"][0.05].runs == ["B1", "B2"]
+    assert found["B"][0.25].runs == ["B9", "B10"]
+
+
+# --- bound
+
+
+def test_terms_by_hand():
+    x = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    predicted = torch.tensor([[0.5, 0.0], [1.5, -0.5]])
+    free = torch.tensor([[0.5, 1.0], [1.5, -0.5]])
+    still = torch.tensor([[0.0, 0.0], [1.5, 0.5]])
+    found = [term.tolist() for term in bound.terms_of(x, predicted, free, still)]
+    expected = [
+        [0.25, 0.25 + 2.25],
+        [1.0, 0.0],
+        [0.25, 1.0],
+        [1.0, 0.0],  # one bit of the item at a half; what lies outside [0, 1] is certain
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_added_entropy_by_hand():
+    none, first, later = bound.added_entropy([0.0, 0.1, 0.4])
+    assert (none, first) == (None, 0.0)
+    assert later == pytest.approx(math.log(2))  # twice the deviation, one ln 2 more
+    assert bound.added_entropy([0.0, 0.0, 0.0]) == [None, None, None]
+
+
+def test_a_model_is_measured_at_each_step():
+    """A model whose prediction is its row plus t, so that all terms are known."""
+    rows = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+
+    class Known:
+        n_users, inference_steps = 2, 0
+        diffusion = SimpleNamespace(steps=2, alpha_bar=torch.tensor([0.9, 0.6]).double())
+        history = SimpleNamespace(dense=lambda users: rows[users])
+        codes, user_step = torch.zeros(3, 1), torch.zeros(2, 1)
+
+        def conditions(self, users):
+            return ()
+
+        def net(self, x, e):
+            return x
+
+        def full_sort_predict(self, interaction):
+            return rows[interaction[0]] + self.inference_steps
+
+    found = bound.measure(SimpleNamespace(config={"device": "cpu"}), Known(), None)
+    assert found["steps"] == [0, 1, 2]
+    assert found["reconstruction error"] == [0.0, 3.0, 12.0]
+    assert found["shift"] == [0.0, 3.0, 12.0]
+    assert found["shift by noise"] == [0.0, 3.0, 12.0]
+    assert found["variance"] == pytest.approx([0.0, 0.1, 0.4])
+    table = bound.terms({1: found}, None)
+    assert [cell.value for cell in table.column("shift").values()] == [0.0, 3.0, 12.0]
+    assert table.column(bound.ADDED)["forward-free"].note == bound.AT_ZERO
+    (error, *_) = bound.words({1: found})
+    assert "rises with every step in 1 of 1 seeds" in error
+
+
+# --- inference
+
+
+def test_strategies_are_means_over_seeds():
+    found = {
+        seed: {
+            name: {
+                split: dict.fromkeys(("recall@10", "recall@20", "ndcg@10", "ndcg@20"), value)
+                for split in ("valid", "test")
+            }
+            | {"seconds": 2 * value}
+            for name, value in (("forward-free", at), ("1 forward step", 2 * at))
+        }
+        for seed, at in ((1, 0.1), (2, 0.3))
+    }
+    table = inference.strategies(found, None)
+    free = table.column("test Recall@20")["forward-free"]
+    assert (free.value, free.spread) == pytest.approx((0.2, np.std([0.1, 0.3], ddof=1)))
+    assert table.column(inference.TIME)["1 forward step"].value == pytest.approx(0.8)
+    empty = inference.strategies({}, "no run")
+    assert empty.column("test NDCG@10")["forward-free"].note == "no run"
+
+
+def test_strategies_have_names():
+    names = [inference.name_of(t) for t in (0, 1, 5)]
+    assert names == ["forward-free", "1 forward step", "5 forward steps"]
+
+
+# --- sensitivity
+
+
+@pytest.mark.parametrize(
+    ("many", "always", "expected"),
+    [
+        (3, 0.01, [0.005, 0.01, 0.2]),
+        (3, 0.05, [0.005, 0.05, 0.2]),
+        (3, 0.2, [0.005, 0.05, 0.2]),
+        (2, 0.005, [0.005, 0.2]),
+        (9, 0.01, [0.005, 0.01, 0.05, 0.1, 0.2]),
+        (3, 0.3, [0.005, 0.05, 0.2]),
+    ],
+)
+def test_points_of_an_axis(many, always, expected):
+    assert sensitivity.spread([0.005, 0.01, 0.05, 0.1, 0.2], many, always) == expected
+
+
+def test_a_list_is_an_axis_and_a_value_fixes_it():
+    keys = {"soft_prob": [0.1, 0.3], "svd_rank": 50, "diffusion_steps": [2], "epochs": 3}
+    axes = sensitivity.axes(setup(keys=keys, grid=(3, 2)))
+    assert axes["soft_prob"] == [0.1, 0.3]
+    assert axes["soft_gamma"] == [0.01, 0.2]  # the nearest end gives way to the default
+    assert axes["svd_rank"] == [50]
+    assert sensitivity.base_of(setup(keys=keys))["svd_rank"] == 50
+    points = list(sensitivity.entries_at(setup(keys=keys, grid=(3, 2))))
+    # T = 2, rank = 50 and three noise scales, of which one is where the rank's point is
+    assert len(points) == len(set(points)) == 2 * 2 + 1 + 1 + 2
+    assert all(dict(point)["svd_rank"] == 50 for point in points)
+    with pytest.raises(ConfigError, match="--svd_rank is an empty list"):
+        sensitivity.axes(setup(keys={"svd_rank": []}))
+
+
+def test_settings_of_a_file_are_where_the_others_stay(tmp_path):
+    file = tmp_path / "best.yaml"
+    file.write_text("LD4MRec: {soft_prob: 0.1, learning_rate: 1.0e-3}\n")
+    asked = setup(settings=file)
+    assert sensitivity.base_of(asked)["soft_prob"] == 0.1
+    entry = entry_of(asked, changes={"ablation": "no_sr"})
+    assert entry.settings == {"soft_prob": 0.1, "learning_rate": 1e-3, "ablation": "no_sr"}
+    assert entry.origin == "settings of best.yaml"
+
+
+# --- data sets
+
+
+def test_counts_by_hand(toy):
+    found = datasets.counted(
+        "toy", {"data_path": f"{toy.parent}/", "topk": [1], "valid_metric": "recall@1"}
+    )
+    assert (found["users"], found["items"], found["interactions"]) == (5, 7, 18)
+    assert found["density"] == 18 / 35
+    assert found["average length"] == 18 / 5
+    assert (found["train"], found["validation"], found["test"]) == (11, 3, 4)
+    assert (found["least of a user"], found["least of an item"]) == (2, 1)
+    assert found["features"] == "text, image"
+    absent = datasets.counted("tmall", {"data_path": f"{toy.parent}/"})
+    assert "there is no data folder" in absent
+    assert "preprocessing/tmall.py" in absent
+
+
+# --- rows
+
+
+def test_reasons():
+    failed = SimpleNamespace(config={"seed": 2}, result=None, failure="it diverged")
+    open_run = SimpleNamespace(config={"seed": 3}, result=None, failure=None)
+    assert why_missing(row(finished(1))) is None
+    assert why_missing(row(finished(1), failed)) == "1 of 2 seeds; it diverged"
+    assert why_missing(row(open_run)) == "not run"
+    assert why_missing(row(open_run, reason="no features")) == "no features"
+
+
+def test_what_an_experiment_varies_is_not_given():
+    with pytest.raises(ConfigError, match="--ablation is what this experiment varies"):
+        entry_of(setup(keys={"ablation": "no_cg"}), changes={"ablation": "no_pg"})
+
+
+def test_names_are_checked():
+    check_keys({"epochs": 1, "soft_prob": 0.1})
+    with pytest.raises(ConfigError, match="--epochz is no option.* Did you mean 'epochs'"):
+        check_keys({"epochz": 1})
+    check_models(("LD4MRec", "Pop"))
+    with pytest.raises(ConfigError, match="-m names 'LightGNC'.* Did you mean 'LightGCN'"):
+        check_models(("LightGNC",))
