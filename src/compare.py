@@ -3,12 +3,14 @@
     python src/compare.py -d tiktok -m LD4MRec,MGCN,LightGCN,Pop --seeds 5
         each model with its yaml's defaults, seeds 1 to 5
     python src/compare.py -d tiktok -m LD4MRec,MGCN --seeds 5 --tune
-        each at the best point of its grid, searched first (validation only)
+        each at the best point of its grid, searched first (validation only); with --search tpe
+        --trials 12 at the best of some points
     python src/compare.py -d tiktok --settings best.yaml --seeds 1,2,3
         rows from a file: {label: {model: NAME, key: value, ...}}
 
 Finished runs are reused (the run folders are the ledger): adding a model or a seed costs only the
-new runs, and the same command goes on where it was stopped. The report is written to
+new runs, and the same command goes on where it was stopped. --engine ray trains several runs at a
+time, on this machine or a cluster: docs/scaling.md. The report is written to
 reports/<data set>/, or --out: report.md, .csv, .tex, .html and figures/. Models with variants
 (faithful, repaired) get a row for each. Any --key=value of main.py applies to all runs.
 """
@@ -18,13 +20,16 @@ import sys
 from pathlib import Path
 
 from comparison import ledger
+from comparison.archive import archive
 from comparison.entries import entries, tuned
 from comparison.findings import Findings
 from comparison.report import write_report
 from main import parse_overrides
 from utils.configurator import CONFIGS, read_yaml
+from utils.engine import InTurn, add_engine_options, engine_of
 from utils.errors import ConfigError, UserError, nearest
 from utils.runs import run
+from utils.search import add_search_options, search_of, take_ranges
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
 
@@ -33,7 +38,7 @@ def parser():
     layout = argparse.RawDescriptionHelpFormatter
     usage = (
         "compare.py -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] [--tune] "
-        "[--out DIR] [--key=value ...]"
+        "[--search METHOD --trials N] [--engine ray ...] [--out DIR] [--key=value ...]"
     )
     one = argparse.ArgumentParser(
         usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
@@ -54,6 +59,11 @@ def parser():
     one.add_argument("--metrics", default="recall@10,recall@20,ndcg@10,ndcg@20")
     one.add_argument("--out", type=Path, help="folder of the report; default: reports/<dataset>/")
     one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
+    one.add_argument(
+        "--archive", type=Path, help="also keep the finished runs there, without weights: a ledger"
+    )
+    add_search_options(one)
+    add_engine_options(one)
     one.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
     return one
 
@@ -83,15 +93,18 @@ def metrics_of(text, config):
     return found
 
 
-def compare(options, keys):
-    """Train what is missing and write the report; the folder it is in."""
+def compare(options, keys, search=None, engine=None):
+    """Train what is missing and write the report; the folder it is in. search: of --tune."""
+    engine = engine or InTurn()
+    keys = engine.settle(keys)
     names = options.models.split(",") if options.models else None
     if not names and not options.settings:
         raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
     seeds = seeds_of(options.seeds)
     found = entries(names, options.dataset, keys, options.settings)
     if options.tune or options.tuned:
-        found = [tuned(one, options.dataset, keys, seeds[0], options.tune) for one in found]
+        how = (options.dataset, keys, seeds[0], options.tune, search, engine)
+        found = [tuned(one, *how) for one in found]
     rows = ledger.rows_of(found, options.dataset, keys, seeds, options.ledger)
     runs = [one for row in rows for one in row.runs]
     metrics = metrics_of(options.metrics, runs[0].config)
@@ -99,11 +112,14 @@ def compare(options, keys):
     print(f"{len(runs)} runs, {len(runs) - missing} of them finished")
     if missing:
         print(*ledger.estimate(rows), sep="\n", flush=True)
+        if engine.workers != 1:
+            print("one run after the other; workers train several at a time", flush=True)
     if options.dry_run:
         return None
-    for row in rows:
-        ledger.train(row, options.dataset, keys, seeds, options.ledger)
+    ledger.train_all(rows, options.dataset, keys, seeds, options.ledger, engine)
     ledger.check_protocol(rows)
+    if options.archive:
+        archive(rows, options.archive)
     target = options.target or rows[0].label
     if target not in [row.label for row in rows if row.done]:
         raise ConfigError(f"no finished run of the target '{target}'")
@@ -123,7 +139,14 @@ def of_the_host(keys):
 def main(arguments=None):
     options, rest = parser().parse_known_args(arguments)
     try:
-        folder = compare(options, {"keep_last": False} | parse_overrides(rest))
+        search = search_of(options)
+        if search and not options.tune:
+            raise ConfigError("--search belongs to --tune here; add that")
+        with engine_of(options, workers_here=bool(search)) as engine:
+            keys = {"keep_last": False} | parse_overrides(rest)
+            if not search and (ranges := take_ranges(keys)[1]):
+                raise ConfigError(f"--{next(iter(ranges))} is a range; that needs --tune --search")
+            folder = compare(options, keys, search, engine)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

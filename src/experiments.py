@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from compare import metrics_of, seeds_of
+from comparison.archive import archive
 from comparison.entries import read_settings
 from comparison.report import write_report
 from main import parse_overrides
@@ -41,6 +42,7 @@ from paper import (
 )
 from paper.colophon import folder_of, host_config
 from paper.overview import overview
+from utils.engine import add_engine_options, engine_of
 from utils.errors import ConfigError, UserError, nearest
 from utils.logger import init_logger
 
@@ -78,6 +80,9 @@ def parser():
     )
     one.add_argument("--out", type=Path, help="folder of the reports; default: reports/<dataset>/")
     one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
+    one.add_argument(
+        "--archive", type=Path, help="also keep the finished runs there, without weights: a ledger"
+    )
     one.add_argument("--settings", type=Path, help="yaml: {model: {key: value}}")
     one.add_argument("--grid", default="3x3", help="of sensitivity: values of p x of gamma")
     one.add_argument("--sizes", help="of efficiency: comma-separated, of tmall, microlens, hm")
@@ -87,6 +92,7 @@ def parser():
     one.add_argument(
         "--batches", type=int, default=20, help="of efficiency: batches timed, 20 or more"
     )
+    add_engine_options(one)
     one.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
     one.add_argument(
         "--finished", action="store_true", help="train nothing: report on the finished runs"
@@ -113,7 +119,7 @@ def experiments_of(text):
     return list(dict.fromkeys(names))
 
 
-def setup_of(options, keys):
+def setup_of(options, keys, engine):
     """What was asked for, checked, without a data set."""
     runs.check_keys(keys)
     models = tuple(options.models.split(",")) if options.models else None
@@ -141,6 +147,8 @@ def setup_of(options, keys):
         cell_minutes=options.cell_minutes,
         batches=options.batches,
         finished=options.finished,
+        engine=engine,
+        archive=options.archive,
     )
 
 
@@ -158,6 +166,8 @@ def experiment(name, setup, dry_run=False):
         if module is efficiency:
             efficiency.measure(setup)
     report = module.report(setup, rows)
+    if setup.archive:
+        archive(rows, setup.archive)
     write_report(setup.out / name, report)
     print(f"{name}: the report is in {setup.out / name}", flush=True)
     return report, rows
@@ -177,12 +187,12 @@ def announce(name, rows, setup):
         print(*(f"  {line}" for line in runs.estimate(rows)), sep="\n", flush=True)
 
 
-def on_one(options, keys):
+def on_one(options, keys, engine):
     """The experiments asked for on one data set; {experiment: why it could not be}."""
     if not options.dataset:
         raise ConfigError("no data set: give -d NAME, or --paper")
     names = experiments_of(options.only)
-    setup = replace(setup_of(options, keys), dataset=options.dataset)
+    setup = replace(setup_of(options, keys, engine), dataset=options.dataset)
     if set(names) - set(WITHOUT_DATA):
         metrics_of(",".join(runs.METRICS), host_config(setup.dataset, keys))
     failed = {}
@@ -201,9 +211,9 @@ def attempt(name, setup, dry_run, failed, key):
         return None, []
 
 
-def on_all(options, keys):
+def on_all(options, keys, engine):
     """The paper on the data sets at hand; {experiment: why it could not be}."""
-    names, base = experiments_of(options.only), setup_of(options, keys)
+    names, base = experiments_of(options.only), setup_of(options, keys, engine)
     asked = options.dataset.split(",") if options.dataset else present(keys)
     for name in asked:
         host_config(name, keys)  # the error names the nearest
@@ -239,8 +249,9 @@ def main(arguments=None):
     options, rest = parser().parse_known_args(arguments)
     init_logger()
     try:
-        keys = {"keep_last": False} | parse_overrides(rest)
-        failed = (on_all if options.paper else on_one)(options, keys)
+        with engine_of(options) as engine:
+            keys = engine.settle({"keep_last": False} | parse_overrides(rest))
+            failed = (on_all if options.paper else on_one)(options, keys, engine)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,34 +8,43 @@
         every combination of the hyper-parameters' lists
     python src/main.py -m LD4MRec -d tiktok --grid --soft_prob=[0.005,0.01] --seed=[1,2,3]
         other lists
+    python src/main.py -m LD4MRec -d tiktok --search tpe --trials 12
+        some points of it (random, tpe, or asha, which stops bad ones early); also of a range:
+        --learning_rate='{low: 1e-4, high: 1e-2, log: true}'
+    python src/main.py -m LD4MRec -d tiktok --grid --engine ray --workers 4 --threads=2
+        four runs at a time, on this machine or a cluster: docs/scaling.md
     python src/main.py -m THEIRS -d baby --plugin path/to/theirs.py
         a model file written for MMRec
     python src/main.py --check-plugin path/to/theirs.py
         whether such a file works here, and what it uses: a few epochs on a small made-up data set
 
 Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
---key=value; lists are written as in yaml. The winner of a grid is chosen on validation.
+--key=value; lists are written as in yaml. The winner of a grid or search is chosen on validation.
 """
 
 import argparse
 import sys
 
 from utils.configurator import dataset_names, parse_yaml
+from utils.engine import add_engine_options, engine_of
 from utils.errors import ConfigError, UserError, nearest
 from utils.plugin_check import check_plugin
 from utils.plugins import find_plugins, model_names
 from utils.runs import run
+from utils.search import add_search_options, search_of
 
 FLAGS = (
     *("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--help"),
-    *("--check-plugin", "--traceback"),
+    *("--check-plugin", "--traceback", "--search", "--trials", "--search-seed", "--first-bar"),
+    *("--engine", "--address", "--workers", "--gpus-per-trial"),
 )
 
 
 def parser():
     layout = argparse.RawDescriptionHelpFormatter
     usage = (
-        "main.py -m MODEL -d DATASET [--grid] [--resume] [--mg] [--plugin PATH] [--key=value ...]\n"
+        "main.py -m MODEL -d DATASET [--grid | --search METHOD --trials N] [--resume] [--mg]\n"
+        "               [--plugin PATH] [--engine ray ...] [--key=value ...]\n"
         "       main.py --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback] [--key=value ...]"
     )
     one = argparse.ArgumentParser(
@@ -46,6 +55,8 @@ def parser():
     one.add_argument("-m", "--model", help=models)
     one.add_argument("-d", "--dataset", help=data_sets)
     one.add_argument("--grid", action="store_true", help="search the hyper-parameters' lists")
+    add_search_options(one)
+    add_engine_options(one)
     one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     one.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
     one.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
@@ -86,7 +97,8 @@ def _similar(word):
 
 def check(options, overrides):
     """Print the reports that --check-plugin asks for; the exit status."""
-    unfit = [f"--{word}" for word in ("grid", "resume", "mg", "plugin") if getattr(options, word)]
+    words = ("grid", "search", "resume", "mg", "plugin")
+    unfit = [f"--{word}" for word in words if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
     sources = find_plugins(options.check_plugin, options.model)
@@ -112,20 +124,26 @@ def main(arguments=None):
             return check(options, parse_overrides(rest))
         if options.traceback:
             raise ConfigError("--traceback belongs to --check-plugin; leave it out")
-        runs = run(
-            options.model,
-            options.dataset,
-            parse_overrides(rest),
-            grid=options.grid or None,
-            resume=options.resume,
-            mg=options.mg,
-            plugin=options.plugin,
-        )
+        search = search_of(options)
+        if search and options.grid:
+            raise ConfigError("--grid tries all points, --search some; leave one of them out")
+        with engine_of(options, workers_here=bool(search)) as engine:
+            runs = run(
+                options.model,
+                options.dataset,
+                parse_overrides(rest),
+                grid=options.grid or None,
+                resume=options.resume,
+                mg=options.mg,
+                plugin=options.plugin,
+                search=search,
+                engine=engine,
+            )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = "; the same command with --resume goes on (a grid goes on by itself)"
+        goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"
         print("interrupted" + goes_on * (not options.check_plugin), file=sys.stderr)
         return 130
     best = runs[0]

@@ -8,19 +8,23 @@ from comparison.ledger import per_user
 from utils import files
 
 OF_THIS_MACHINE = "command"  # of a manifest: it names the machine's folders
+MEASURED = ("inference.json", "bound.json")
 
 
 def archive(rows, folder):
-    """Copy what compare reads of each finished run to folder/<data set>/<model>/<id>/.
+    """Copy what reports read of each finished run to folder/<data set>/<model>/<id>/; the number of
+    runs that were new.
 
-    Returns how many were new.
-
-    Kept: manifest.json without the command, per_user.npz (compressed, every metric as it was) and
-    result.json, which is written last. `--ledger` reads such a folder.
+    Kept: manifest.json without the command, per_user.npz (compressed, every metric as it was), what
+    experiments measured on the model, and result.json, which is written last. `--ledger` reads such
+    a folder. Runs that a ledger of this form lent are there already.
     """
     new = 0
     for one in (one for row in rows for one in row.done):
         place = Path(folder) / one.result["dataset"] / one.result["model"] / one.folder.id
+        for name in MEASURED:  # also later than the rest
+            if measured := one.folder.read_json(name):
+                files.write_json(place / name, measured)
         if (place / "result.json").is_file():
             continue
         manifest = one.folder.read_json("manifest.json")

@@ -7,6 +7,7 @@ from utils.configurator import parse_yaml
 from utils.errors import ConfigError, nearest
 from utils.plugins import find_model
 from utils.runs import plan, run
+from utils.search import take_ranges
 
 VARIANTS = ("faithful", "repaired")  # of models whose reference computes something else than meant
 
@@ -76,19 +77,23 @@ def _variants(entry, dataset, keys):
     ]
 
 
-def tuned(entry, dataset, keys, seed, train):
+def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
     """The entry at the point of its grid that is best on validation, for one seed.
 
-    train: run what is missing of the grid; else only its finished runs count. An axis whose best
+    train: run what is missing of the grid, or with a utils.search.Search its trials, on an engine
+    (utils.engine; None: this process); else only the grid's finished runs count. An axis whose best
     value is its first or last, of three or more, is named in the warnings. An entry whose model has
     no grid, or of whose grid nothing is finished, comes back as it is.
     """
     changes = keys | entry.settings | {"seed": [seed]}
-    points = plan(entry.model, dataset, changes, grid=True)
-    if len(points) == 1:
+    grid = plan(entry.model, dataset, changes, grid=True)
+    _, ranges = take_ranges(changes)
+    if len(grid) == 1 and not ranges:
         return entry
+    points = grid
     if train:
-        points = run(entry.model, dataset, changes, grid=True)
+        how = {"search": search} if search else {"grid": True}
+        points = run(entry.model, dataset, changes, engine=engine, **how)
     done = [one for one in points if one.result]
     if not done:
         return entry
@@ -96,16 +101,18 @@ def tuned(entry, dataset, keys, seed, train):
     sign = 1 if done[0].config["valid_metric_bigger"] else -1
     best = max(done, key=lambda one: sign * one.result["valid"][metric])
     chosen = {name: value for name, value in best.config.point.items() if name != "seed"}
-    origin = f"best of {len(done)} of {len(points)} grid points on validation, seed {seed}"
-    return Entry(
-        entry.label, entry.model, entry.settings | chosen, origin, _edges(entry, best, points)
-    )
+    what = f"trials of --search {search.method}" if train and search else "grid points"
+    origin = f"best of {len(done)} of {len(points)} {what} on validation, seed {seed}"
+    edges = _edges(entry, best, grid, ranges)
+    return Entry(entry.label, entry.model, entry.settings | chosen, origin, edges)
 
 
-def _edges(entry, best, points):
+def _edges(entry, best, grid, ranges):
     found = []
     for name, value in best.config.point.items():
-        values = list(dict.fromkeys(one.config.point[name] for one in points))
+        if name in ranges:
+            continue  # a drawn value never lies on the edge of a range
+        values = list(dict.fromkeys(one.config.point[name] for one in grid))
         if name == "seed" or len(values) < 3 or not all(map(_is_number, values)):
             continue
         if value in (min(values), max(values)):

@@ -16,7 +16,7 @@ from utils.errors import ConfigError, RunError
 from utils.logger import quiet
 from utils.one_run import build, make_loaders
 from utils.run_folder import RunFolder
-from utils.runs import plan, run
+from utils.runs import Request, plan, run, run_all
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +60,48 @@ def rows_of(found, dataset, keys, seeds, also=None):
     return [Row(entry, _planned(entry, dataset, keys, seeds, also)) for entry in found]
 
 
-def train(row, dataset, keys, seeds, also=None):
-    """Train what is missing of a row; a stopped run goes on. Failed seeds stay in `row.runs`."""
-    missing = [one.config["seed"] for one in row.runs if not one.result and not one.failure]
+def train(row, dataset, keys, seeds, also=None, engine=None):
+    """Train what is missing of a row; a stopped run goes on. Failed seeds stay in `row.runs`.
+
+    engine: who trains (utils.engine), None: this process.
+    """
+    missing = _missing(row)
     if not missing:
         return
+    changes = _grid(row.entry, keys, dataset, missing)
     try:
-        run(row.entry.model, dataset, _grid(row.entry, keys, dataset, missing), grid=True)
+        run(row.entry.model, dataset, changes, grid=True, engine=engine)
     except RunError as error:  # all of them failed
         logger.error("%s: %s", row.label, error)
     row.runs = _planned(row.entry, dataset, keys, seeds, also)
+
+
+def train_all(rows, dataset, keys, seeds, also=None, engine=None):
+    """`train` of several rows: an engine with several workers trains runs of all rows at a time."""
+    train_together([(row, dataset, keys, seeds) for row in rows], also, engine)
+
+
+def train_together(places, also=None, engine=None):
+    """The same of rows with data sets of their own: places has (row, dataset, keys, seeds)."""
+    if engine is None or engine.workers == 1:
+        for place in places:
+            train(*place, also, engine)
+        return
+    run_all(
+        [
+            Request(row.entry.model, dataset, _grid(row.entry, keys, dataset, missing))
+            for row, dataset, keys, _ in places
+            if (missing := _missing(row))
+        ],
+        engine,
+    )
+    for row, dataset, keys, seeds in places:
+        row.runs = _planned(row.entry, dataset, keys, seeds, also)
+
+
+def _missing(row):
+    """Seeds of a row's runs that have not ended."""
+    return [one.config["seed"] for one in row.runs if not one.result and not one.failure]
 
 
 def _planned(entry, dataset, keys, seeds, also):

@@ -11,6 +11,7 @@ from comparison.tables import Cell
 from utils import plugins
 from utils.configurator import CONFIGS, read_yaml
 from utils.dataset import RecDataset
+from utils.engine import InTurn
 from utils.errors import ConfigError, UserError, nearest
 from utils.logger import quiet
 from utils.one_run import build, make_loaders
@@ -30,6 +31,7 @@ class Setup:
     value}}. grid: (values of the first axis, of the second). sizes: names of generated data.
     cell_minutes: limit of one measurement of `efficiency`. batches: timed there. finished: train
     and time nothing. out: holds a folder per experiment. also: more data sets of `datasets`.
+    engine: who trains, see utils.engine. archive: where finished runs are kept without weights.
     """
 
     dataset: str | None
@@ -45,6 +47,8 @@ class Setup:
     cell_minutes: float = 60.0
     batches: int = 20
     finished: bool = False
+    engine: object = field(default_factory=InTurn)
+    archive: Path | None = None
 
 
 @dataclass
@@ -150,11 +154,12 @@ def train(rows, setup):
     """Train what is missing, but for rows that have a reason why they cannot be; a run that could
     not be trained leaves its reason in its row.
     """
-    for row in rows:
-        if row.missing and not row.reason:
-            ledger.train(row, row.dataset, row.keys, row.seeds, setup.ledger)
-            if row.missing:
-                row.reason = _refusal(row.missing[0])
+    wanted = [row for row in rows if row.missing and not row.reason]
+    places = [(row, row.dataset, row.keys, row.seeds) for row in wanted]
+    ledger.train_together(places, setup.ledger, setup.engine)
+    for row in wanted:
+        if row.missing:
+            row.reason = _refusal(row.missing[0])
 
 
 def _refusal(one):

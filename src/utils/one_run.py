@@ -1,12 +1,15 @@
 """One run, from its configuration to its folder: seeds, loaders, model, training, results."""
 
+import copy
+import json
 import logging
+import math
 import resource
 import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,23 +18,40 @@ from common.trainer import Trainer
 from utils import files, plugins, seeding
 from utils.configurator import Config
 from utils.dataloader import EvalDataLoader, TrainDataLoader
-from utils.errors import ConfigError, DivergedError, UnresumableError, UserError
+from utils.errors import ConfigError, DivergedError, RunError, UnresumableError, UserError
 from utils.features import data_folder
 from utils.logger import log_to
 from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
+STOPPED = "stopped.json"  # why a search stopped the run; gone when it goes on
+
 
 @dataclass
 class Run:
-    """One point of a grid. result: what result.json holds, None if the run failed; failure: why."""
+    """One point of a grid. result: what result.json holds, None if the run failed; failure: why;
+    stopped: why a search stopped it. bars: {epochs trained: the validation value that the best so
+    far must reach to go on}. unread: hyper-parameters that nothing read; None if it was not trained
+    now.
+    """
 
     config: Config
     folder: RunFolder
     result: dict | None = None
     failure: str | None = None
     reused: bool = False
+    bars: dict = field(default_factory=dict)
+    stopped: str | None = None
+    unread: list | None = None
+
+    @property
+    def ended(self):
+        return bool(self.result or self.failure or self.stopped)
+
+
+class StoppedEarly(RunError):
+    """The search that a run belongs to has stopped it: it can be gone on with."""
 
 
 def finish(one, model_class, splits, resume, seconds, in_grid=False):
@@ -39,17 +59,9 @@ def finish(one, model_class, splits, resume, seconds, in_grid=False):
 
     splits: the three RecDatasets. resume: go on where an interrupted run stopped; in a grid, a run
     whose checkpoint lacks state starts afresh. seconds: {phase: seconds} spent before. Sets the
-    run's result, or its failure where training diverged.
+    run's result, or its failure where training diverged, or why its bars stopped it.
     """
-    one.result = one.folder.result()
-    if one.result:
-        one.reused = True
-        logger.info("finished earlier: %s", one.folder.path)
-        return
-    failed = one.folder.read_json("failed.json")
-    if failed and in_grid:  # the same work would fail the same way
-        one.failure = failed["reason"]
-        logger.info("failed earlier: %s: %s", one.folder.path, one.failure)
+    if ended_earlier(one, in_grid):
         return
     interrupted = (one.folder.path / "last.pt").is_file()
     if interrupted and not resume:
@@ -65,15 +77,36 @@ def finish(one, model_class, splits, resume, seconds, in_grid=False):
         _train_and_log(one, model_class, splits, False, seconds)
 
 
+def ended_earlier(one, in_grid=True):
+    """Whether the run's folder says how it ended; then the Run says it too."""
+    one.result = one.folder.result()
+    failed = one.folder.read_json("failed.json")
+    if one.result:
+        one.reused = True
+        logger.info("finished earlier: %s", one.folder.path)
+    elif failed and in_grid:  # the same work would fail the same way
+        one.failure = failed["reason"]
+        logger.info("failed earlier: %s: %s", one.folder.path, one.failure)
+    elif (one.folder.path / STOPPED).is_file() and (reason := below_a_bar(one)):
+        one.stopped = reason
+        logger.info("stopped earlier: %s: %s", one.folder.path, one.stopped)
+    return one.ended
+
+
 def _train_and_log(one, model_class, splits, resume, seconds):
     config, folder = one.config, one.folder
     folder.start(config, fresh=not resume)
+    (folder.path / STOPPED).unlink(missing_ok=True)
     with log_to(folder.path / "log.txt"):
         point = " ".join(f"{key}={value}" for key, value in config.point.items())
         logger.info("%s on %s, %s: %s", config["model"], config["dataset"], point, folder.path)
         logger.info("training split of %s", splits[0])
         try:
-            one.result = _train(config, folder, model_class, splits, resume, dict(seconds))
+            one.result = _train(one, model_class, splits, resume, dict(seconds))
+        except StoppedEarly as stop:
+            one.stopped = str(stop)
+            files.write_json(folder.path / STOPPED, {"reason": one.stopped})
+            logger.info("stopped: %s", one.stopped)
         except DivergedError as error:
             one.failure = str(error)
             files.write_json(folder.path / "failed.json", {"reason": one.failure})
@@ -89,8 +122,9 @@ def _train_and_log(one, model_class, splits, resume, seconds):
             raise
 
 
-def _train(config, folder, model_class, splits, resume, seconds):
+def _train(one, model_class, splits, resume, seconds):
     """Build, train, evaluate, write; what result.json holds."""
+    folder, config = one.folder, _Watched(one.config)
     reset_peak_memory(config["device"])
     with ExitStack() as stack:
         if not config.native:
@@ -102,8 +136,10 @@ def _train(config, folder, model_class, splits, resume, seconds):
         model = build(model_class, config, train)
         seconds["model"] = time.monotonic() - started
         logger.info("%s, built in %.1f s", _size(model), seconds["model"])
-        trainer = Trainer(config, model, mg=config.mg, folder=folder)
+        trainer = _Judged(config, model, mg=config.mg, folder=folder)
+        trainer.run = one
         trainer.fit(train, valid, test, resume=resume)
+    one.unread = [name for name in config.point if name not in config.read]
     result = {
         "id": folder.id,
         "model": config["model"],
@@ -126,6 +162,63 @@ def _train(config, folder, model_class, splits, resume, seconds):
         (folder.path / "last.pt").unlink(missing_ok=True)
     files.write_json(folder.path / "result.json", result)
     return result
+
+
+class _Watched(Config):
+    """A configuration that remembers which keys were read."""
+
+    def __init__(self, config):
+        self.__dict__ = copy.copy(config).__dict__
+        self.read = set()
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+class _Judged(Trainer):
+    """Stops, once the epoch's checkpoint is written, where the run falls below one of its bars."""
+
+    def _checkpoint(self, train_data):
+        reason = below_a_bar(self.run) if self.run.bars and not self._over() else None
+        if reason:
+            self._written = -math.inf
+        super()._checkpoint(train_data)
+        if reason:
+            raise StoppedEarly(reason)
+
+    def _over(self):
+        patience = self.bad_evaluations > self.config["stopping_step"]
+        return self.optimizer is None or patience or self.next_epoch == self.epochs
+
+
+def below_a_bar(one):
+    """The sentence on the first bar that a run's validation values so far miss, or None."""
+    metric, bigger = one.config["valid_metric"].lower(), one.config["valid_metric_bigger"]
+    curve = validation_curve(one)
+    for epochs, bar in sorted(one.bars.items()):
+        best = best_until(curve, epochs, bigger)
+        reached = best is not None and curve[-1][0] >= epochs
+        if reached and (best < bar if bigger else best > bar):
+            return f"best {metric} {best:.4f} after {epochs} epochs, {bar:.4f} was needed to go on"
+    return None
+
+
+def validation_curve(one):
+    """[(epochs trained, validation value)] of a run so far, from its metrics.jsonl."""
+    path, metric, found = one.folder.path / "metrics.jsonl", one.config["valid_metric"].lower(), []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with suppress(ValueError):  # the half line of a killed run
+            values = json.loads(line)
+            if "valid" in values:
+                found.append((values["epoch"] + 1, values["valid"][metric]))
+    return found
+
+
+def best_until(curve, epochs, bigger):
+    """The best value of a curve's first epochs, None if these had no evaluation."""
+    values = [value for trained, value in curve if trained <= epochs]
+    return (max if bigger else min)(values, default=None)
 
 
 def _private_data_path(config, key, stack):

@@ -8,6 +8,7 @@ import numpy as np
 from comparison import ledger
 from comparison.archive import archive
 from comparison.entries import Entry
+from utils import files
 
 KEYS = {"embedding_size": 4, "epochs": 1, "topk": [10, 20], "threads": 1, "cache_dir": None}
 BPR = Entry("BPR", "BPR", {}, "yaml defaults")
@@ -19,17 +20,16 @@ def test_an_archived_run_is_a_ledger_without_weights(blocks, tmp_path):
     ledger.train(row, "blocks", keys, [1])
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2])
     assert archive([row], tmp_path / "kept") == 1  # the second seed is not finished
+    files.write_json(row.done[0].folder.path / "bound.json", {"later": 1})
+    assert archive([row], tmp_path / "kept") == 0
     before = ledger.per_user(row.done[0])
     shutil.rmtree(tmp_path / "runs")
 
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2], tmp_path / "kept")
     assert [one.config["seed"] for one in row.done] == [1]
     kept = row.done[0].folder.path
-    assert sorted(p.name for p in kept.iterdir()) == [
-        "manifest.json",
-        "per_user.npz",
-        "result.json",
-    ]
+    names = ["bound.json", "manifest.json", "per_user.npz", "result.json"]
+    assert sorted(path.name for path in kept.iterdir()) == names
     after = ledger.per_user(row.done[0])
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
