@@ -1,6 +1,7 @@
 """How the process keeps memory that tensors have freed."""
 
 import ctypes
+import gc
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 OWN_PAGES = 2**29  # bytes from which a tensor gets pages of its own, returned when it is freed
@@ -15,9 +16,21 @@ def keep_freed_memory():
     up to a third of a step's or an evaluation's time on the CPU (docs/performance.md). No number
     changes; more memory is held at the peak. With another C library nothing happens.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    if mallopt(M_MMAP_THRESHOLD, OWN_PAGES) or mallopt(M_MMAP_THRESHOLD, OLDER_LIMIT):
+    mallopt = _of_libc("mallopt")
+    if mallopt and (mallopt(M_MMAP_THRESHOLD, OWN_PAGES) or mallopt(M_MMAP_THRESHOLD, OLDER_LIMIT)):
         mallopt(M_TRIM_THRESHOLD, KEPT)
+
+
+def release_freed_memory():
+    """Give back what lies free, so that a peak measured from now on is not an earlier run's."""
+    gc.collect()
+    if trim := _of_libc("malloc_trim"):
+        trim(0)
+
+
+def _of_libc(name):
+    """A function of the C library, None where there is no such."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError, TypeError):
+        return None

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from common.trainer import Trainer
-from utils import files, plugins, seeding
+from utils import files, memory, plugins, seeding
 from utils.configurator import Config
 from utils.dataloader import EvalDataLoader, TrainDataLoader
 from utils.errors import ConfigError, DivergedError, RunError, UnresumableError, UserError
@@ -263,6 +263,7 @@ def _size(model):
 
 
 def reset_peak_memory(device):
+    memory.release_freed_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # Linux: a new high-water mark, so that a run of a grid reports its own

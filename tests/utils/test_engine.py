@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 import compare
+import experiments
 import main
 import support
 from comparison import ledger
@@ -365,6 +366,24 @@ def test_compare_takes_the_engine(room, blocks, tmp_path, capsys):
     assert (tmp_path / "a" / "report.csv").read_bytes() == (
         tmp_path / "b" / "report.csv"
     ).read_bytes()
+
+
+@pytest.mark.slow
+def test_experiments_take_the_engine(room, blocks, tmp_path):
+    """Rows of several data sets: the noisy ones are data sets of their own."""
+    words = ["-d", "blocks", "--only", "noise", "-m", "BPR", "--seeds", "1", "--epochs=2"]
+    words += [f"--data_path={blocks.parent}", f"--cache_dir={tmp_path / 'cache'}"]
+    words += ["--topk=[10,20]", "--threads=1"]
+    ledgers = [f"--runs_dir={tmp_path / name}" for name in ("ray", "here")]
+    outs = [["--out", str(tmp_path / f"report_{name}")] for name in ("ray", "here")]
+    ray = ["--engine", "ray", "--workers", "2"]
+    assert experiments.main([*words, ledgers[0], *outs[0], *ray]) == 0
+    assert experiments.main([*words, ledgers[1], *outs[1]]) == 0
+    tables = [(Path(out) / "noise" / "report.csv").read_bytes() for _, out in outs]
+    assert tables[0] == tables[1]
+    found = [sorted((tmp_path / name).glob("*/BPR/*/per_user.npz")) for name in ("ray", "here")]
+    assert len(found[0]) == 6  # clean and five shares
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(*found, strict=True))
 
 
 # --- the command, in a process of its own --------------------------------------------------------

@@ -45,5 +45,15 @@ def test_another_system_is_left_alone(error, monkeypatch):
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     memory.keep_freed_memory()
+    memory.release_freed_memory()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # a library without mallopt
     memory.keep_freed_memory()
+    memory.release_freed_memory()
+
+
+def test_freed_memory_goes_back(monkeypatch):
+    library, given = Library(0), []
+    library.malloc_trim = given.append
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    memory.release_freed_memory()
+    assert given == [0]
