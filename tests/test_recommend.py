@@ -243,6 +243,6 @@ def test_a_signal_leaves_nothing(tmp_path):
         assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
-    error = child.communicate(timeout=60)[1]
+    error = child.communicate(timeout=300)[1]
     assert child.returncode == 130, error
     assert list((tmp_path / "out").iterdir()) == []

@@ -43,7 +43,7 @@ def test_a_model_is_measured_beside_its_bare_cost(name, blocks):
 
 def test_private_networks_count_as_parameters(blocks):
     keys = {"data_path": f"{blocks.parent}/", "topk": [5, 20], "threads": 1}
-    for name in MODELS:
+    for name in ("BPR", *baselines.PRIVATE):
         model = baselines.Case(name, "blocks", keys | SMALL.get(name, {}), "cpu").model
         own = sum(p.numel() for p in model.parameters())
         counted = sum(p.numel() for p in baselines.all_weights(model))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import support
 from comparison import ledger
 from comparison.entries import Entry
 from comparison.findings import Findings, shown
@@ -19,13 +20,15 @@ ENTRIES = [
 ]
 
 
-@pytest.fixture
-def keys(blocks, tmp_path):
-    paths = {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("findings")
+    blocks = support.write_block_world(folder / "data")
+    paths = {"data_path": f"{blocks.parent}/", "runs_dir": str(folder / "runs")}
     return KEYS | paths | {"cache_dir": None}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows(keys):
     found = ledger.rows_of(ENTRIES, "blocks", keys, [1, 2])
     for row in found:

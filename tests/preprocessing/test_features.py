@@ -320,7 +320,7 @@ def run_and_kill(folder, store, out, seconds, after):
             time.sleep(after)
             process.kill()
         process.stdout.read()
-        return process.wait(timeout=60)
+        return process.wait(timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,7 @@ def test_two_runs_at_once(pictures, tmp_path):
         out.mkdir()
         command = [sys.executable, toy_encoders.__file__, pictures, tmp_path / "s", out, "0.002"]
         processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
     assert files(outs[0]) == files(outs[1])
 
 

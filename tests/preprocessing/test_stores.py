@@ -121,7 +121,7 @@ def test_two_processes_at_once(tmp_path):
         subprocess.Popen([*command, str(start)], env={"PYTHONPATH": str(path)})
         for start in (0, 100)
     ]
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
     with ArrayStore(tmp_path) as store:
         space = store.space("maker", (500,), np.float32)
         read = space.read([content_key(str(number)) for number in range(300)])
@@ -135,7 +135,7 @@ def test_a_larger_map_of_another_process_is_taken_over(tmp_path):
             [sys.executable, "-c", WRITER, str(tmp_path), "0"],
             env={"PYTHONPATH": str(Path(prepare.__file__).parents[1])},
             check=True,
-            timeout=60,
+            timeout=300,
         )
         assert space.read([content_key("199")])[0, 0] == 199
         space.write(KEYS[:1], np.zeros((1, 500), np.float32))

@@ -442,7 +442,7 @@ def test_ctrl_c_leaves_no_process_and_a_state_to_go_on_from(command, tmp_path, c
     wait_until(lambda: len(list(tmp_path.glob("runs/**/last.pt"))) == 2)
     family = psutil.Process(child.pid).children(recursive=True)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does
-    out = child.communicate(timeout=60)[0]
+    out = child.communicate(timeout=300)[0]
     assert child.returncode == 130, out
     assert "a grid or search goes on by itself" in out
     assert "Traceback" not in out
@@ -459,4 +459,4 @@ def test_ctrl_c_leaves_no_process_and_a_state_to_go_on_from(command, tmp_path, c
         )
     )
     os.killpg(child.pid, signal.SIGINT)
-    assert child.wait(timeout=60) == 130
+    assert child.wait(timeout=300) == 130

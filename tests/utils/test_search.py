@@ -146,7 +146,9 @@ def stamps(folder):
     return {p: p.stat().st_mtime_ns for p in folder.glob("**/result.json")}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.slow] * (name != "asha")) for name in METHODS]
+)
 def test_an_interrupted_search_ends_as_one_that_was_not(method, keys, tmp_path, monkeypatch):
     search = Search(method, 5, first_bar=2, at_once=2)
     whole = run("BPR", "blocks", keys | {"runs_dir": str(tmp_path / "whole")}, search=search)
