@@ -215,6 +215,10 @@ def on_all(options, keys, engine):
     """The paper on the data sets at hand; {experiment: why it could not be}."""
     names, base = experiments_of(options.only), setup_of(options, keys, engine)
     asked = options.dataset.split(",") if options.dataset else present(keys)
+    if not asked:
+        raise ConfigError(
+            f"there is no data set in {folder_of(keys, 'data_path')}; give --data_path=FOLDER"
+        )
     for name in asked:
         host_config(name, keys)  # the error names the nearest
     reports, rows, failed = {}, {}, {}

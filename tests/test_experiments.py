@@ -306,3 +306,9 @@ def test_grids():
     assert experiments.grid_of("3x5") == (3, 5)
     with pytest.raises(ConfigError, match="--grid is '0x5'"):
         experiments.grid_of("0x5")
+
+
+def test_the_paper_without_a_data_set_is_refused(tmp_path, capsys):
+    words = ["--paper", "--only", "datasets", f"--data_path={tmp_path / 'none'}"]
+    assert experiments.main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert "there is no data set in" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import numpy as np
 
 from comparison.ledger import per_user
 from utils import files
+from utils.errors import RunError
 
 OF_THIS_MACHINE = "command"  # of a manifest: it names the machine's folders
 MEASURED = ("inference.json", "bound.json")
@@ -17,8 +18,16 @@ def archive(rows, folder):
 
     Kept: manifest.json without the command, per_user.npz (compressed, every metric as it was), what
     experiments measured on the model, and result.json, which is written last. `--ledger` reads such
-    a folder. Runs that a ledger of this form lent are there already.
+    a folder. Runs that a ledger of this form lent are there already. RunError if the folder cannot
+    be written.
     """
+    try:
+        return _archive(rows, folder)
+    except OSError as error:
+        raise RunError(f"--archive {folder} cannot be written: {error}") from error
+
+
+def _archive(rows, folder):
     new = 0
     for one in (one for row in rows for one in row.done):
         place = Path(folder) / one.result["dataset"] / one.result["model"] / one.folder.id

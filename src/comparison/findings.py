@@ -16,7 +16,7 @@ from utils.run_folder import environment
 
 LEVEL = 0.05  # of significance, after Holm's correction
 NAMES = {"recall": "Recall", "ndcg": "NDCG", "map": "MAP", "precision": "Precision"}
-NOT_KEPT = "the runs kept no top-K lists (save_recommended_topk)"
+NOT_KEPT = "the runs have no top-K lists (save_recommended_topk; runs of --archive have none)"
 
 
 class Findings:

@@ -3,6 +3,7 @@
 import logging
 import statistics
 import time
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,10 @@ def rows_of(found, dataset, keys, seeds, also=None):
     """A Row for each entry with its runs as they are now; nothing is trained.
 
     also: a further folder like runs_dir, only read, for finished runs that runs_dir has not.
+    Raises ConfigError if there is no such folder.
     """
+    if also and not Path(also).is_dir():
+        raise ConfigError(f"--ledger is {also}, which is no folder; leave it out, or mend the path")
     return [Row(entry, _planned(entry, dataset, keys, seeds, also)) for entry in found]
 
 
@@ -225,8 +229,14 @@ def top_items(one):
 
 
 def _arrays(one, name):
-    with np.load(one.folder.path / name, allow_pickle=False) as file:
-        return {key: file[key] for key in file.files}
+    path = one.folder.path / name
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path} is absent or damaged ({error}); delete {path.parent} to train the run again"
+        ) from error
 
 
 def mean_per_user(row, metric):

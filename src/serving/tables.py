@@ -41,7 +41,7 @@ def read_table(path, columns):
         raise DataError(f"there is no file {path}")
     try:
         frame = FORMATS[path.suffix][1](path)
-    except (ValueError, OSError, UnicodeDecodeError) as error:  # also pandas' and pyarrow's
+    except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     for column in columns:
         if column not in frame:

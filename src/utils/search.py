@@ -17,6 +17,9 @@ from utils.one_run import best_until, validation_curve
 METHODS = ("random", "tpe", "asha")
 KEEP = 3  # asha: one in three goes on at each bar, and the next is three times as far
 DIGITS = 4  # significant digits of a value drawn from a range: so it can be written by hand
+GIVE_UP = (
+    2000  # draws of nothing new after which a range's values, of DIGITS digits, count as used up
+)
 PATIENCE = 100  # draws of points known already before one is drawn uniformly from the others
 
 
@@ -176,6 +179,8 @@ class Proposals:
         if len(self._seen) >= self.size:
             return None, None
         for draws in itertools.count():
+            if draws >= GIVE_UP and self.size == math.inf:
+                return None, None
             if draws >= PATIENCE:
                 self._study.enqueue_trial(self._uniform())
             trial = self._study.ask(self._distributions)

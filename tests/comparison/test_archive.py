@@ -4,11 +4,13 @@ import json
 import shutil
 
 import numpy as np
+import pytest
 
 from comparison import ledger
 from comparison.archive import archive
 from comparison.entries import Entry
 from utils import files
+from utils.errors import RunError
 
 KEYS = {"embedding_size": 4, "epochs": 1, "topk": [10, 20], "threads": 1, "cache_dir": None}
 BPR = Entry("BPR", "BPR", {}, "yaml defaults")
@@ -35,3 +37,12 @@ def test_an_archived_run_is_a_ledger_without_weights(blocks, tmp_path):
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert str(tmp_path) not in json.dumps(row.done[0].folder.read_json("manifest.json"))
     assert archive([row], tmp_path / "kept") == 0
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(blocks, tmp_path):
+    keys = KEYS | {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [1])
+    ledger.train(row, "blocks", keys, [1])
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="--archive .*file cannot be written"):
+        archive([row], tmp_path / "file")

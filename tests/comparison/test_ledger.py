@@ -92,3 +92,19 @@ def test_a_failed_run_is_kept_with_its_reason(keys):
     row = trained(keys | {"learning_rate": 1e30}, [1])
     assert row.done == []
     assert "not finite" in row.runs[0].failure
+
+
+def test_a_ledger_that_is_not_there_is_refused(keys, tmp_path):
+    with pytest.raises(ConfigError, match=r"--ledger is .*typo, which is no folder"):
+        ledger.rows_of([BPR], "blocks", keys, [1], tmp_path / "typo")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no zip"])
+def test_a_runs_arrays_that_are_absent_or_damaged_are_a_sentence(keys, content):
+    (one,) = trained(keys, [1]).done
+    path = one.folder.path / "per_user.npz"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RunError, match=r"per_user.npz is absent or damaged .* train the run again"):
+        ledger.per_user(one)

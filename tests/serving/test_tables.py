@@ -101,6 +101,7 @@ def no_pyarrow(name):
         ("h.csv", "", "cannot be read as csv"),
         ("h.jsonl", '{"user": "a"\n', "cannot be read as jsonl"),
         ("h.jsonl", '{"user": "a"}\n', "has no column 'item'"),
+        ("h.jsonl", "[1, 2]\n3\n", "cannot be read as jsonl"),
         ("h.parquet", "no parquet", "cannot be read as parquet"),
         ("absent.csv", None, "there is no file"),
     ],

@@ -309,3 +309,9 @@ def test_a_search_without_optuna_is_a_sentence(command, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main.main(["-m", "BPR", *command, "--search", "tpe", "--trials", "2"]) == 2
     assert "--search needs the package optuna: pip install" in capsys.readouterr().err
+
+
+def test_a_range_with_few_values_of_four_digits_ends():
+    proposals = Proposals(Search("random", 9), {"rate": Range(0.123411, 0.123413), "one": [1]})
+    found = [proposals.next()[1] for _ in range(3)]
+    assert [point and point["rate"] for point in found] == [0.123411, None, None]
