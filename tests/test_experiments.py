@@ -139,6 +139,7 @@ def test_noise_trains_on_noisy_data_and_leaves_the_users_alone(
     assert float(losses["BPR", "20%"]) == pytest.approx(sum(by_seed) / 2)
 
 
+@pytest.mark.slow
 def test_sensitivity_is_a_map_and_lines(command, tmp_path):
     axes = ["--soft_prob=[0.01,0.2]", "--diffusion_steps=[2,5]", "--noise_scale=1e-4"]
     words = [*command, "--embedding_size=8", "--only", "sensitivity", "--grid", "3x2", *axes]
@@ -152,6 +153,7 @@ def test_sensitivity_is_a_map_and_lines(command, tmp_path):
     assert "noise-scale" not in text
 
 
+@pytest.mark.slow
 def test_tables_beside_the_paper(command, blocks, tmp_path):
     shutil.copytree(blocks, blocks.parent / "tmall")
     (blocks.parent / "tmall" / "blocks.inter").rename(blocks.parent / "tmall" / "tmall.inter")
@@ -169,6 +171,7 @@ def test_tables_beside_the_paper(command, blocks, tmp_path):
     assert counts["hm", "users, ours"] is None
 
 
+@pytest.mark.slow
 def test_a_model_that_refuses_the_data_is_an_empty_cell(command, blocks, tmp_path, capsys):
     for path in blocks.glob("*.npy"):
         path.unlink()
@@ -181,6 +184,7 @@ def test_a_model_that_refuses_the_data_is_an_empty_cell(command, blocks, tmp_pat
     assert "the data set has no features" in text
 
 
+@pytest.mark.slow
 def test_the_paper_on_what_is_present(command, blocks, tmp_path, capsys):
     shutil.copytree(blocks, blocks.parent / "other")
     (blocks.parent / "other" / "blocks.inter").rename(blocks.parent / "other" / "other.inter")

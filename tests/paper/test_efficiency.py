@@ -26,6 +26,7 @@ def files(setup):
     return sorted((setup.out.parent / "runs" / "efficiency" / "tmall").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_measurement_is_kept_and_reported(setup):
     assert efficiency.estimate(setup)[0] == "1 measurements, 0 of them there"
     efficiency.measure(setup)

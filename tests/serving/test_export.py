@@ -83,8 +83,13 @@ def check(tmp_path, finished, wanted):
         assert found[name]["one"] == pytest.approx(new[:1], rel=1e-4, abs=1e-5), name
 
 
+def test_exported_arrays_work_alone(finished, tmp_path):
+    check(tmp_path, finished, {name: (name, {}) for name in ("BPR", "EASE")})
+
+
+@pytest.mark.slow
 def test_exports_work_alone(finished, tmp_path):
-    check(tmp_path, finished, {name: (name, {}) for name in ("LD4MRec", "BPR", "EASE", "ItemKNN")})
+    check(tmp_path, finished, {name: (name, {}) for name in ("LD4MRec", "ItemKNN")})
 
 
 @pytest.mark.slow
