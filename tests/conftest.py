@@ -3,11 +3,11 @@ import os
 # before torch is imported, and for child processes: more threads only wait on small tensors
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
 
-import support  # noqa: E402
+import support
 
 settings.register_profile(
     "project",
