@@ -89,8 +89,16 @@ def checked(tmp_path):
     return check
 
 
+def every_other(names):
+    """Parameters of which every second is left to the slow tests: each takes a second or two."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] * (place % 2))
+        for place, name in enumerate(names)
+    ]
+
+
 @pytest.mark.parametrize("epochs", [2, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", CONFORMANCE)
+@pytest.mark.parametrize("name", every_other(CONFORMANCE))
 def test_a_conformance_plugin_is_clean(name, epochs):
     needed = NEEDS.get(name)
     if needed and importlib.util.find_spec(needed) is None:
@@ -416,7 +424,7 @@ def test_every_check_has_a_plugin_that_fails_it():
     assert failing | {"configuration", "last grid point"} == set(CHECKS)  # those have their tests
 
 
-@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("fault", every_other(BROKEN))
 def test_each_check_can_fail(fault, checked):
     body, wanted = BROKEN[fault]
     report = checked(body)
