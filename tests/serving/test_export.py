@@ -20,8 +20,8 @@ from utils.errors import DataError, RunError
 from utils.files import sha256
 
 USERS = np.array([59, 0, 7, 8, 33])
-# What a serving system does, with the manifest's lines: this test has just written them and is about
-# them. Run with -I: no path of ours is searched.
+# What a serving system does, with the manifest's lines, which this test has just written and is
+# about. Run with -I: no path of ours is searched.
 ALONE = """
 import json, os, sys
 import numpy as np, scipy.sparse as sp
