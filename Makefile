@@ -1,6 +1,8 @@
 # make demo: a first result. make test: the default tests. Both make the environment, .venv, when it is absent.
 PYTHON ?= python3
 PY := .venv/bin/python
+# the default tests side by side; one thread each
+SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: setup demo test lint check clean
@@ -25,7 +27,7 @@ demo: setup
 	@$(PY) src/first_result.py
 
 test: setup
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(SIDE_BY_SIDE)
 
 lint: .venv/checked
 	@.venv/bin/ruff check .

@@ -29,7 +29,9 @@ BASE = {"embedding_size": 300, "hidden_size": 300, "stopping_step": 5, "keep_las
 SPACE = {
     "learning_rate": [1e-3, 1e-4],
     "output_init": ["xavier"],
-    "l2_weight": [0.03, 0.3],
+    "negative_weight": [1.0, 0.1, 0.01, 0.003],
+    "item_dropout": [0.0, 0.8, 0.9],
+    "l2_weight": [0.005, 0.05],
     "dropout": [0.5],
     "svd_rank": [200, 800],
     "item_block": ["none", "paper"],

@@ -3,7 +3,7 @@
 Forward noise on a user's row of the interaction matrix, one network (C-Net) that predicts the clean
 row under two conditions, and one pass without noise to recommend. Equation numbers are the paper's,
 whose formulas were reconstructed from its text; LD4MRec.yaml names the doubtful readings.
-Runs in MMRec as it stands, with common/diffusion.py and common/graph.py beside it.
+Runs in MMRec as it stands, with common/diffusion.py, common/graph.py and common/signals.py.
 """
 
 import math
@@ -22,6 +22,7 @@ from common.diffusion import (
     check_option,
     step_code,
 )
+from common.signals import GivenRows, HistorySignals, hide_items
 
 ACTIVATIONS = {"tanh": torch.tanh, "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu}
 CHOICES = {
@@ -49,7 +50,8 @@ class LD4MRec(GeneralRecommender):
         check_options(config)
         self.ablation, self.infer_step = config["ablation"], config["infer_step"]
         self.soft_prob, self.soft_gamma = config["soft_prob"], config["soft_gamma"]
-        self.dropout, self.l2_weight = config["dropout"], config["l2_weight"]
+        self.item_dropout, self.dropout = config["item_dropout"], config["dropout"]
+        self.negative_weight, self.l2_weight = config["negative_weight"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
         self.mean_loss = config["loss_reduction"] == "mean"
         self.mean_steps = config["step_losses"] == "mean"
@@ -87,11 +89,14 @@ class LD4MRec(GeneralRecommender):
 
         def add(name, function, *arrays, **options):
             signal = graph.cached(folder, function, matrix, *arrays, **options)
-            signal = torch.from_numpy(graph.scaled(signal, scale))
-            self.register_buffer(name, signal, persistent=False)
+            scaled = torch.from_numpy(graph.scaled(signal, scale))
+            self.register_buffer(name, scaled, persistent=False)
+            return signal
 
         options = {key: config[key] for key in ("svd_rank", "svd_input", "item_block")}
-        add("collaborative", graph.collaborative_signal, **options)  # Eq. 14-15
+        signal = add("collaborative", graph.collaborative_signal, **options)  # Eq. 14-15
+        hiding = self.item_dropout > 0
+        self.history_signals = HistorySignals(matrix, signal, config) if hiding else None
         self.modalities = list(features)
         for name, x in features.items():
             if x.ndim != 2 or len(x) != self.n_items or not x.isfinite().all():
@@ -99,8 +104,10 @@ class LD4MRec(GeneralRecommender):
                     f"{name} features must be finite numbers, one row for each of {self.n_items} "
                     f"items; got shape {tuple(x.shape)}, {int((~x.isfinite()).sum())} not finite"
                 )
-            norm = config["feature_norm"]
-            add(f"preference_{name}", graph.preference_signal, x.cpu().numpy(), feature_norm=norm)
+            norm, x = config["feature_norm"], x.cpu().numpy()
+            signal = add(f"preference_{name}", graph.preference_signal, x, feature_norm=norm)
+            if hiding:
+                self.history_signals.add_modality(x, signal)
         self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
 
     def conditions(self, users):
@@ -108,16 +115,29 @@ class LD4MRec(GeneralRecommender):
         preferences = [getattr(self, f"preference_{name}")[users] for name in self.modalities]
         return self.collaborative[users], preferences
 
+    def shown(self, users, x):
+        """What the network sees of users (B,) with rows x (B, I): rows and conditions; in training
+        those of histories in which item_dropout has hidden items."""
+        if not (self.item_dropout and self.training):
+            return x, *self.conditions(users)
+        items, begin = hide_items(*self.history.bags(users), self.item_dropout)
+        rows = GivenRows(items, begin, self.n_items).dense(users)
+        return rows, *self.history_signals(items, begin)
+
     def calculate_loss(self, users):
         """Algorithm 1 for a batch of users (B,)."""
         x = self.history.dense(users)  # (B, I)
         k, divisor = self.sampler.sample(len(users))  # table rows: step t is k + 1
-        noised = self.diffusion.q_sample(x, k)  # Eq. 2
+        seen, *conditions = self.shown(users, x)
+        noised = self.diffusion.q_sample(seen, k)  # Eq. 2
         if self.dropout and self.training:
             noised = F.dropout(noised, self.dropout)
         e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
-        scores = self.net(noised, e, *self.conditions(users))  # Eq. 4
-        errors = (self.soft_labels(x) - scores).square().sum(1)  # (B,), Eq. 6
+        scores = self.net(noised, e, *conditions)  # Eq. 4
+        errors = (self.soft_labels(x) - scores).square()
+        if self.negative_weight != 1:
+            errors = errors * x.mul(1 - self.negative_weight).add_(self.negative_weight)
+        errors = errors.sum(1)  # (B,), Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
         errors = self.loss_weights[k] * errors
@@ -165,9 +185,10 @@ def check_options(config):
         check_option(key, config[key], wanted, config[key] in allowed)
     for key in ("svd_rank", "embedding_size", "hidden_size", "pg_rank", "pg_hidden"):
         check_integer(key, config[key], 1)
-    limits = {"soft_prob": 1, "soft_gamma": 1, "dropout": 0.99, "l2_weight": math.inf}
-    for key, high in limits.items():
+    limits = {"soft_prob": 1, "soft_gamma": 1, "item_dropout": 0.99, "dropout": 0.99}
+    for key, high in (limits | {"l2_weight": math.inf}).items():
         check_number(key, config[key], 0, high)
+    check_number("negative_weight", config["negative_weight"], 1e-6, 1)
     by_user = bool(config["use_neg_sampling"] and config["use_full_sampling"])
     check_option(
         "use_neg_sampling and use_full_sampling", by_user, "True: batches of users", by_user

@@ -17,7 +17,7 @@ from torch import nn
 
 from common.denoiser import ReverseChain, reverse_steps
 from common.dot_product import DotProductRecommender
-from common.graph import HistoryRows
+from common.signals import GivenRows
 from serving.new_users import FoldIn, Network, check_noiseless, step_embeddings
 from utils.errors import DataError, RunError
 from utils.files import sha256, write_json
@@ -210,17 +210,6 @@ class Denoising(nn.Module):
             a, b = self.steps[t]  # follow into its tables
             x = a * x + b * self.net(x, t)
         return x
-
-
-class GivenRows(HistoryRows):
-    """HistoryRows of the one batch that is given; any (B,) stands for its users."""
-
-    def __init__(self, items, begin, n_items):
-        nn.Module.__init__(self)
-        self.given, self.n_items = (items, begin), n_items
-
-    def bags(self, users):
-        return self.given
 
 
 BAG_DIMS = ({0: torch.export.Dim("entries")}, {0: torch.export.Dim("users")})

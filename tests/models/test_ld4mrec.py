@@ -113,6 +113,7 @@ def total(loss):
 OPTIONS = [
     {},
     {"l2_weight": 0},
+    {"item_dropout": 0, "negative_weight": 1},
     {"pg_transform": "matrix"},
     {"pg_transform": "lowrank"},
     {"ablation": "no_pg"},
@@ -230,6 +231,18 @@ def test_repeated_training_rows_count_once(host):
     assert torch.equal(scores(build(matrix=twice)), scores(build(matrix=once)))
 
 
+def fed_to_the_network(model, monkeypatch):
+    """A dictionary of what the last call of the network was given."""
+    fed, kept = {}, model.net.forward
+
+    def spy(x, e, c, preferences):
+        fed.update(x=x, e=e, c=c, preferences=preferences)
+        return kept(x, e, c, preferences)
+
+    monkeypatch.setattr(model.net, "forward", spy)
+    return fed
+
+
 # --- the step embedding (foundations, test d) ---
 
 
@@ -253,14 +266,8 @@ def test_zero_step_adds_the_code_of_step_0(host):
 
 
 def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, monkeypatch):
-    model = stir(build())
-    fed, kept = {}, model.net.forward
-
-    def spy(x, e, c, preferences):
-        fed.update(x=x, e=e)
-        return kept(x, e, c, preferences)
-
-    monkeypatch.setattr(model.net, "forward", spy)
+    model = stir(build(item_dropout=0))
+    fed = fed_to_the_network(model, monkeypatch)
     users = torch.tensor([1, 4, 3, 9])
     monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.tensor([0, 4, 2, 2]), 1.0))
     torch.manual_seed(5)
@@ -349,8 +356,12 @@ def test_soft_labels_move_clicked_and_other_items_with_probability_p(host):
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("weight", ["none", "snr"])
 @pytest.mark.parametrize("remembered", ["row", "mean"])
-def test_loss_equals_a_loop_and_feeds_the_sampler(host, monkeypatch, reduction, weight, remembered):
+@pytest.mark.parametrize("negative", [1, 0.25])
+def test_loss_equals_a_loop_and_feeds_the_sampler(
+    host, monkeypatch, reduction, weight, remembered, negative
+):
     options = {"loss_reduction": reduction, "loss_weight": weight, "step_losses": remembered}
+    options |= {"item_dropout": 0, "negative_weight": negative}
     model = stir(build(ablation="no_sr", **options))
     users, k = torch.tensor([2, 3, 8, 5]), torch.tensor([1, 4, 0, 1])
     divisor = torch.tensor([0.5, 2.0, 1.0, 0.5]).double()
@@ -364,7 +375,10 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(host, monkeypatch, reduction, 
         out = model.net(model.diffusion.q_sample(x, k), e, *model.conditions(users))
     losses = []
     for b in range(4):
-        loss = sum((float(x[b, i]) - float(out[b, i])) ** 2 for i in range(I))
+        loss = 0
+        for i in range(I):
+            counts = 1 if x[b, i] else negative
+            loss += counts * (float(x[b, i]) - float(out[b, i])) ** 2
         loss *= float(model.diffusion.snr_weights()[k[b]]) if weight == "snr" else 1
         losses.append(loss / I if reduction == "mean" else loss)
     expected = np.mean(np.array(losses) / divisor.numpy())
@@ -402,8 +416,32 @@ def test_two_calls_for_one_batch(host):
     assert model.sampler.count.sum() == 6
 
 
-def test_dropout_in_training_only(host):
-    model = stir(build(dropout=0.9, ablation="no_sr"))
+def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch):
+    model = stir(build(item_dropout=0.7, noise_scale=0, dropout=0, ablation="no_sr"))
+    fed = fed_to_the_network(model, monkeypatch)
+    targets = []
+    monkeypatch.setattr(model, "soft_labels", lambda x: targets.append(x) or x)
+    users = torch.arange(U)
+    torch.manual_seed(0)
+    model.train().calculate_loss(users)
+    whole, seen = model.history.dense(users), fed["x"]
+    assert torch.equal(targets[0], whole)
+    assert ((seen == 0) | (seen == whole)).all()
+    assert seen.sum() < 0.6 * whole.sum()
+    assert ((seen.sum(1) > 0) == (whole.sum(1) > 0)).all()
+    parts = graph.HistoryRows(graph.binary_csr(seen.numpy()))
+    c, preferences = model.history_signals(*parts.bags(users))
+    assert torch.equal(fed["c"], c)
+    for got, expected in zip(fed["preferences"], preferences, strict=True):
+        assert torch.equal(got, expected)
+    model.eval().calculate_loss(users)
+    assert torch.equal(fed["x"], whole)
+    assert torch.equal(fed["c"], model.collaborative)
+
+
+@pytest.mark.parametrize("option", ["dropout", "item_dropout"])
+def test_dropout_in_training_only(host, option):
+    model = stir(build(**({"item_dropout": 0} | {option: 0.9}), ablation="no_sr"))
     users = torch.arange(U)
 
     def loss(mode):
@@ -481,7 +519,7 @@ def test_cache_changes_no_number(host, tmp_path):
         states.append(torch.get_rng_state().tolist())
         assert torch.equal(scores(model), plain)
     assert states[0] == states[1]
-    assert len(list(tmp_path.iterdir())) == 3  # two modalities and the collaborative signal
+    assert len(list(tmp_path.iterdir())) == 4  # of two modalities, collaborative, item vectors
 
 
 REFUSED = [

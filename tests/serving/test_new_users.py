@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 from common import graph
-from serving.new_users import FoldIn, known_part, scaling, scores_of_histories, step_embeddings
+from serving.new_users import FoldIn, known_part, scores_of_histories, step_embeddings
 from serving.trained import open_run
 from utils.errors import RunError
 
@@ -87,8 +87,9 @@ def test_a_new_users_vector_is_never_longer_than_1(finished):
     assert torch.linalg.vector_norm(c[0, :6]) <= 1 + 1e-6
     odd = torch.tensor([0, 1, 2, 3])  # a history across the kinds, unlike any training user's
     _, c, _ = fold_in.signals(odd, torch.tensor([0]))
-    vectors, values = fold_in.vectors[odd], fold_in.values
-    by_hand = (fold_in.item_scale[odd] @ vectors) / 2 / values
+    signals = fold_in.history_signals
+    vectors, values = signals.vectors[odd], signals.values
+    by_hand = (signals.item_scale[odd] @ vectors) / 2 / values
     by_hand = by_hand / max(1, by_hand.norm())
     assert torch.allclose(c[0, :6], by_hand.float(), atol=1e-6)
     assert torch.allclose(c[0, 6:], vectors.mean(0).float(), atol=1e-6)
@@ -101,14 +102,6 @@ def test_new_users_get_their_kind(finished):
     scores[history.toarray() > 0] = -np.inf
     top = scores.topk(5).indices
     assert (top % 4 == torch.tensor([[0], [1]])).float().mean() >= 0.8
-
-
-def test_scaling_is_the_graphs():
-    signal = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-    signal[:, 2] = 1.5
-    for how in ("global", "column", "none"):
-        centre, spread = scaling(signal, how)
-        assert np.array_equal((signal - centre) / spread, graph.scaled(signal, how))
 
 
 def test_items_that_nobody_trained_are_left_out():

@@ -1,0 +1,130 @@
+"""LD4MRec's signals of any history: of one with items hidden, or of a user who is new.
+
+common/graph.py computes the training users' signals once; here the same formulas run on a batch of
+histories, with the degrees, singular vectors and scalings of the training data. A batch of
+histories is items (N,), the users' items in a row, and begin (B,), where each user's begin.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from common import graph
+
+
+class GivenRows(graph.HistoryRows):
+    """HistoryRows of the one batch that is given; any (B,) stands for its users."""
+
+    def __init__(self, items, begin, n_items):
+        nn.Module.__init__(self)
+        self.given, self.n_items = (items, begin), n_items
+
+    def bags(self, users):
+        return self.given
+
+
+def hide_items(items, begin, chance):
+    """A batch of histories in which each item stays with probability 1 - chance, and of each
+    history that is not empty one item at least."""
+    size = torch.diff(begin, append=begin.new_tensor([len(items)]))
+    user = torch.repeat_interleave(torch.arange(len(begin), device=items.device), size)
+    drawn = torch.rand(len(items), device=items.device)
+    largest = drawn.new_zeros(len(begin)).scatter_reduce(0, user, drawn, "amax")
+    stays = drawn >= largest.clamp(max=chance)[user]
+    left = torch.bincount(user[stays], minlength=len(begin))
+    return items[stays], left.cumsum(0) - left
+
+
+def item_vectors(matrix, svd_rank, svd_input):
+    """S in the first row and V below, float64 (1 + I, r), of the SVD that makes the signals."""
+    decomposed = matrix if svd_input == "raw" else graph.normalized(matrix)
+    _, values, items = graph.randomized_svd(decomposed, svd_rank)
+    return np.concatenate([values[None], items])
+
+
+def scaling(signal, how):
+    """(centre, spread) with (signal - centre) / spread = graph.scaled(signal, how)."""
+    if how == "none":
+        return np.float32(0), np.float32(1)
+    axis = 0 if how == "column" else None
+    spread = signal.std(axis=axis, dtype=np.float64)
+    centre = signal.mean(axis=0, dtype=np.float64) if how == "column" else 0.0
+    return np.float32(centre), np.where(spread > 0, spread, 1).astype(np.float32)
+
+
+def unit_rows(features):
+    """Rows (I, F) float32 at length 1; zero rows stay zero."""
+    length = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    return (features / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+class HistorySignals(nn.Module):
+    """c (B, 2r) and a preference signal (B, F) for each modality, of a batch of histories.
+
+    With a = n^-1/2 D_i^-1/2 the normalised row of a history of n items (svd_input raw: the row
+    itself), degrees D_i of the training data:
+    - first block of the collaborative signal: u = a V S^-1, divided by its length where that is
+      above 1. Training users' vectors are rows of an orthonormal matrix, so never longer; another
+      row leaves their space, and small S would make it many times as long.
+    - second block and preference signals: eq. 15 and 16 of the history, with those degrees.
+    - all signals centred and scaled as the training users' were.
+
+    matrix: the training data, binary CSR (U, I). collaborative: its signal before scaling, (U, 2r).
+    """
+
+    longest = 1.0  # length of u at most
+
+    def __init__(self, matrix, collaborative, config):
+        super().__init__()
+        self.svd_input, self.item_block = config["svd_input"], config["item_block"]
+        self.signal_scale, self.feature_norm = config["signal_scale"], config["feature_norm"]
+        options = {key: config[key] for key in ("svd_rank", "svd_input")}
+        vectors = graph.cached(config["cache_dir"], item_vectors, matrix, **options)
+        degree = np.asarray(matrix.sum(0)).ravel()
+        self._keep("values", vectors[0])  # S, (r,)
+        self._keep("vectors", vectors[1:])  # V, (I, r)
+        item_scale = np.where(degree > 0, np.maximum(degree, 1) ** -0.5, 0)
+        self._keep("item_scale", item_scale)  # D_i^-1/2, (I,)
+        self._keep("one", np.ones((len(degree), 1)))
+        self._keep_scaling("c", collaborative)
+        self.n_modalities = 0
+
+    def add_modality(self, features, signal):
+        """features: (I, F) of the items. signal: the training users', before scaling, (U, F)."""
+        m = self.n_modalities
+        self._keep(f"features{m}", unit_rows(features) if self.feature_norm else features)
+        self._keep_scaling(f"m{m}", signal)
+        self.n_modalities = m + 1
+
+    def _keep(self, name, array):
+        self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
+
+    def _keep_scaling(self, name, signal):
+        centre, spread = scaling(signal, self.signal_scale)
+        self._keep(f"{name}_centre", centre)
+        self._keep(f"{name}_spread", spread)
+
+    def forward(self, items, begin):
+        def total(table, weights=None):  # (B, ...): the sum over each history
+            return F.embedding_bag(items, table, begin, mode="sum", per_sample_weights=weights)
+
+        n = total(self.one).clamp(min=1)  # (B, 1); a kernel's, as export wants no slices of begin
+        weights = self.item_scale[items]
+        near = total(self.vectors, weights) * n**-0.5  # n^-1/2 R D_i^-1/2 V
+        u = total(self.vectors) if self.svd_input == "raw" else near
+        u = u / self.values
+        length = torch.linalg.vector_norm(u, dim=1, keepdim=True)
+        u = u / (length / self.longest).clamp(min=1)  # Eq. 14
+        if self.item_block == "mean":
+            u = torch.cat([u, total(self.vectors) / n], 1)
+        elif self.item_block != "none":
+            scale = self.values if self.item_block == "scaled" else 1
+            u = torch.cat([u, near * scale], 1)  # Eq. 15
+        c = (u - self.c_centre) / self.c_spread
+        preferences = []
+        for m in range(self.n_modalities):
+            signal = total(getattr(self, f"features{m}"), weights) * n**-0.5  # Eq. 16
+            centre, spread = getattr(self, f"m{m}_centre"), getattr(self, f"m{m}_spread")
+            preferences.append((signal - centre) / spread)
+        return c, preferences
