@@ -117,7 +117,7 @@ def new_users(config, keys, seed, work):
     histories, test = histories[served], test[served]
     fold_in = FoldIn(trained.model, trained.run.config, trained.train)
     found = {"training users, own scores": one.result["test"][f"recall@{K}"]}
-    for what, fold_in.longest in LENGTHS.items():
+    for what, fold_in.history_signals.longest in LENGTHS.items():
         scores = in_batches(lambda rows, batch: fold_in(*rows.bags(batch)), histories)
         found[f"new users, u {what}"] = recall(top(scores, histories), test)
     popular = np.tile(np.asarray(trained.train.sum(0)), (len(served), 1))
