@@ -88,19 +88,20 @@ def test_items_are_hidden_with_the_chance_given_and_one_stays():
 @pytest.mark.parametrize("svd_input", ["raw", "normalized"])
 @pytest.mark.parametrize("item_block", ["paper", "mean", "scaled", "none"])
 @pytest.mark.parametrize("signal_scale", ["global", "column", "none"])
-def test_signals_of_any_history_equal_a_loop(svd_input, item_block, signal_scale):
+@pytest.mark.parametrize("norm", [True, False])
+def test_signals_of_any_history_equal_a_loop(svd_input, item_block, signal_scale, norm):
     matrix = random_matrix()
     features = np.random.default_rng(1).standard_normal((ITEMS, 4)).astype(np.float32)
     options = {"svd_input": svd_input, "item_block": item_block, "signal_scale": signal_scale}
-    found, _, _ = signals(matrix, features, **options)
+    found, _, _ = signals(matrix, features, feature_norm=norm, **options)
     decomposed = matrix if svd_input == "raw" else graph.normalized(matrix)
     _, values, items = graph.randomized_svd(decomposed, RANK)
     degree = np.bincount(matrix.indices, minlength=ITEMS)
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    read = features / np.linalg.norm(features, axis=1, keepdims=True) if norm else features
     histories = [[1, 4, 9], [7], [], [0, 2, 3, 8, 11]]
     c, (m,) = found(*batch(histories))
     raw_c = graph.collaborative_signal(matrix, RANK, svd_input, item_block)
-    raw_m = graph.preference_signal(matrix, features)
+    raw_m = graph.preference_signal(matrix, features, norm)
     for b, mine in enumerate(histories):
         near, mean, u, m_u = np.zeros(RANK), np.zeros(RANK), np.zeros(RANK), np.zeros(4)
         for i in mine:
@@ -108,7 +109,7 @@ def test_signals_of_any_history_equal_a_loop(svd_input, item_block, signal_scale
             near += items[i] * share
             mean += items[i] / len(mine)
             u += items[i] / values * (1 if svd_input == "raw" else share)
-            m_u += unit[i] * share
+            m_u += read[i] * share
         u /= max(1, np.linalg.norm(u))
         second = {"paper": near, "mean": mean, "scaled": near * values, "none": []}[item_block]
         for got, by_hand, raw in ((c, np.concatenate([u, second]), raw_c), (m, m_u, raw_m)):
@@ -123,6 +124,19 @@ def test_of_whole_histories_they_are_the_training_users():
     got_c, (got_m,) = found(*graph.HistoryRows(matrix).bags(torch.arange(USERS)))
     np.testing.assert_allclose(got_c, c, atol=1e-4)  # all singular vectors: N V S^-1 is U
     np.testing.assert_allclose(got_m, m, atol=1e-5)
+
+
+def test_a_vector_is_never_longer_than_1():
+    matrix = random_matrix()
+    found, *_ = signals(matrix, svd_rank=ITEMS)
+    history = batch([[1, 8, 14, 17]])
+    c, _ = found(*history)
+    u = c[0, : len(found.values)]
+    weights = found.item_scale[history[0]]
+    by_hand = weights @ found.vectors[history[0]] / 2 / found.values
+    assert by_hand.norm() > 1.05  # small singular values make it long
+    assert u.norm().item() == pytest.approx(1)
+    torch.testing.assert_close(u, by_hand / by_hand.norm())
 
 
 def test_no_modality():

@@ -439,6 +439,21 @@ def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch)
     assert torch.equal(fed["c"], model.collaborative)
 
 
+def test_hidden_clicked_items_weigh_as_clicked_ones(host, monkeypatch):
+    """Weights are those of the whole history, not of what is shown or of the soft labels."""
+    model = stir(build(item_dropout=0.7, negative_weight=0.25, soft_prob=0.5, soft_gamma=0.4))
+    users, kept = torch.arange(U), {}
+    soften, forward = model.soft_labels, model.net.forward
+    monkeypatch.setattr(model, "soft_labels", lambda x: kept.setdefault("target", soften(x)))
+    monkeypatch.setattr(model.net, "forward", lambda *a: kept.setdefault("out", forward(*a)))
+    monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.zeros_like(users), 1.0))
+    reconstruction, _ = model.train().calculate_loss(users)
+    clicked = model.history.dense(users) == 1
+    square = (kept["target"] - kept["out"]).detach().square()
+    expected = (square[clicked].sum() + 0.25 * square[~clicked].sum()) / U
+    assert reconstruction.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("option", ["dropout", "item_dropout"])
 def test_dropout_in_training_only(host, option):
     model = stir(build(**({"item_dropout": 0} | {option: 0.9}), ablation="no_sr"))
