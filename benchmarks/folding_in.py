@@ -3,6 +3,7 @@
     python benchmarks/folding_in.py RUN [RUN ...] [--data_path FOLDER]
         finished runs: each training user's own history, folded in, beside that user's own scores
     python benchmarks/folding_in.py -d tmall_sample [--data_path FOLDER] [--seeds 1,2,3]
+        [--key=value of the model ...]
         a fifth of the users is taken out of the data, the model trained on the others, and the
         fifth recommended to from their training histories; run folders and data in --work
 
@@ -25,6 +26,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
 from common.graph import HistoryRows, binary_csr  # noqa: E402 (the path comes first)
+from main import parse_overrides  # noqa: E402
 from serving.new_users import FoldIn, known_part  # noqa: E402
 from serving.trained import find_run, open_run  # noqa: E402
 from utils.configurator import Config  # noqa: E402
@@ -134,7 +136,7 @@ def main():
     one.add_argument("--data_path")
     one.add_argument("--seeds", default="1,2,3")
     one.add_argument("--work", type=Path, help="default: a temporary folder")
-    options = one.parse_args()
+    options, rest = one.parse_known_args()
     keys = {"data_path": options.data_path} if options.data_path else {}
     for name in options.runs:
         print(own_histories(name, keys | {"cache_dir": None}), flush=True)
@@ -144,7 +146,8 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         seeds = [int(word) for word in options.seeds.split(",")]
-        found = [new_users(config, {"threads": 1}, seed, work) for seed in seeds]
+        given = {"threads": 1} | parse_overrides(rest)
+        found = [new_users(config, given, seed, work) for seed in seeds]
     for what in found[0]:
         values = [one[what] for one in found]
         each = ", ".join(f"{value:.4f}" for value in values)

@@ -14,6 +14,8 @@ from utils.errors import UserError
 from utils.runs import run
 
 DATA_SET = "tmall_sample"
+# of 381 users the yaml's 400 a batch would make one step an epoch, and patience counts epochs
+FEW_USERS = {"train_batch_size": 64}
 COLUMNS = {
     "Recall@10": "recall@10",
     "Recall@20": "recall@20",
@@ -36,7 +38,7 @@ def main(arguments=None):
     try:
         given = parse_overrides(sys.argv[1:] if arguments is None else arguments)
         paths = {key: value for key, value in given.items() if key in PATH_KEYS}
-        blind = {"is_multimodal_model": False}
+        blind, given = {"is_multimodal_model": False}, FEW_USERS | given
         runs = {
             "popularity": run("Pop", DATA_SET, paths)[0],
             "LD4MRec without content": run("LD4MRec", DATA_SET, given | blind)[0],
