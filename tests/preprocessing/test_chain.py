@@ -38,5 +38,7 @@ def test_sample_to_ld4mrec_with_the_default_encoders(name, download, tmp_path):
         assert rows.dtype == np.float32
     keys = KEYS | paths(it, tmp_path)
     (pop,) = run("Pop", name, keys)
-    (done,) = run("LD4MRec", name, keys | {"epochs": 60, "stopping_step": 20})
+    # some hundred users: a batch of the yaml's 400 would be all of them, an epoch one step
+    few = {"epochs": 60, "stopping_step": 20, "train_batch_size": 64}
+    (done,) = run("LD4MRec", name, keys | few)
     assert done.result["test"]["recall@20"] > 1.3 * pop.result["test"]["recall@20"]
