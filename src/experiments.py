@@ -58,6 +58,7 @@ EXPERIMENTS = {  # in the order in which they are run
     "tables": tables,
     "efficiency": efficiency,
 }
+OF_MODELS = ("noise", "tables", "efficiency")  # the other ones have nothing for -m to choose
 WITHOUT_DATA = ("datasets", "efficiency")  # once, whatever the data sets
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def parser():
     one.add_argument("-d", "--dataset", help="data set, as for main.py; with --paper several")
     one.add_argument("--paper", action="store_true", help="everything, beside the paper's numbers")
     one.add_argument("--only", help=f"comma-separated, of {', '.join(EXPERIMENTS)}")
-    one.add_argument("-m", "--models", help="comma-separated: of noise, tables and efficiency")
+    one.add_argument("-m", "--models", help=f"comma-separated; of {', '.join(OF_MODELS)}")
     one.add_argument(
         "--seeds", default="3", help="how many (1 to N), or a comma-separated list; default: 3"
     )
@@ -124,6 +125,12 @@ def setup_of(options, keys, engine):
     runs.check_keys(keys)
     models = tuple(options.models.split(",")) if options.models else None
     runs.check_models(models or ())
+    names = experiments_of(options.only)
+    if models and not set(names) & set(OF_MODELS):
+        raise ConfigError(
+            f"-m chooses the models of {', '.join(OF_MODELS)}; --only {options.only} has nothing "
+            "to choose: leave -m out"
+        )
     if options.settings:
         runs.check_models(read_settings(options.settings), options.settings)
     if keys.get("run_dir"):

@@ -43,6 +43,7 @@ from utils.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
+LISTED = 20  # items for each user
 NAMED = 5  # users that a message names
 
 
@@ -72,7 +73,7 @@ def parser():
         help="a table with the columns user and item: histories of users who were not in the "
         "training data, or whose histories have grown. The ids of the users are yours to choose",
     )
-    one.add_argument("-k", type=int, default=20, help="items for each user; default: 20")
+    one.add_argument("-k", type=int, help=f"items for each user; default: {LISTED}")
     one.add_argument(
         "--mask",
         choices=MASKS,
@@ -98,14 +99,15 @@ def parser():
 
 def check_options(options):
     """ConfigError for what does not go together."""
-    if options.k < 1:
+    if options.k is not None and options.k < 1:
         raise ConfigError(f"-k is {options.k}; wanted at least 1")
     if options.users is not None and options.history:
         raise ConfigError("--users chooses among the run's users; leave it out with --history")
     if options.export:
-        for name in ("users", "history", "out"):
+        for name in ("users", "history", "out", "k"):
             if getattr(options, name) is not None:
-                raise ConfigError(f"--export does without --{name}; make two commands of it")
+                dashes = "-" * min(2, len(name))
+                raise ConfigError(f"--export does without {dashes}{name}; make two commands of it")
     for name in ("out", "history"):
         if getattr(options, name) is not None:
             check_suffix(getattr(options, name), f"--{name}")
@@ -131,14 +133,13 @@ def recommend(options):
             "%d files, %.1f MB, in %s", len(manifest["files"]) + 1, size / 1e6, options.export
         )
         return
+    k = options.k or LISTED
     work = _new_users(trained, options) if options.history else _own_users(trained, options)
     score, known, users, names = work
     if not len(users):
         raise DataError("there is no user to recommend to")
-    _say_if_short(known, users, options.k)
-    frames = recommendations(
-        score, known, users, options.k, trained.run.config, names, trained.items
-    )
+    _say_if_short(known, users, k)
+    frames = recommendations(score, known, users, k, trained.run.config, names, trained.items)
     if options.out is None:
         write_text(sys.stdout, frames)
         return

@@ -265,6 +265,7 @@ def test_it_goes_on_where_it_was_stopped(command, tmp_path):
         (["--only", "noize"], "--only names 'noize', which is no experiment. Did you mean 'noise'"),
         (["--epochz=3"], "--epochz is no option of experiments.py"),
         (["-m", "LightGNC"], "Did you mean 'LightGCN'"),
+        (["-m", "BPR", "--only", "bound"], "--only bound has nothing to choose: leave -m out"),
         (["--grid", "3"], "--grid is '3'; wanted two numbers from 1, such as 3x3"),
         (["--seeds", "1,1"], "different seeds"),
         (["--seed=3"], "give --seeds 3"),

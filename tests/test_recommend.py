@@ -187,6 +187,7 @@ def test_export(ease, tmp_path, capsys):
         (["-k", "0"], "-k is 0; wanted at least 1"),
         (["--users", "u1", "--history", "h.csv"], "leave it out with --history"),
         (["--export", "x", "--out", "y.csv"], "--export does without --out"),
+        (["--export", "x", "-k", "20"], "--export does without -k"),
         (["--out", "top.xls"], "whose suffix '.xls' names no format"),
         (["--history", "h.txt"], "--history is h.txt"),
         (["--users", "u1,nobody"], "unknown user ids: 'nobody'; the run knows ids such as 'u0'"),

@@ -23,6 +23,7 @@ OPTIMIZERS = dict(
         strict=True,
     )
 )
+FEW_STEPS = 100  # of the optimiser, before patience may end: fewer seldom learn anything
 FUSED = {"adam": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}  # kernels of torch
 
 
@@ -89,6 +90,8 @@ class Trainer(AbstractTrainer):
         """
         if resume:
             self._resume(train_data)
+        elif valid_data is not None:
+            self._warn_of_few_steps(len(train_data))
         for epoch in range(self.next_epoch, self.epochs):
             if self.bad_evaluations > self.config["stopping_step"]:
                 break
@@ -279,6 +282,25 @@ class Trainer(AbstractTrainer):
                 *valid.items(),
             ]:
                 self._tensorboard.add_scalar(name, value, line["epoch"])
+
+    def _warn_of_few_steps(self, n_batches):
+        """Patience counts evaluations: where an epoch is a batch or two it ends before anything
+        is learned."""
+        patience = self.config["stopping_step"] + 1
+        steps = n_batches * self.eval_step * patience
+        if self.optimizer is None or self.eval_step * patience >= self.epochs:
+            return
+        if steps < FEW_STEPS:
+            self.logger.warning(
+                "%d batches an epoch and %d evaluations of patience: training may end after %d "
+                "steps of the optimiser; a smaller train_batch_size (now %d) or a longer "
+                "stopping_step (now %d) gives it more",
+                n_batches,
+                patience,
+                steps,
+                self.config["train_batch_size"],
+                self.config["stopping_step"],
+            )
 
     def _warn(self):
         if not self._warned:

@@ -100,6 +100,11 @@ def open_run(path, overrides=None):
     seeds the process as the run did.
     """
     path = Path(path)
+    if not (path / "config.yaml").is_file() and not (path / "best.pt").is_file():
+        raise RunError(
+            f"{path} holds a result without weights, as in an archive: recommend with the folder "
+            "that the run was trained in (runs/ by default), or train it again"
+        )
     try:
         identity = json.loads((path / "manifest.json").read_bytes())["identity"]
         saved = read_yaml(path / "config.yaml")

@@ -243,7 +243,7 @@ def _dataset_layer(dataset, data_path, more):
         layer |= {"modalities": found or None} | two
     if files or (folder / f"{dataset}.inter").is_file():
         return layer
-    known = [*dataset_names(), *_folders(data_path)]
+    known = {*dataset_names(), *_folders(data_path)}
     yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"
     raise ConfigError(
         f"unknown data set '{dataset}': there is no {yaml_file} and no {inter}."

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import sys
 from types import ModuleType
 
@@ -112,6 +113,26 @@ def test_patience(toy, values, patience, best, epochs):
     assert trainer.best_score == values[best]
     assert trainer.best_valid == {"recall@2": values[best]}
     assert trainer.model.weight.item() == best + 1  # one step per epoch; the best one's weights
+
+
+@pytest.mark.parametrize(
+    ("keys", "warns"),
+    [
+        ({"stopping_step": 20, "epochs": 30}, True),  # 21 evaluations of one batch each
+        ({"stopping_step": 30, "epochs": 30}, False),  # patience cannot end it
+        ({"stopping_step": 20, "epochs": 200, "eval_step": 5}, False),  # 105 steps
+        ({"stopping_step": 4, "epochs": 30, "train_batch_size": 1}, True),  # 5 x 11
+        ({"stopping_step": 10, "epochs": 30, "train_batch_size": 1}, False),  # 11 x 11
+        ({"stopping_step": 20, "epochs": 30, "req_training": False}, False),
+    ],
+)
+def test_a_patience_of_few_steps_is_said(toy, caplog, keys, warns):
+    train(toy, Counting, **keys)
+    found = [r.getMessage() for r in caplog.records if "a smaller train_batch_size" in r.msg]
+    assert len(found) == warns
+    for text in found:
+        n_batches, evaluations, steps = map(int, re.findall(r"\d+", text)[:3])
+        assert n_batches * evaluations == steps < 100
 
 
 def test_a_smaller_value_is_better_where_the_metric_says_so(toy):

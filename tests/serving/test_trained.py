@@ -56,6 +56,13 @@ def test_a_run_without_weights_is_refused(pop):
         open_run(pop)
 
 
+def test_an_archived_run_is_refused(pop):
+    (pop / "best.pt").unlink()
+    (pop / "config.yaml").unlink()
+    with pytest.raises(RunError, match="a result without weights.* the folder that the run was"):
+        open_run(pop)
+
+
 def test_other_interactions_are_refused(pop, world, tmp_path):
     moved = tmp_path / "elsewhere" / "blocks"
     shutil.copytree(world, moved)

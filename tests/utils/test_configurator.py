@@ -210,6 +210,10 @@ def test_paths_of_yaml_files_are_relative_to_the_source_and_of_callers_to_their_
 def test_an_unknown_data_set_names_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"unknown data set 'tiktik'.*Did you mean 'tiktok'"):
         Config("Pop", "tiktik", {"data_path": str(tmp_path)})
+    (tmp_path / "baby").mkdir()  # it has a yaml, too
+    (tmp_path / "baby" / "baby.inter").touch()
+    with pytest.raises(ConfigError, match=r"Known: baby, demo"):
+        Config("Pop", "nothing like it", {"data_path": str(tmp_path)})
 
 
 def test_a_data_set_without_yaml_follows_the_naming(toy):
