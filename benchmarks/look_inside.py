@@ -7,7 +7,8 @@ Recall@20, mean and standard deviation over seeds:
 - shuffled: each user gets another user's row of one part (the part's values stay as they are), so
   the fall from "as trained" is what that part carries; the history decides only what FC in reads;
 - infer_step and inference_steps: the same weights with another inference (Fig. 3).
-And of the parameters: the rms of E (eq. 17); for both CG blocks the mean of the gate (eq. 20) and
+And of the parameters: the rms of E (eq. 17); that of FC in's weights beside what Xavier's rule
+gave them at first (l2_weight pulls on them); for both CG blocks the mean of the gate (eq. 20) and
 its spread, the standard deviation over users, averaged over channels.
 """
 
@@ -56,14 +57,23 @@ def shuffle(model, part, order, train):
 
 @torch.no_grad()
 def numbers(model):
-    """{what: value} of the learned step embedding and of the gates that it controls."""
-    found = {"rms of E": float(model.user_step.square().mean().sqrt())}
+    """{what: value} of the learned step embedding, of FC in, and of the gates."""
+    weights = model.net.item_in  # (I, d)
+    found = {
+        "rms of E": _rms(model.user_step),
+        "rms of FC in": _rms(weights),
+        "rms of FC in at first": (2 / sum(weights.shape)) ** 0.5,
+    }
     if model.ablation != "no_cg":
         for k, block in enumerate(model.net.cg_blocks, 1):
             gate = block.gate(model.user_step).sigmoid()  # (U, d_h), at inference
             found[f"gate {k}, mean"] = float(gate.mean())
             found[f"gate {k}, spread over users"] = float(gate.std(0).mean())
     return found
+
+
+def _rms(tensor):
+    return float(tensor.square().mean().sqrt())
 
 
 def look(one):

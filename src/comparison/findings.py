@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -85,7 +86,13 @@ class Findings:
         """Validation and test metrics, mean and spread over seeds."""
         columns = self._columns()
         rows = tuple(
-            (row.label, tuple(over_seeds(row.values(*where)) for where in columns.values()))
+            (
+                row.label,
+                tuple(
+                    replace(over_seeds(row.values(*where)), note=_fewer_seeds(row))
+                    for where in columns.values()
+                ),
+            )
             for row in self.rows
         )
         table = Table("accuracy", "Accuracy", tuple(columns), rows, self._notes())
@@ -134,16 +141,18 @@ class Findings:
         return (Dots(name=name, caption=caption, table=table, column=column, highlight=highlight),)
 
     def over_users(self):
-        first = self._users_of(self.target)
-        found = significance.compare_users(
-            first, {row.label: self._users_of(row) for row in self.others}
+        return self._tests("over users", "users", self._compared(self.target, self.others))
+
+    def _compared(self, row, others):
+        """{label: Comparison} of a row with others over the users."""
+        return significance.compare_users(
+            self._users_of(row), {other.label: self._users_of(other) for other in others}
         )
-        return self._tests("over users", "users", found)
 
     def _users_of(self, row):
-        return significance.mean_over_seeds(
-            [(arrays["users"], arrays[self.metric]) for arrays in map(ledger.per_user, row.done)]
-        )
+        """{seed: (users, their values)}"""
+        arrays = {one.config["seed"]: ledger.per_user(one) for one in row.done}
+        return {seed: (found["users"], found[self.metric]) for seed, found in arrays.items()}
 
     def over_seeds(self):
         values = {
@@ -160,11 +169,11 @@ class Findings:
         )
         rows = []
         for label, c in found.items():
-            why = c.note or "not tested"
+            why = "; ".join(filter(None, (c.left_out, c.note))) or "not tested"
             difference = (
                 Cell(None, note=why)
                 if c.difference is None
-                else Cell(c.difference, interval=c.interval, format="+.4f")
+                else Cell(c.difference, interval=c.interval, format="+.4f", note=c.left_out or None)
             )
             p = [
                 Cell(None, note=why) if value is None else Cell(value, format="p")
@@ -337,24 +346,26 @@ class Findings:
         ]
         if self.others:
             other = self.strongest([row for row in self.rows if row is not best])
-            compared = self._against(best, other)
-            low, high = compared.interval
-            verdict = "is not" if self._within_noise(compared) else "is"
-            said.append(
-                f"Its lead over {other.label}, the next, is {compared.difference:+.4f} "
-                f"[{low:+.4f}, {high:+.4f}] on the test users and {verdict} larger than chance "
-                f"explains (paired t-test, p = {compared.p_t:.2g})."
-            )
+            said.append(self._lead_over(best, other))
         return tuple(said)
 
-    def _against(self, row, other):
-        (found,) = significance.compare_users(
-            self._users_of(row), {other.label: self._users_of(other)}
-        ).values()
-        return found
+    def _lead_over(self, best, other):
+        found = self._compared(best, [other])[other.label]
+        if found.interval is None:
+            return f"Its lead over {other.label}, the next, is not tested: {found.note}."
+        low, high = found.interval
+        verdict = "is not" if self._within_noise(found) else "is"
+        seeds = f", {found.left_out}" if found.left_out else ""
+        return (
+            f"Its lead over {other.label}, the next, is {found.difference:+.4f} "
+            f"[{low:+.4f}, {high:+.4f}] on the test users and {verdict} larger than chance "
+            f"explains (paired t-test, p = {found.p_t:.2g}{seeds})."
+        )
 
     @staticmethod
     def _within_noise(compared):
+        if compared.interval is None:
+            return True
         low, high = compared.interval
         return low <= 0 <= high or compared.p_t > LEVEL
 
@@ -366,7 +377,7 @@ class Findings:
         best = self.strongest(self.rows)
         if self.others:
             other = self.strongest([row for row in self.rows if row is not best])
-            if self._within_noise(self._against(best, other)):
+            if self._within_noise(self._compared(best, [other])[other.label]):
                 lead = f"{best.label} over {other.label}"
                 yield f"the lead of {lead} is inside the noise of the users"
         if self.popularity:
@@ -409,6 +420,11 @@ def over_seeds(values, form=".4f"):
     """Mean with the standard deviation over seeds, where there are two or more."""
     spread = statistics.stdev(values) if len(values) > 1 else None
     return Cell(statistics.mean(values), spread=spread, format=form)
+
+
+def _fewer_seeds(row):
+    done, wanted = len(row.done), len(row.runs)
+    return f"{done} of {wanted} seeds" if done < wanted else None
 
 
 def _measured(values, name):

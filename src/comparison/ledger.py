@@ -237,8 +237,3 @@ def _arrays(one, name):
         raise RunError(
             f"{path} is absent or damaged ({error}); delete {path.parent} to train the run again"
         ) from error
-
-
-def mean_per_user(row, metric):
-    """(n,) the metric of each test user, averaged over the row's seeds."""
-    return np.mean([per_user(one)[metric] for one in row.done], axis=0)

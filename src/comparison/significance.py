@@ -29,6 +29,7 @@ class Comparison:
     difference: mean of first - second. interval: of that mean, at .95. p_t, p_wilcoxon: as tested;
     holm_t, holm_wilcoxon: adjusted for the other comparisons of the same call, each test for
     itself. d_z: Cohen's, infinite if all differences are equal and not 0. rank_biserial: [-1, 1].
+    left_out: which seeds were not compared, as only one of the two has them.
     """
 
     n: int
@@ -41,20 +42,30 @@ class Comparison:
     d_z: float | None = None
     rank_biserial: float | None = None
     note: str = ""
+    left_out: str = ""
 
 
 def compare_users(best, others, seed=0):
-    """{name: Comparison} of one system with each of the others over the test users.
+    """{name: Comparison} of one system with each of the others over the test users, each user's
+    value being the mean over the seeds that the two share.
 
-    best: (users (n,), values (n,)), one metric's value of each user, with several seeds their mean
-    (`mean_over_seeds`); others: {name: such a pair}. Users may stand in any order. The interval is
-    the bootstrap's, drawn with `seed`. Raises RunError if a system has other users.
+    best: {seed: (users (n,), values (n,))}, one metric's value of each user; others: {name: the
+    same}. Users may stand in any order. The interval is the bootstrap's, drawn with `seed`. Raises
+    RunError if a system has other users.
     """
     compared = {}
     for name, other in others.items():
-        values = _aligned([best, other], f"the best system and {name}")[1]
-        d = paired_differences(*values)
-        compared[name] = _compared(d, "users", lambda d: bootstrap_interval(d, seed))
+        shared, left_out = _shared(best, other)
+        if shared:
+            means = [
+                mean_over_seeds([one[s] for s in shared], whose)
+                for one, whose in ((best, "the best system"), (other, name))
+            ]
+            d = paired_differences(*_aligned(means, f"the best system and {name}")[1])
+            found = _compared(d, "users", lambda d: bootstrap_interval(d, seed))
+        else:
+            found = Comparison(0, note="seeds shared: 0; nothing can be tested")
+        compared[name] = replace(found, left_out=left_out)
     return _corrected(compared)
 
 
@@ -62,26 +73,33 @@ def compare_seeds(best, others):
     """{name: Comparison} of one system with each of the others over the seeds they share.
 
     best: {seed: value}, others: {name: {seed: value}}, value: the mean over users. The interval is
-    Student's: a percentile bootstrap of so few values is too narrow. Seeds that only one of the two
-    has are left out, and the note counts them.
+    Student's: a percentile bootstrap of so few values is too narrow.
     """
     compared = {}
     for name, other in others.items():
-        shared = sorted(best.keys() & other.keys())
-        alone = len(best.keys() ^ other.keys())
+        shared, left_out = _shared(best, other)
         d = paired_differences([best[s] for s in shared], [other[s] for s in shared])
-        found = _compared(d, "seeds", t_interval)
-        unpaired = f"left out, since only one of the two has them: {alone} seeds" if alone else ""
-        compared[name] = replace(found, note="; ".join(filter(None, [unpaired, found.note])))
+        compared[name] = replace(_compared(d, "seeds", t_interval), left_out=left_out)
     return _corrected(compared)
 
 
-def mean_over_seeds(tables):
+def _shared(best, other):
+    """(seeds that both have, what is left out in words) of two {seed: ...}."""
+    shared, alone = sorted(best.keys() & other.keys()), sorted(best.keys() ^ other.keys())
+    text = f"of {', '.join(map(str, alone))} only one of the two is there" if alone else ""
+    return shared, f"over {_seeds(shared)}; {text}" if alone else ""
+
+
+def _seeds(seeds):
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else "no seed"
+
+
+def mean_over_seeds(tables, whose="one system"):
     """(users, values): the mean of each user's values over tables (users (n,), values (n,)).
 
     Users come out in ascending order. Raises RunError if the tables have other users.
     """
-    users, values = _aligned(tables, "the seeds")
+    users, values = _aligned(tables, f"the seeds of {whose}")
     return users, np.mean(values, axis=0)
 
 

@@ -10,7 +10,7 @@ import math
 import numbers
 import re
 from dataclasses import dataclass, replace
-from itertools import count, product
+from itertools import compress, count, product
 from string import ascii_lowercase
 
 from utils.errors import nearest
@@ -209,18 +209,24 @@ def mark_best(cells, larger_is_better):
     """The cells as a tuple, the best number and the second marked.
 
     What prints alike is marked alike; two firsts leave no second, and numbers that are all alike,
-    or a lone one, have no best. Texts and absent numbers stay unmarked.
+    or a lone one, have no best. Texts and absent numbers stay unmarked, and so does a number with
+    a note (fewer seeds, say) beside numbers without one.
     """
     cells = tuple(cells)
-    values = {cell.text: cell.value for cell in cells if cell.is_number}
+    ranks = [cell.is_number and not cell.note for cell in cells]
+    if not any(ranks):
+        ranks = [cell.is_number for cell in cells]
+    ranked_cells = list(compress(cells, ranks))
+    values = {cell.text: cell.value for cell in ranked_cells}
     ranked = sorted(values, key=values.get, reverse=larger_is_better)
     marks = {}
     if len(ranked) > 1:
         marks[ranked[0]] = BEST
-        if sum(cell.text == ranked[0] for cell in cells if cell.is_number) == 1:
+        if sum(cell.text == ranked[0] for cell in ranked_cells) == 1:
             marks[ranked[1]] = SECOND
     return tuple(
-        replace(cell, mark=marks.get(cell.text) if cell.is_number else None) for cell in cells
+        replace(cell, mark=marks.get(cell.text) if among else None)
+        for cell, among in zip(cells, ranks, strict=True)
     )
 
 

@@ -3,6 +3,7 @@
 import statistics
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,8 +88,29 @@ def test_looking_inside_changes_one_part_at_a_time(keys):
             "preference_image",
         )
     }
-    assert 0 < found["gate 1, mean"] < 1
-    assert found["rms of E"] > 0
+
+
+def test_what_the_parameters_hold(keys):
+    (one,) = look_inside.run("LD4MRec", "blocks", keys)
+    model, _ = look_inside.load(one)
+    with torch.no_grad():
+        model.user_step.zero_()[0] = 3.0  # one user's gate differs from the others'
+        model.net.item_in.fill_(-2.0)
+        for block in model.net.cg_blocks:
+            block.gate.weight.fill_(1.0)
+            block.gate.bias.fill_(0.5)
+    found = look_inside.numbers(model)
+    n_users, size = model.user_step.shape
+    gates = np.array(
+        [1 / (1 + np.exp(-3.0 * size - 0.5)), *[1 / (1 + np.exp(-0.5))] * (n_users - 1)]
+    )
+    assert found["rms of E"] == pytest.approx(3 * n_users**-0.5)
+    assert found["rms of FC in"] == 2
+    d = model.net.item_in.shape[1]
+    assert found["rms of FC in at first"] == pytest.approx((2 / (model.n_items + d)) ** 0.5)
+    for k in (1, 2):
+        assert found[f"gate {k}, mean"] == pytest.approx(gates.mean())
+        assert found[f"gate {k}, spread over users"] == pytest.approx(gates.std(ddof=1), rel=1e-4)
 
 
 @pytest.mark.parametrize("part", ["history", "user_step", "collaborative", "preference_text"])

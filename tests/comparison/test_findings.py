@@ -1,6 +1,7 @@
 """A comparison's report against the runs it is made of."""
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,19 @@ def test_tests_over_users_are_those_of_the_users_means(rows, keys):
     holm = [cell.value for cell in table.column("p, t-test, Holm").values()]
     plain = [cell.value for cell in table.column("p, t-test").values()]
     assert min(holm) == pytest.approx(min(1, 2 * min(plain)))
+
+
+def test_a_row_with_fewer_seeds_is_compared_over_those_alone(rows, keys):
+    target, slow, pop = rows
+    half = ledger.Row(slow.entry, [slow.runs[0], replace(slow.runs[1], result=None)])
+    one = findings([target, half, pop], keys)
+    (label, cell), other = one.over_users().column("difference").items()
+    assert (label, cell.note) == ("slow", "over seed 1; of 2 only one of the two is there")
+    assert other[1].note is None
+    first = [ledger.per_user(row.runs[0])["recall@20"].mean() for row in (target, slow)]
+    assert cell.value == pytest.approx(first[0] - first[1])
+    noted = one.accuracy().column("test Recall@10")["slow"]
+    assert (noted.note, noted.mark) == ("1 of 2 seeds", None)
 
 
 def test_two_seeds_have_no_wilcoxon_and_the_cell_says_why(rows, keys):

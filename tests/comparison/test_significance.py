@@ -235,18 +235,25 @@ def test_intervals_refuse():
 # --- over users ---
 
 
+def one(users, values):
+    """A system with one seed."""
+    return {1: (users, values)}
+
+
 def test_a_planted_gap_is_found_and_a_planted_tie_is_not():
     users = np.arange(500)
     better, same = planted(0.2)
     tie = planted(0.0, seed=1)[1]
-    found = compare_users((users, same + 0.2), {"gap": (users, better - 0.2), "tie": (users, tie)})
+    found = compare_users(
+        one(users, same + 0.2), {"gap": one(users, better - 0.2), "tie": one(users, tie)}
+    )
     gap = found["gap"]
     assert gap.n == 500
     assert gap.interval[0] > 0
     assert max(gap.holm_t, gap.holm_wilcoxon) < 0.001
     assert 0.2 < gap.d_z < 1
     assert 0.2 < gap.rank_biserial < 1
-    tied = compare_users((users, same), {"tie": (users, tie)})["tie"]
+    tied = compare_users(one(users, same), {"tie": one(users, tie)})["tie"]
     assert tied.interval[0] < 0 < tied.interval[1]
     assert min(tied.holm_t, tied.holm_wilcoxon) > 0.05
 
@@ -263,7 +270,7 @@ def test_each_test_is_corrected_for_all_comparisons():
     users = np.arange(40)
     best, *others = np.random.default_rng(0).random((4, 40))
     best = best + 0.15
-    found = compare_users((users, best), {f"m{i}": (users, o) for i, o in enumerate(others)})
+    found = compare_users(one(users, best), {f"m{i}": one(users, o) for i, o in enumerate(others)})
     for test in ("t", "wilcoxon"):
         raw = [getattr(c, f"p_{test}") for c in found.values()]
         assert [getattr(c, f"holm_{test}") for c in found.values()] == holm(raw)
@@ -276,8 +283,8 @@ def test_users_are_paired_by_their_id():
     generator = np.random.default_rng(0)
     users, order = generator.permutation(30) * 3, generator.permutation(30)
     a, b = generator.random((2, 30))
-    plain = compare_users((users, a), {"x": (users, b)})
-    assert compare_users((users, a), {"x": (users[order], b[order])}) == plain
+    plain = compare_users(one(users, a), {"x": one(users, b)})
+    assert compare_users(one(users, a), {"x": one(users[order], b[order])}) == plain
 
 
 @pytest.mark.parametrize(
@@ -285,24 +292,41 @@ def test_users_are_paired_by_their_id():
     [
         ([1, 2, 4], "best system and x were not tested on the same users .3 and 3, 2 in one"),
         ([1, 2], "best system and x were not tested on the same users .3 and 2, 1 in one"),
-        ([1, 2, 2], "a user stands twice in the results of the best system and x"),
+        ([1, 2, 2], "a user stands twice in the results of the seeds of x"),
     ],
 )
 def test_other_users_are_refused(users, message):
     with pytest.raises(RunError, match=message):
-        compare_users(([1, 2, 3], [0.1, 0.2, 0.3]), {"x": (users, [0.5] * len(users))})
+        compare_users(one([1, 2, 3], [0.1, 0.2, 0.3]), {"x": one(users, [0.5] * len(users))})
+
+
+def test_only_seeds_that_both_have_are_compared():
+    """One lucky seed is no match for the mean of two."""
+    users = np.arange(40)
+    poor, lucky = np.random.default_rng(0).random((2, 40))
+    best = {1: (users, lucky), 2: (users, poor)}
+    same = compare_users(best, {"x": {1: (users[::-1], lucky[::-1])}})["x"]
+    assert same.difference == 0
+    assert same.left_out == "over seed 1; of 2 only one of the two is there"
+    both = compare_users(best, {"x": {1: (users, poor), 2: (users, poor)}})["x"]
+    assert both.difference == pytest.approx((lucky - poor).mean() / 2)
+    assert both.left_out == ""
+    none = compare_users(best, {"x": {3: (users, lucky)}})["x"]
+    assert (none.n, none.difference, none.p_t) == (0, None, None)
+    assert none.note == "seeds shared: 0; nothing can be tested"
+    assert none.left_out == "over no seed; of 1, 2, 3 only one of the two is there"
 
 
 def test_users_without_values_are_refused():
     with pytest.raises(ValueError, match=r"\(3,\) users have values of shape \(2,\)"):
-        compare_users(([1, 2, 3], [0.1, 0.2]), {"x": ([1, 2, 3], [0.1, 0.2, 0.3])})
+        compare_users(one([1, 2, 3], [0.1, 0.2]), {"x": one([1, 2, 3], [0.1, 0.2, 0.3])})
 
 
 def test_mean_over_seeds_by_user():
     users, values = mean_over_seeds([([3, 1], [0.5, 0.0]), ([1, 3], [1.0, 0.0])])
     assert users.tolist() == [1, 3]
     assert values.tolist() == [0.5, 0.25]
-    with pytest.raises(RunError, match="the seeds were not tested on the same users"):
+    with pytest.raises(RunError, match="the seeds of one system were not tested on the same users"):
         mean_over_seeds([([3, 1], [0.5, 0.0]), ([1, 2], [1.0, 0.0])])
 
 
@@ -330,7 +354,8 @@ def test_seeds_are_paired_by_their_number():
     found = compare_seeds(best, {"x": other})["x"]
     assert found.n == 2
     assert found.difference == pytest.approx(0.15)
-    assert found.note.startswith("left out, since only one of the two has them: 2 seeds; Wilcoxon")
+    assert found.left_out == "over seeds 1, 3; of 2, 9 only one of the two is there"
+    assert found.note.startswith("Wilcoxon")
 
 
 def test_one_seed_tells_nothing():

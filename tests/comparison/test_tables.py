@@ -106,6 +106,18 @@ def test_what_prints_alike_is_marked_alike():
     assert marks([]) == []
 
 
+def test_a_number_with_a_note_does_not_compete():
+    few = Cell(0.9, note="1 of 5 seeds")
+    assert [one.mark for one in mark_best([Cell(0.1), few, Cell(0.2)], True)] == [
+        SECOND,
+        None,
+        BEST,
+    ]
+    assert [one.mark for one in mark_best([Cell(0.1), few], True)] == [None, None]
+    noted = [Cell(0.1, note="2 of 5 seeds"), few]
+    assert [one.mark for one in mark_best(noted, True)] == [SECOND, BEST]
+
+
 def test_earlier_marks_go():
     cells = mark_best([Cell(1.0, mark=SECOND), Cell(2.0), Cell(0.5, mark=BEST)], True)
     assert [cell.mark for cell in cells] == [SECOND, BEST, None]
