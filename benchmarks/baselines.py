@@ -114,7 +114,7 @@ class Opening:
     def __call__(self):
         model = self.case.model.train()
         model.pre_epoch_processing()
-        self.case.trainer._step(self.batch.clone(), 0).tolist()
+        self.case.trainer.step(self.batch.clone(), 0).tolist()
 
 
 class Evaluation:

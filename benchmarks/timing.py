@@ -1,4 +1,4 @@
-"""What the benchmarks of models share; clocks, steps and memory are src/paper/timing.py's."""
+"""What the benchmarks of models share; clocks, steps and memory are src/utils/timing.py's."""
 
 import statistics
 import subprocess
@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 if str(SOURCE) not in sys.path:
     sys.path.insert(0, str(SOURCE))
 
-from paper.timing import WARM_UP, Clock, Steps, machine, peak  # noqa: E402 (the path comes first)
+from utils.timing import WARM_UP, Clock, Steps, machine, peak  # noqa: E402 (the path comes first)
 
 __all__ = ["WARM_UP", "Clock", "Steps", "compare", "machine", "peak", "start_up", "table"]
 

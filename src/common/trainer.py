@@ -128,14 +128,14 @@ class Trainer(AbstractTrainer):
         check_every = 1 if self.config["device"].type == "cpu" else 50
         parts, checked, n_batches = [], 0, len(train_data)
         for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
-            parts.append(self._step(batch, index))
+            parts.append(self.step(batch, index))
             if (index + 1) % check_every == 0 or index + 1 == n_batches:
                 _demand_finite(parts[checked:], epoch, checked)
                 checked = len(parts)
         shared = min(map(len, parts))  # a model may return more parts in some batches
         return torch.stack([some[:shared] for some in parts]).double().mean(dim=0).tolist()
 
-    def _step(self, batch, index):
+    def step(self, batch, index):
         """One optimiser step, or two with mirror gradient. Returns the parts of the (first) loss,
         (parts,).
         """

@@ -143,7 +143,7 @@ def seconds_per_epoch(one):
         model.pre_epoch_processing()
         started, done = time.monotonic(), 0
         for index, batch in enumerate(train_data):
-            trainer._step(batch, index).tolist()
+            trainer.step(batch, index).tolist()
             done += 1
             if time.monotonic() - started > TIMED_SECONDS:
                 break

@@ -12,11 +12,11 @@ import torch
 from common.abstract_recommender import AbstractRecommender
 from common.largest import largest
 from common.trainer import Trainer
-from paper.timing import WARM_UP, Clock, Steps, machine, peak
 from utils import memory, one_run, plugins, seeding
 from utils.configurator import Config
 from utils.dataset import RecDataset
 from utils.errors import ConfigError, UserError
+from utils.timing import WARM_UP, Clock, Steps, machine, peak
 
 SCORED = 2048  # users at the least
 LONG = 30.0  # seconds of scoring beyond which the rest of the users is scaled

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def test_steps_are_the_trainers_and_leave_short_batches_out(parent):
     made = case(parent)
     steps = ld4mrec.Steps(made.trainer, made.train)
     sizes = []
-    made.trainer._step = lambda batch, index: sizes.append(len(batch)) or torch.zeros(1)
+    made.trainer.step = lambda batch, index: sizes.append(len(batch)) or torch.zeros(1)
     for _ in range(5):
         steps()
     assert len(made.train) == 3  # of 25, 25 and 10 users
@@ -81,8 +82,19 @@ def test_chain_with_a_perfect_network_returns_its_estimate(parent):
     users = torch.arange(4)
     clean = made.trainer.model.history.dense(users)
     chain = ld4mrec.Chain(made.trainer.model, made.config, users, 5)
-    made.trainer.model.net.forward = lambda x, e, c, preferences: clean.clone()
+    model, seen = made.trainer.model, []
+
+    def perfect(x, e, c, preferences):
+        seen.append((x.clone(), e))
+        return clean.clone()
+
+    model.net.forward = perfect
     assert torch.allclose(chain(), clean, atol=1e-6)  # at t = 1 c1 is 1 and c2 is 0
+    for t, (_, e) in zip((5, 4, 3, 2, 1), seen, strict=True):
+        assert torch.equal(e, chain.codes[t] + model.user_step[users])
+    for t, ((above, _), (x, _)) in zip((4, 3, 2, 1), pairwise(seen), strict=True):
+        wanted = chain.of_estimate[t] * clean + chain.of_state[t] * above
+        assert torch.allclose(x, wanted)
     assert chain.of_estimate[0] == pytest.approx(1)
     assert chain.of_state[0] == pytest.approx(0)
 

@@ -464,7 +464,7 @@ def test_dropout_in_training_only(host, option):
         return model.train(mode).calculate_loss(users)[0].item()
 
     assert loss(True) != loss(False)
-    assert torch.equal(scores(model.train()), scores(model.eval()))
+    assert torch.equal(model.train().full_sort_predict([users, None]), scores(model))
 
 
 # --- inference (foundations, test f) ---
@@ -545,6 +545,10 @@ REFUSED = [
     ({"pg_transform": "full"}, "pg_transform must be one of diag, matrix, lowrank, got 'full'"),
     ({"activation": "elu"}, "activation must be one of tanh, leaky_relu, relu, gelu, got 'elu'"),
     ({"loss_reduction": "max"}, "loss_reduction must be one of sum, mean, got 'max'"),
+    ({"output_init": "ones"}, "output_init must be one of zero, xavier, got 'ones'"),
+    ({"step_losses": "sum"}, "step_losses must be one of mean, row, got 'sum'"),
+    ({"item_dropout": 1}, r"item_dropout must be a number in \[0, 0.99\], got 1"),
+    ({"negative_weight": 0}, r"negative_weight must be a number in \[1e-06, 1\], got 0"),
     ({"loss_weight": True}, "loss_weight must be one of none, snr, got True"),
     ({"infer_step": 0}, "infer_step must be one of init_only, zero, got 0"),
     ({"ablation": "no"}, "ablation must be one of none, no_pg, no_cg, no_sr, got 'no'"),

@@ -460,7 +460,7 @@ def test_going_on_equals_never_stopping(world, variant, monkeypatch):
     # 10 batches an epoch; 7: the accumulator is full between two epochs
     options = {"variant": variant, "m_topk_rate": 0.1, "graph_period": 7}
     straight = world("straight", **options)
-    true, calls = Trainer._step, []
+    true, calls = Trainer.step, []
 
     def stop(self, batch, index):
         calls.append(index)
@@ -469,7 +469,7 @@ def test_going_on_equals_never_stopping(world, variant, monkeypatch):
         return true(self, batch, index)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_step", stop)
+        patch.setattr(Trainer, "step", stop)
         with pytest.raises(KeyboardInterrupt):
             world("stopped", **options)
     stopped = world("stopped", resume=True, **options)

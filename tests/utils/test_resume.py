@@ -237,13 +237,13 @@ def test_going_on_equals_never_stopping(world, interrupt, model, caplog):
     expected = contents(world.folder / "straight")
     assert expected["result.json"]["epochs"] == EPOCHS
     # in the middle of epoch 3: the lines of epochs 0 to 2 and their checkpoint are there
-    got = stop_and_go_on(world, interrupt, model, Trainer, "_step", 3 * BATCHES + 2)
+    got = stop_and_go_on(world, interrupt, model, Trainer, "step", 3 * BATCHES + 2)
     assert "going on at epoch 3" in caplog.text
     assert got == expected
 
 
 PLACES = [
-    (Trainer, "_step", 1),  # before there is a checkpoint
+    (Trainer, "step", 1),  # before there is a checkpoint
     (Trainer, "_validate", 2),
     (Trainer, "_checkpoint", 3),  # the line of the epoch is written, its checkpoint is not
     (checkpoint, "save", 4),
@@ -261,10 +261,10 @@ def test_wherever_it_was_stopped(world, interrupt, owner, name, n):
 
 def test_stopped_twice(world, interrupt):
     world("Moving", "straight")
-    interrupt(Trainer, "_step", BATCHES + 1)
+    interrupt(Trainer, "step", BATCHES + 1)
     with pytest.raises(KeyboardInterrupt):
         world("Moving", "stopped")
-    interrupt(Trainer, "_step", BATCHES + 2)
+    interrupt(Trainer, "step", BATCHES + 2)
     with pytest.raises(KeyboardInterrupt):
         world("Moving", "stopped", resume=True)
     world("Moving", "stopped", resume=True)
@@ -283,7 +283,7 @@ def test_going_on_after_early_stopping_trains_no_further(world, interrupt):
 def test_seldom_checkpoints_repeat_what_was_lost(world, interrupt, caplog):
     world("Moving", "straight")
     got = stop_and_go_on(
-        world, interrupt, "Moving", Trainer, "_step", 3 * BATCHES, checkpoint_seconds=1e6
+        world, interrupt, "Moving", Trainer, "step", 3 * BATCHES, checkpoint_seconds=1e6
     )
     assert "no checkpoint in" in caplog.text
     assert "starting at the first epoch" in caplog.text
@@ -298,7 +298,7 @@ def test_resume_without_an_earlier_run_starts(world, caplog):
 
 def test_without_resume_it_starts_afresh(world, interrupt, caplog):
     world("Moving", "straight")
-    interrupt(Trainer, "_step", 3 * BATCHES + 2)
+    interrupt(Trainer, "step", 3 * BATCHES + 2)
     with pytest.raises(KeyboardInterrupt):
         world("Moving", "stopped")
     world("Moving", "stopped")
@@ -321,7 +321,7 @@ def test_what_no_checkpoint_holds_is_named(world, interrupt, caplog):
     assert (
         "no checkpoint holds noise: the test split is evaluated at each best epoch" in caplog.text
     )
-    interrupt(Trainer, "_step", 3 * BATCHES + 2)
+    interrupt(Trainer, "step", 3 * BATCHES + 2)
     with pytest.raises(KeyboardInterrupt):
         world("Hiding", "stopped")
     with pytest.raises(
@@ -333,7 +333,7 @@ def test_what_no_checkpoint_holds_is_named(world, interrupt, caplog):
 
 
 def test_a_damaged_checkpoint_is_named(world, interrupt):
-    interrupt(Trainer, "_step", 3 * BATCHES + 2)
+    interrupt(Trainer, "step", 3 * BATCHES + 2)
     with pytest.raises(KeyboardInterrupt):
         world("Noisy", "stopped")
     path = world.folder / "stopped" / "last.pt"
@@ -350,7 +350,7 @@ def test_a_killed_process(world):
         import json, os, signal, sys
         from common.trainer import Trainer
         from utils.runs import run
-        step, calls = Trainer._step, []
+        step, calls = Trainer.step, []
 
         def last_step(self, batch, index):
             calls.append(1)
@@ -358,7 +358,7 @@ def test_a_killed_process(world):
                 os.kill(os.getpid(), signal.SIGKILL)
             return step(self, batch, index)
 
-        Trainer._step = last_step
+        Trainer.step = last_step
         run("Moving", "toy", json.loads(sys.argv[1]), plugin=sys.argv[2])
     """
     stopped = world.folder / "stopped"
@@ -405,14 +405,14 @@ def test_a_grid_goes_on_without_a_point_too_large_for_the_gpu(world, caplog):
 
 def test_tensors_that_share_memory_go_on_sharing(world, interrupt):
     world("Sharing", "straight")
-    got = stop_and_go_on(world, interrupt, "Sharing", Trainer, "_step", 3 * BATCHES + 1)
+    got = stop_and_go_on(world, interrupt, "Sharing", Trainer, "step", 3 * BATCHES + 1)
     assert got == contents(world.folder / "straight")
 
 
 @pytest.mark.parametrize("name", ["Hiding", "Lazy"])
 def test_a_killed_grid_starts_afresh_what_cannot_go_on(world, interrupt, caplog, name):
     straight = world(name, "straight", seed=[1, 2])
-    interrupt(Trainer, "_step", 3 * BATCHES)
+    interrupt(Trainer, "step", 3 * BATCHES)
     with pytest.raises(KeyboardInterrupt):
         world(name, "stopped", seed=[1, 2])
     again = world(name, "stopped", seed=[1, 2])

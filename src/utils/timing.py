@@ -49,7 +49,7 @@ class Steps:
             self.trainer.model.train()
             self.batches = iter(self.loader)
             batch = next(self.batches)
-        self.trainer._step(batch, self.index).tolist()  # the trainer reads the loss, too
+        self.trainer.step(batch, self.index).tolist()  # the trainer reads the loss, too
         self.index += 1
 
 
