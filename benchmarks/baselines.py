@@ -1,7 +1,7 @@
 """What each model costs beside the products that it cannot do without, side by side in one run.
 
     python benchmarks/models.py --threads=1 --clock cpu           # the paper's sizes, generated
-    python benchmarks/models.py --threads=1 --clock cpu -d tiktok --data_path=../shared/data/
+    python benchmarks/models.py --threads=1 --clock cpu -d tiktok --data_path=data/
         [--models BPR,MGCN] [--sizes tmall,hm] [--batches 20] [--keep FILE]
         [--key=value of the models ...]
 

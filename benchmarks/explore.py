@@ -1,14 +1,14 @@
 """LD4MRec's defaults by validation: one change at a time, the mean over seeds, nothing from test.
 
-    python benchmarks/explore.py -d tiktok [--data_path=../shared/data/] [--seeds 1,2,3]
+    python benchmarks/explore.py -d tiktok [--data_path=data/] [--seeds 1,2,3]
         [--minutes 60] [--only dropout,l2_weight=0.3] [--report FILE] [--key=value ...]
 
 Every setting of SPACE is the yaml's defaults with one change; --key=value changes the base that all
-of them share (here a width of 300 and a patience of 5 epochs, unless said otherwise). Each setting
-and seed is one run, whose folder in runs_dir is the ledger: finished runs are reused, a stopped one
-goes on, so the same command goes on where it was. --minutes: no run starts later than that.
---list prints the settings. Only validation Recall@20 is read; a gap counts against the standard
-error of the difference, which the last column gives for runs paired by seed.
+of them share (here a patience of 5 epochs, unless said otherwise). Each setting and seed is a run,
+whose folder in runs_dir is the ledger: finished runs are reused, a stopped one goes on, so the same
+command goes on where it was. --minutes: no run starts later than that. --list prints the settings.
+Only validation Recall@20 is read and shown; a gap counts against the standard error of the
+difference, which a column gives for runs paired by seed.
 """
 
 import argparse
@@ -22,10 +22,11 @@ sys.path.insert(0, str(SOURCE))
 
 from main import parse_overrides  # noqa: E402 (the path comes first)
 from utils.errors import DivergedError, UserError  # noqa: E402
+from utils.logger import quiet  # noqa: E402
 from utils.runs import run  # noqa: E402
 
 METRIC = "recall@20"
-BASE = {"embedding_size": 300, "hidden_size": 300, "stopping_step": 5, "keep_last": False}
+BASE = {"stopping_step": 5, "keep_last": False}
 SPACE = {
     "learning_rate": [1e-3, 1e-4],
     "output_init": ["xavier"],
@@ -73,10 +74,14 @@ def explore(dataset, base, named, seeds, minutes):
             if time.monotonic() > deadline:
                 print(f"{minutes:g} minutes are over; the same command goes on from here")
                 return found
+            print(f"{name}, seed {seed}: ", end="", flush=True)
             try:
-                (one,) = run("LD4MRec", dataset, base | changes | {"seed": seed}, resume=True)
+                with quiet():  # the log of a run tells its test metrics
+                    (one,) = run("LD4MRec", dataset, base | changes | {"seed": seed}, resume=True)
                 found[name][seed] = one.result
+                print(f"{one.result['valid'][METRIC]:.4f} at epoch {one.result['best_epoch'] + 1}")
             except DivergedError as error:
+                print("diverged")
                 print(f"{name}, seed {seed}: {error}", file=sys.stderr)
                 found[name][seed] = None
     return found
@@ -136,6 +141,9 @@ def main(arguments=None):
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     keys = " ".join(f"{key}={value}" for key, value in base.items())
     lines = [f"validation Recall@20 on {options.dataset}; base: {keys}", "", *table(found)]
     print("", *lines, sep="\n")

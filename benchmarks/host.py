@@ -1,6 +1,6 @@
 """What the host itself costs, beside what it cannot avoid: start-up, loaders, evaluation, batches.
 
-    python benchmarks/host.py [-d tiktok] [--data_path=../shared/data/]
+    python benchmarks/host.py [-d tiktok] [--data_path=data/]
 
 Prints CPU seconds (user and system, one process). "bare" is the work that no host can spare, timed
 in the same run: for an evaluation scoring and top-K, for an epoch of batches slicing a shuffled
@@ -10,7 +10,6 @@ array.
 import argparse
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
 
-from timing import start_up  # noqa: E402 (the path comes first)
+from timing import Clock, start_up  # noqa: E402 (the path comes first)
 
 from utils.configurator import Config  # noqa: E402
 from utils.dataloader import EvalDataLoader, TrainDataLoader  # noqa: E402
@@ -44,22 +43,17 @@ class Scorer(torch.nn.Module):
 
 def cpu(function):
     """Median CPU seconds of a call."""
-    times = []
-    for _ in range(REPEATS):
-        started = time.process_time()
-        function()
-        times.append(time.process_time() - started)
-    return statistics.median(times)
+    clock = Clock("cpu", torch.device("cpu"))
+    return statistics.median(seconds for (seconds,) in clock.turns(REPEATS, function, warm_up=0))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-d", "--dataset", default="tiktok")
-    parser.add_argument("--data_path", default="../shared/data/")
+    parser.add_argument("--data_path", default="data/", help="default: data/")
     options = parser.parse_args()
     paths = {"data_path": options.data_path}
     config = Config("Pop", options.dataset, paths | {"use_neg_sampling": True}).points()[0]
-    torch.set_num_threads(torch.get_num_threads())
     rows = []
 
     rows.append(("import torch", start_up("import torch"), None))

@@ -2,7 +2,7 @@
 
     python benchmarks/ld4mrec.py [--sizes tmall,microlens,hm] [--threads N] [--batches 20]
         [--clock wall] [--key=value of the model ...]
-    python benchmarks/ld4mrec.py -d baby --data_path=../shared/data/      # a real data folder
+    python benchmarks/ld4mrec.py -d baby --data_path=data/      # a real data folder
 
 Without -d the data is generated (sizes.py). Ours and the bare products (bare.py) take turns, batch
 by batch, so that a busy machine slows both; a ratio is the median over the turns.

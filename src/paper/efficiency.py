@@ -22,7 +22,7 @@ from paper.colophon import colophon, folder_of
 from paper.figures import Panels
 from paper.runs import NOT_ASKED, NOT_RUN, OURS, settings_of
 from utils import files, plugins
-from utils.configurator import SOURCE
+from utils.configurator import CONFIGS, SOURCE, read_yaml
 from utils.errors import ConfigError, RunError, nearest
 from utils.model_code import code_fingerprint
 
@@ -32,6 +32,7 @@ MODELS = ("MMSSL", "MGCN", "DiffRec", "DiffMM", OURS)
 FEW_BATCHES = {"MMSSL": 3}  # whose batch takes seconds
 # where the results lie decides nothing
 ELSEWHERE = ("data_path", "runs_dir", "cache_dir", "keep_last")
+PAPER_SIZE = 1000  # embedding size of its LD4MRec, section 6.4
 WHAT = {  # {figure: (column, the paper's name, unit of ours in it)}
     "epoch": ("training, s per epoch", "training", 1),
     "inference": ("full inference, s", "inference", 1),
@@ -221,5 +222,16 @@ def costs(setup, size, found):
         "model does before and after the batches; inference: scores of all items and their top K "
         "for all users; memory: the process's peak, on CUDA what torch took at most.",
     )
+    if OURS in found:
+        notes += (_width(setup, size),)
     title = f"Cost on the size of {published.TITLES[size]}, ours beside the paper's"
     return Table(f"efficiency-{size}", title, tuple(columns), tuple(lines), notes)
+
+
+def _width(setup, size):
+    """LD4MRec's width beside the paper's, since the cost grows with it."""
+    keys = read_yaml(CONFIGS / "model" / f"{OURS}.yaml") | request_of(setup, size, OURS)["keys"]
+    ours = f"{OURS}: embedding_size {keys['embedding_size']}, hidden_size {keys['hidden_size']}"
+    if keys["embedding_size"] == PAPER_SIZE:
+        return f"{ours}; the paper's embedding size is the same."
+    return f"{ours}; the paper's embedding size is {PAPER_SIZE}, which costs more."

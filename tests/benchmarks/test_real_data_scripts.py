@@ -42,9 +42,16 @@ def test_settings_change_one_key_of_the_model():
     assert explore.settings(["dropout=0.5"])[1:] == [("dropout=0.5", {"dropout": 0.5})]
 
 
-def test_explore_trains_each_setting_and_seed_once(keys):
+def test_explore_trains_each_setting_and_seed_once(keys, capsys):
     named = explore.settings(["dropout=0.5", "svd_input"])
     found = explore.explore("blocks", keys, named, [1, 2], minutes=10)
+    out = capsys.readouterr().out.splitlines()
+    assert out == [  # nothing of the test split
+        f"{name}, seed {seed}: {by_seed[seed]['valid']['recall@20']:.4f} at epoch "
+        f"{by_seed[seed]['best_epoch'] + 1}"
+        for seed in (1, 2)
+        for name, by_seed in found.items()
+    ]
     assert [len(by_seed) for by_seed in found.values()] == [2, 2, 2]
     again = explore.explore("blocks", keys, named, [1, 2], minutes=10)
     assert again == found

@@ -1,6 +1,7 @@
 """Times and memory of the models on generated data: what is measured, kept, limited, reported."""
 
 import json
+import re
 import subprocess
 from dataclasses import replace
 
@@ -131,3 +132,17 @@ def test_scaled_inference_says_so(setup, monkeypatch):
     assert (found["scored"], found["users"]) == (50, 120)
     table = efficiency.costs(setup, "tmall", {"LightGCN": found})
     assert table.column("users scored")["LightGCN"].text == "50 of 120, scaled"
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ({}, "LD4MRec: embedding_size 300, hidden_size 300; the paper's embedding size is 1000"),
+        ({"embedding_size": 1000, "hidden_size": 50}, "1000, hidden_size 50; .* is the same"),
+    ],
+)
+def test_the_width_stands_beside_the_papers(setup, keys, text):
+    setup = replace(setup, keys=setup.keys | keys)
+    notes = efficiency.costs(setup, "tmall", {"LD4MRec": None}).notes
+    assert any(re.search(text, note) for note in notes)
+    assert not any("LD4MRec" in n for n in efficiency.costs(setup, "tmall", {"BPR": None}).notes)
