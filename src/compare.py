@@ -21,14 +21,13 @@ from pathlib import Path
 
 from comparison import ledger
 from comparison.archive import archive
-from comparison.entries import entries, tuned
+from comparison.entries import check_common, demand_shared, entries, grid_of, tuned
 from comparison.findings import Findings
 from comparison.report import write_report
 from main import parse_overrides
 from utils.configurator import CONFIGS, read_yaml
 from utils.engine import InTurn, add_engine_options, engine_of
-from utils.errors import ConfigError, UserError, nearest
-from utils.runs import run
+from utils.errors import ConfigError, RunError, UserError, nearest
 from utils.search import add_search_options, search_of, take_ranges
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
@@ -56,7 +55,12 @@ def parser():
     one.add_argument(
         "--target", help="the row that the others are tested against; default: the first"
     )
-    one.add_argument("--metrics", default="recall@10,recall@20,ndcg@10,ndcg@20")
+    one.add_argument(
+        "--metrics",
+        default="recall@10,recall@20,ndcg@10,ndcg@20",
+        help="of the report, with their cut-offs; default: recall@10,recall@20,ndcg@10,ndcg@20. "
+        "What the runs measure are metrics and topk of --settings",
+    )
     one.add_argument("--out", type=Path, help="folder of the report; default: reports/<dataset>/")
     one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
     one.add_argument(
@@ -89,7 +93,10 @@ def metrics_of(text, config):
     for metric in found:
         if metric not in measured:
             close = nearest(metric, measured)
-            raise ConfigError(f"--metrics has '{metric}', which these runs do not measure.{close}")
+            raise ConfigError(
+                f"the report's metrics have '{metric}', which these runs do not measure.{close} "
+                "What they measure are the keys metrics and topk, in --settings"
+            )
     return found
 
 
@@ -100,34 +107,71 @@ def compare(options, keys, search=None, engine=None):
     names = options.models.split(",") if options.models else None
     if not names and not options.settings:
         raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
+    check_common(keys)
     seeds = seeds_of(options.seeds)
     found = entries(names, options.dataset, keys, options.settings)
+    demand_shared(found, options.dataset, keys)
+    target, labels = options.target or found[0].label, [one.label for one in found]
+    if target not in labels:
+        raise ConfigError(f"--target is '{target}', no row.{nearest(target, labels)}")
     if options.tune or options.tuned:
+        if options.tune:
+            announce_search(found, options.dataset, keys, seeds, search)
+            if options.dry_run:
+                return None
         how = (options.dataset, keys, seeds[0], options.tune, search, engine)
         found = [tuned(one, *how) for one in found]
     rows = ledger.rows_of(found, options.dataset, keys, seeds, options.ledger)
-    runs = [one for row in rows for one in row.runs]
-    metrics = metrics_of(options.metrics, runs[0].config)
-    missing = sum(not one.result and not one.failure for one in runs)
-    print(f"{len(runs)} runs, {len(runs) - missing} of them finished")
-    if missing:
-        print(*ledger.estimate(rows), sep="\n", flush=True)
-        if engine.workers != 1:
-            print("one run after the other; workers train several at a time", flush=True)
+    ledger.check_alike(rows)
+    metrics = metrics_of(options.metrics, rows[0].runs[0].config)
+    announce(rows, engine)
     if options.dry_run:
         return None
     ledger.train_all(rows, options.dataset, keys, seeds, options.ledger, engine)
     ledger.check_protocol(rows)
     if options.archive:
         archive(rows, options.archive)
-    target = options.target or rows[0].label
-    if target not in [row.label for row in rows if row.done]:
-        raise ConfigError(f"no finished run of the target '{target}'")
-    (popularity,) = run("Pop", options.dataset, of_the_host(keys))
+    (first,) = [row for row in rows if row.label == target]
+    if not first.done:
+        why = first.reason or first.runs[0].failure or "not run"
+        raise RunError(
+            f"there is no finished run of {target}, which the others are tested against: {why}"
+        )
+    popularity = ledger.popularity(rows, options.dataset, of_the_host(keys))
     findings = Findings(rows, options.dataset, metrics, target, popularity)
     folder = options.out or REPORTS / options.dataset
     write_report(folder, findings.report())
     return folder
+
+
+def announce(rows, engine):
+    """Print how many runs there are, and what the missing ones take."""
+    runs = [one for row in rows for one in row.runs]
+    missing = sum(len(row.missing) for row in rows)
+    print(f"{len(runs)} runs, {len(runs) - missing} of them finished")
+    if missing:
+        print(*ledger.estimate({row.label: [row] for row in rows}), sep="\n", flush=True)
+        if engine.workers != 1:
+            print("one run after the other; workers train several at a time", flush=True)
+
+
+def announce_search(found, dataset, keys, seeds, search):
+    """Print what --tune is about to do: points or trials of each entry, and what they take."""
+    rows, points = [], 0
+    for entry in found:
+        _, grid, ranges = grid_of(entry, dataset, keys, seeds[0])
+        if len(grid) > 1 or ranges:
+            points += search.trials if search else len(grid)
+            rows.append(ledger.Row(entry, grid[: search.trials] if search else grid))
+    done = sum(len(row.done) for row in rows)
+    what = (
+        f"trials of --search {search.method}" if search else f"grid points, {done} of them finished"
+    )
+    print(
+        f"tuning {len(rows)} of {len(found)} rows on seed {seeds[0]}: {points} {what}", flush=True
+    )
+    print(*ledger.estimate({row.label: [row] for row in rows}), sep="\n", flush=True)
+    print(f"then {len(seeds)} runs of each row at its best point", flush=True)
 
 
 def of_the_host(keys):

@@ -20,12 +20,13 @@ import argparse
 import logging
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from compare import metrics_of, seeds_of
 from comparison.archive import archive
-from comparison.entries import read_settings
+from comparison.entries import check_common, read_settings
 from comparison.report import write_report
 from main import parse_overrides
 from paper import (
@@ -43,7 +44,7 @@ from paper import (
 from paper.colophon import folder_of, host_config
 from paper.overview import overview
 from utils.engine import add_engine_options, engine_of
-from utils.errors import ConfigError, UserError, nearest
+from utils.errors import ConfigError, DataError, RunError, UserError, nearest
 from utils.logger import init_logger
 
 LEAST_BATCHES = 20  # for a median to be one
@@ -133,10 +134,7 @@ def setup_of(options, keys, engine):
         )
     if options.settings:
         runs.check_models(read_settings(options.settings), options.settings)
-    if keys.get("run_dir"):
-        raise ConfigError("--run_dir is the folder of one run; give --runs_dir=FOLDER")
-    if "seed" in keys:
-        raise ConfigError(f"--seed={keys['seed']}: give --seeds {keys['seed']}")
+    check_common(keys)
     if options.batches < LEAST_BATCHES:
         raise ConfigError(f"--batches is {options.batches}; wanted {LEAST_BATCHES} or more")
     if not options.cell_minutes > 0:
@@ -163,7 +161,7 @@ def experiment(name, setup, dry_run=False):
     """Train what is missing of an experiment and write its report: (Report, rows), (None, rows) for
     a dry run.
     """
-    module = EXPERIMENTS[name]
+    module, setup = EXPERIMENTS[name], of_experiment(name, setup)
     rows = module.rows(setup)
     announce(name, rows, setup)
     if dry_run:
@@ -178,6 +176,22 @@ def experiment(name, setup, dry_run=False):
     write_report(setup.out / name, report)
     print(f"{name}: the report is in {setup.out / name}", flush=True)
     return report, rows
+
+
+def of_experiment(name, setup):
+    """The setup for an experiment: a list for an axis of `sensitivity` is for that alone."""
+    if name == "sensitivity":
+        return setup
+    axes = (*sensitivity.MAP, *sensitivity.LINES)
+    lists = {key for key in axes if isinstance(setup.keys.get(key), list)}
+    return replace(setup, keys={k: v for k, v in setup.keys.items() if k not in lists})
+
+
+def check_all(names, setup):
+    """Raise now what an experiment would say of the command line when its turn comes."""
+    for name in names:
+        with suppress(DataError, RunError):  # of the data, not of the command line
+            EXPERIMENTS[name].rows(of_experiment(name, setup))
 
 
 def announce(name, rows, setup):
@@ -198,10 +212,13 @@ def on_one(options, keys, engine):
     """The experiments asked for on one data set; {experiment: why it could not be}."""
     if not options.dataset:
         raise ConfigError("no data set: give -d NAME, or --paper")
+    if "," in options.dataset:
+        raise ConfigError(f"-d is {options.dataset}: several data sets are for --paper; add that")
     names = experiments_of(options.only)
     setup = replace(setup_of(options, keys, engine), dataset=options.dataset)
     if set(names) - set(WITHOUT_DATA):
         metrics_of(",".join(runs.METRICS), host_config(setup.dataset, keys))
+    check_all(names, setup)
     failed = {}
     for name in names:
         attempt(name, setup, options.dry_run, failed, name)
@@ -233,11 +250,14 @@ def on_all(options, keys, engine):
     places = [(None, name, once) for name in names if name in WITHOUT_DATA]
     for dataset in asked:
         setup = replace(base, dataset=dataset, out=base.out / dataset)
-        places += [(dataset, name, setup) for name in names if name not in WITHOUT_DATA]
+        for name in names:
+            if name not in WITHOUT_DATA:
+                all_of_noise = {"models": noise.ALL} if name == "noise" and not setup.models else {}
+                places.append((dataset, name, replace(setup, **all_of_noise)))
+    for _, name, setup in places:
+        check_all([name], setup)
     for dataset, name, setup in places:
         print(f"--- {dataset or 'all data sets'}: {name}", flush=True)
-        if name == "noise" and not setup.models:
-            setup = replace(setup, models=noise.ALL)
         report, found = attempt(name, setup, options.dry_run, failed, (dataset, name))
         if report:
             reports[dataset, name], rows[dataset, name] = report, found

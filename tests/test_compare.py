@@ -20,7 +20,7 @@ def test_a_comparison_is_trained_once_and_written_twice(command, tmp_path, capsy
     assert compare.main(words) == 0
     out = capsys.readouterr().out
     assert "4 runs, 0 of them finished" in out
-    assert "BPR: 2 runs of at least 2 epochs" in out
+    assert "BPR: 2 runs of about 2 epochs" in out
     folder = tmp_path / "report"
     for name in ("report.md", "report.csv", "report.tex", "report.html"):
         assert (folder / name).stat().st_size > 500
@@ -43,6 +43,51 @@ def test_a_dry_run_says_what_is_missing_and_trains_nothing(command, tmp_path, ca
     assert not (tmp_path / "report").exists()
 
 
+def test_a_dry_run_of_tuning_trains_nothing(command, tmp_path, capsys):
+    settings = tmp_path / "rows.yaml"
+    settings.write_text("two: {model: BPR, reg_weight: [1.0e-1, 1.0e-5]}\nPop: {}\n")
+    words = [*command, "--settings", str(settings), "--seeds", "3", "--tune", "--dry-run"]
+    assert compare.main(words) == 0
+    out = capsys.readouterr().out
+    assert "tuning 1 of 2 rows on seed 1: 2 grid points, 0 of them finished" in out
+    assert "two: 2 runs of about 2 epochs" in out
+    assert "then 3 runs of each row at its best point" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_rows_that_do_not_compare_are_refused_before_training(command, tmp_path, capsys):
+    settings = tmp_path / "rows.yaml"
+    settings.write_text("A: {model: BPR}\nB: {model: BPR, mask_valid_at_test: True}\n")
+    assert compare.main([*command, "--settings", str(settings), "--seeds", "1"]) == 2
+    assert "B and A do not compare: mask_valid_at_test is True" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    settings.write_text("BPR: {seed: 7}\n")
+    assert compare.main([*command, "--settings", str(settings)]) == 2
+    assert "gives BPR a seed; leave it out" in capsys.readouterr().err
+
+
+def test_a_row_that_cannot_be_leaves_the_others(command, tmp_path, capsys):
+    settings = tmp_path / "rows.yaml"
+    settings.write_text("BPR: {}\nodd: {model: LightGCN, n_layers: -1}\n")
+    words = [*command, "--settings", str(settings), "--seeds", "1,2"]
+    assert compare.main(words) == 0
+    out = capsys.readouterr().out
+    assert "odd: 2 runs that cannot be: " in out
+    assert "odd, seeds 1, 2 are missing: " in out
+    assert compare.main([*words, "--target", "odd"]) == 2
+    assert (
+        "no finished run of odd, which the others are tested against: " in capsys.readouterr().err
+    )
+
+
+def test_what_all_rows_measure_popularity_measures_too(command, tmp_path):
+    settings = tmp_path / "rows.yaml"
+    settings.write_text("BPR: {topk: [15], valid_metric: Recall@15}\n")
+    words = [*command, "--settings", str(settings), "--seeds", "1", "--metrics", "recall@15"]
+    assert compare.main(words) == 0
+    assert "test Recall@15" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+
 def test_tuning_is_named_as_the_origin_of_the_settings(command, tmp_path):
     settings = tmp_path / "rows.yaml"
     settings.write_text("two: {model: BPR, reg_weight: [1.0e-1, 1.0e-5]}\n")
@@ -58,8 +103,14 @@ def test_tuning_is_named_as_the_origin_of_the_settings(command, tmp_path):
         ([], "nothing to compare"),
         (["-m", "BPR", "--seeds", "0"], "--seeds is '0'"),
         (["-m", "BPR", "--seeds", "1,1"], "different seeds"),
-        (["-m", "BPR", "--target", "Pop", "--seeds", "1"], "no finished run of the target 'Pop'"),
-        (["-m", "BPR", "--metrics", "recall@7", "--seeds", "1"], "recall@7"),
+        (["-m", "BPR", "--target", "Pop", "--seeds", "1"], "--target is 'Pop', no row. Known: BPR"),
+        (["-m", "BPR", "--metrics", "recall@7", "--seeds", "1"], "topk, in --settings"),
+        (["-m", "BPR", "--seed=3"], "--seed=3: give --seeds 3"),
+        (["-m", "BPR", "--run_dir=here"], "give --runs_dir=FOLDER"),
+        (
+            ["-m", "LightGCN,Pop", "--n_layers=1"],
+            "Pop has no such key; give it in --settings, to Li",
+        ),
         (["-m", "Nothing"], "Nothing"),
     ],
 )

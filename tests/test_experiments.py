@@ -153,6 +153,28 @@ def test_sensitivity_is_a_map_and_lines(command, tmp_path):
     assert "noise-scale" not in text
 
 
+def test_keys_reach_the_models_and_experiments_that_have_them(command, capsys):
+    """LD4MRec's keys beside other models, and lists of `sensitivity` beside other experiments."""
+    words = [*command, "--only", "noise,inference,sensitivity", "-m", "LD4MRec,Pop", *SMALL]
+    words += ["--seeds", "1", "--soft_gamma=[0,0.1]", "--grid", "1x1", "--dry-run"]
+    assert experiments.main([*words, "--diffusion_steps=3", "--noise_scale=0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "noise: 12 runs, 0 of them finished" in out
+    assert "cannot be" not in out
+    assert "inference: 1 runs, 0" in out
+    assert "sensitivity: 3 runs, 0" in out
+
+
+def test_an_option_of_a_later_experiment_is_refused_before_any(command, tmp_path, capsys):
+    words = [*command, "--only", "ablation,efficiency", "--sizes", "tmal"]
+    assert experiments.main(words) == 2
+    err = capsys.readouterr().err
+    assert "--sizes names 'tmal', no size. Did you mean 'tmall'" in err
+    assert experiments.main([*command, "--only", "inference,ablation", "--ablation=no_pg"]) == 2
+    assert "--ablation is what this experiment varies; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_tables_beside_the_paper(command, blocks, tmp_path):
     shutil.copytree(blocks, blocks.parent / "tmall")
@@ -213,7 +235,7 @@ def test_a_dry_run_trains_and_writes_nothing(command, tmp_path, capsys):
     assert experiments.main(words) == 0
     out = capsys.readouterr().out
     assert "ablation: 8 runs, 0 of them finished" in out
-    assert "LD4MRec: 8 runs of at least 2 epochs of " in out
+    assert "LD4MRec: 8 runs of about 2 epochs of " in out
     assert "efficiency: 15 measurements, 0 of them there" in out
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "reports").exists()
@@ -286,12 +308,14 @@ def test_what_cannot_be_done_is_refused(command, words, message, capsys):
 
 
 def test_an_experiments_own_key_or_an_unknown_data_set(command, capsys):
-    assert experiments.main([*command, "--only", "ablation", "--ablation=no_pg"]) == 1
+    assert experiments.main([*command, "--only", "ablation", "--ablation=no_pg"]) == 2
     assert "--ablation is what this experiment varies" in capsys.readouterr().err
     assert experiments.main(["-d", "blokcs", *command[2:], "--only", "ablation"]) == 2
     assert "Did you mean 'blocks'" in capsys.readouterr().err
     assert experiments.main(command[2:]) == 2
     assert "no data set: give -d NAME, or --paper" in capsys.readouterr().err
+    assert experiments.main(["-d", "baby,tiktok", *command[2:]]) == 2
+    assert "several data sets are for --paper; add that" in capsys.readouterr().err
 
 
 def test_a_settings_file_is_obeyed_and_checked(command, tmp_path, capsys):

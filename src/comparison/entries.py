@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.configurator import parse_yaml
+from utils.configurator import Config, parse_yaml
 from utils.errors import ConfigError, nearest
 from utils.plugins import find_model
 from utils.runs import plan, run
@@ -48,6 +48,33 @@ def entries(names, dataset, keys, settings_file=None):
     return found
 
 
+def declared(model, dataset, keys):
+    """Names of the keys that a run of a model on a data set has; keys: overrides, for data_path."""
+    where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
+    return set(Config(model, dataset, where).final_config_dict)
+
+
+def demand_shared(found, dataset, keys):
+    """ConfigError for an override that some of the entries' models have and others have not."""
+    known = {entry.label: declared(entry.model, dataset, keys) for entry in found}
+    for key in keys:
+        having = [label for label, names in known.items() if key in names]
+        lacking = [label for label in known if label not in having]
+        if having and lacking:
+            raise ConfigError(
+                f"--{key} would be for all rows, and {lacking[0]} has no such key; give it in "
+                f"--settings, to {', '.join(having)}"
+            )
+
+
+def check_common(keys):
+    """ConfigError for overrides that cannot be shared by the runs of several seeds and models."""
+    if "seed" in keys:
+        raise ConfigError(f"--seed={keys['seed']}: give --seeds {keys['seed']}")
+    if keys.get("run_dir"):
+        raise ConfigError("--run_dir is the folder of one run; give --runs_dir=FOLDER")
+
+
 def read_settings(path):
     """{label: {key: value}} of a settings file; `model` is the class where the label is not."""
     path = Path(path)
@@ -56,6 +83,12 @@ def read_settings(path):
     found = parse_yaml(path.read_text(encoding="utf-8"), path) or {}
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise ConfigError(f"{path} must hold lines of 'Model: {{key: value, ...}}'")
+    for label, values in found.items():
+        for key in ("seed", "run_dir"):
+            if key in values:
+                raise ConfigError(
+                    f"{path} gives {label} a {key}; leave it out: --seeds has the seeds"
+                )
     return {str(label): values for label, values in found.items()}
 
 
@@ -63,7 +96,9 @@ def _variants(entry, dataset, keys):
     """The entry, or one for each variant where the model has variants and none was chosen."""
     if "variant" in entry.settings or "variant" in keys:
         return [entry]
-    (one, *_) = plan(entry.model, dataset, keys | entry.settings, grid=True)
+    names = declared(entry.model, dataset, keys)
+    shared = {key: value for key, value in keys.items() if key in names}
+    (one, *_) = plan(entry.model, dataset, shared | entry.settings, grid=True)
     if "variant" not in one.config or one.config["variant"] not in VARIANTS:
         return [entry]
     return [
@@ -77,6 +112,12 @@ def _variants(entry, dataset, keys):
     ]
 
 
+def grid_of(entry, dataset, keys, seed):
+    """(overrides, the Runs of the grid as they are now, {key: range}) of an entry's search."""
+    changes = keys | entry.settings | {"seed": [seed]}
+    return changes, plan(entry.model, dataset, changes, grid=True), take_ranges(changes)[1]
+
+
 def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
     """The entry at the point of its grid that is best on validation, for one seed.
 
@@ -85,9 +126,7 @@ def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
     value is its first or last, of three or more, is named in the warnings. An entry whose model has
     no grid, or of whose grid nothing is finished, comes back as it is.
     """
-    changes = keys | entry.settings | {"seed": [seed]}
-    grid = plan(entry.model, dataset, changes, grid=True)
-    _, ranges = take_ranges(changes)
+    changes, grid, ranges = grid_of(entry, dataset, keys, seed)
     if len(grid) == 1 and not ranges:
         return entry
     points = grid

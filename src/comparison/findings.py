@@ -26,7 +26,7 @@ class Findings:
     """
 
     def __init__(self, rows, dataset, metrics, target, popularity):
-        self.failed = [(row, one) for row in rows for one in row.runs if not one.result]
+        self.incomplete = [row for row in rows if len(row.done) < len(row.runs)]
         self.rows = [row for row in rows if row.done]
         self.dataset, self.metrics, self.popularity = dataset, metrics, popularity
         self.config = self.rows[0].done[0].config
@@ -244,8 +244,14 @@ class Findings:
             for row in self.rows
         }
         names = next((tuple(found[0]) for found in by_row.values() if found), ("coverage",))
+        wanted = {row.label: len(row.runs) for row in self.rows}
         cells = [
-            (label, tuple(_measured([one[name] for one in found], name) for name in names))
+            (
+                label,
+                tuple(
+                    _measured([one[name] for one in found], name, wanted[label]) for name in names
+                ),
+            )
             for label, found in by_row.items()
         ]
         notes = (
@@ -290,17 +296,21 @@ class Findings:
             ]
             if by_seed:
                 columns = columns or tuple(f"{b.label} ({b.targets:,})" for b in by_seed[0])
-            rows.append((row.label, by_seed))
+            rows.append((row, by_seed))
         columns = columns or ("all",)
         cells = [
             (
-                label,
+                row.label,
                 tuple(
-                    _mean_cell([bands[at].recall for bands in by_seed], "no target in the band")
+                    _mean_cell(
+                        [bands[at].recall for bands in by_seed],
+                        len(row.runs),
+                        "no target in the band",
+                    )
                     for at in range(len(columns))
                 ),
             )
-            for label, by_seed in rows
+            for row, by_seed in rows
         ]
         title = f"Test Recall@{self.cut_off} {title} (targets in brackets)"
         table = Table(name, title, columns, tuple(cells), notes)
@@ -372,8 +382,14 @@ class Findings:
     def warnings(self):
         for row in self.rows:
             yield from row.entry.warnings
-        for row, one in self.failed:
-            yield f"{row.label}, seed {one.config['seed']}, is missing: {one.failure or 'not run'}"
+        for row in self.incomplete:
+            missing = [one for one in row.runs if not one.result]
+            for why in dict.fromkeys(_why(row, one) for one in missing):
+                seeds = [one.config["seed"] for one in missing if _why(row, one) == why]
+                listed = ", ".join(map(str, seeds))
+                are = "seeds {} are" if len(seeds) > 1 else "seed {} is"
+                yield f"{row.label}, {are.format(listed)} missing: {why}"
+        yield from self._twins()
         best = self.strongest(self.rows)
         if self.others:
             other = self.strongest([row for row in self.rows if row is not best])
@@ -396,6 +412,14 @@ class Findings:
                 f"{fewest} seeds at the least: too few for a test over seeds to say much, so trust "
                 "the differences over users together with the spread"
             )
+
+    def _twins(self):
+        by_runs = {}
+        for row in self.rows:
+            by_runs.setdefault(tuple(one.folder.id for one in row.done), []).append(row.label)
+        for labels in by_runs.values():
+            if len(labels) > 1:
+                yield f"{' and '.join(labels)} are the same runs under different labels"
 
     def colophon(self):
         found = environment(self.config)
@@ -422,22 +446,29 @@ def over_seeds(values, form=".4f"):
     return Cell(statistics.mean(values), spread=spread, format=form)
 
 
+def _why(row, one):
+    return one.failure or row.reason or "not run"
+
+
 def _fewer_seeds(row):
     done, wanted = len(row.done), len(row.runs)
     return f"{done} of {wanted} seeds" if done < wanted else None
 
 
-def _measured(values, name):
+def _measured(values, name, wanted):
     """Cell of a measure beyond accuracy; mean numbers of users have one decimal."""
-    return _mean_cell(values, form=".1f" if name in ("popularity", "popularity_history") else ".3f")
+    form = ".1f" if name in ("popularity", "popularity_history") else ".3f"
+    return _mean_cell(values, wanted, form=form)
 
 
-def _mean_cell(values, absent="undefined", form=".4f"):
+def _mean_cell(values, wanted, absent="undefined", form=".4f"):
+    """Mean over the runs that have lists; a note where these are fewer than wanted."""
     if not values:
         return Cell(None, note=NOT_KEPT)
     if any(value is None for value in values):
         return Cell(None, note=absent)
-    return over_seeds(values, form)
+    fewer = f"{len(values)} of {wanted} seeds; of the others {NOT_KEPT}"
+    return replace(over_seeds(values, form), note=fewer if len(values) < wanted else None)
 
 
 def _gain(value, other):

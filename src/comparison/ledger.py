@@ -13,7 +13,7 @@ from common.trainer import Trainer
 from comparison.entries import Entry
 from utils import plugins
 from utils.dataset import RecDataset
-from utils.errors import ConfigError, RunError
+from utils.errors import ConfigError, RunError, UserError
 from utils.logger import quiet
 from utils.one_run import build, make_loaders
 from utils.run_folder import RunFolder
@@ -31,10 +31,13 @@ PROTOCOL = (
 
 @dataclass
 class Row:
-    """An entry with its runs, one per seed, in the order of the seeds."""
+    """An entry with its runs, one per seed, in the order of the seeds. reason: why runs of it
+    cannot be, None if nothing is known against them.
+    """
 
     entry: Entry
     runs: list = field(default_factory=list)
+    reason: str | None = None
 
     @property
     def label(self):
@@ -44,6 +47,11 @@ class Row:
     def done(self):
         """The finished runs."""
         return [one for one in self.runs if one.result]
+
+    @property
+    def missing(self):
+        """The runs that have not ended."""
+        return [one for one in self.runs if not one.result and not one.failure]
 
     def values(self, split, metric):
         """A metric of each finished run; split: valid or test."""
@@ -65,18 +73,19 @@ def rows_of(found, dataset, keys, seeds, also=None):
 
 
 def train(row, dataset, keys, seeds, also=None, engine=None):
-    """Train what is missing of a row; a stopped run goes on. Failed seeds stay in `row.runs`.
+    """Train what is missing of a row, unless it has a reason against it; a stopped run goes on.
+    Failed seeds stay in `row.runs`; a row that refuses its data or settings gets a reason.
 
     engine: who trains (utils.engine), None: this process.
     """
-    missing = _missing(row)
-    if not missing:
+    if not row.missing or row.reason:
         return
-    changes = _grid(row.entry, keys, dataset, missing)
+    changes = _grid(row.entry, keys, dataset, _seeds(row.missing))
     try:
         run(row.entry.model, dataset, changes, grid=True, engine=engine)
-    except RunError as error:  # all of them failed
+    except UserError as error:
         logger.error("%s: %s", row.label, error)
+        row.reason = str(error)
     row.runs = _planned(row.entry, dataset, keys, seeds, also)
 
 
@@ -93,9 +102,9 @@ def train_together(places, also=None, engine=None):
         return
     run_all(
         [
-            Request(row.entry.model, dataset, _grid(row.entry, keys, dataset, missing))
+            Request(row.entry.model, dataset, _grid(row.entry, keys, dataset, _seeds(row.missing)))
             for row, dataset, keys, _ in places
-            if (missing := _missing(row))
+            if row.missing and not row.reason
         ],
         engine,
     )
@@ -103,9 +112,8 @@ def train_together(places, also=None, engine=None):
         row.runs = _planned(row.entry, dataset, keys, seeds, also)
 
 
-def _missing(row):
-    """Seeds of a row's runs that have not ended."""
-    return [one.config["seed"] for one in row.runs if not one.result and not one.failure]
+def _seeds(runs):
+    return [one.config["seed"] for one in runs]
 
 
 def _planned(entry, dataset, keys, seeds, also):
@@ -131,11 +139,15 @@ def _grid(entry, keys, dataset, seeds):
     return keys | entry.settings | fixed | {"seed": list(seeds)}
 
 
-def seconds_per_epoch(one):
-    """Training and validation seconds of an epoch, from some seconds of steps; nothing is kept."""
+def timed(one):
+    """Seconds of building a run's model, and of an epoch with its validation, from some seconds of
+    steps; nothing is kept.
+    """
     source = plugins.find_model(one.config["model"])
     train_data, valid_data, _ = make_loaders(one.config, RecDataset(one.config).split())
+    started = time.monotonic()
     model = build(plugins.load_model_class(source), one.config, train_data)
+    built = time.monotonic() - started
     trainer = Trainer(one.config, model)
     seconds = 0.0
     if one.config["req_training"]:
@@ -150,51 +162,72 @@ def seconds_per_epoch(one):
         seconds = (time.monotonic() - started) / done * len(train_data)
     started = time.monotonic()
     trainer.evaluate(valid_data)
-    return seconds + (time.monotonic() - started) / one.config["eval_step"]
+    return built, seconds + (time.monotonic() - started) / one.config["eval_step"]
 
 
-def estimate(rows):
-    """Sentences on the runs that are missing, one per row, and in all; [] if none is missing.
+def estimate(groups):
+    """Sentences on the runs that are missing, one per group, and in all; [] if none is missing.
 
-    The number of epochs is that of the row's finished runs, or, where there are none, the least
-    that early stopping allows: then the estimate says "at least".
+    groups: {name: rows whose runs cost alike}; one run of each is timed, by some steps. The number
+    of epochs is that of the group's finished runs, or, where there are none, the least that early
+    stopping allows: then the estimate says "at least". A group that refuses the data or its
+    settings is named, and the reason kept in its rows.
     """
     lines, total, bound = [], 0.0, False
-    for row in rows:
-        missing = [one for one in row.runs if not one.result and not one.failure]
+    for name, group in groups.items():
+        missing = [one for row in group for one in row.missing]
         if not missing:
             continue
         config = missing[0].config
-        with quiet():
-            epoch = seconds_per_epoch(missing[0])
-        known = [one.result["epochs"] for one in row.done]
+        try:
+            with quiet():
+                built, epoch = timed(missing[0])
+        except UserError as error:
+            for row in group:
+                row.reason = str(error)
+            lines.append(f"{name}: {len(missing)} runs that cannot be: {error}")
+            continue
+        known = [one.result["epochs"] for row in group for one in row.done]
         least = min(config["epochs"], (config["stopping_step"] + 2) * config["eval_step"])
         epochs = statistics.mean(known) if known else least
-        bound |= not known
-        total += len(missing) * epochs * epoch
-        lines.append(
-            f"{row.label}: {len(missing)} runs of {'about' if known else 'at least'} {epochs:.0f} "
-            f"epochs of {epoch:.2g} s"
-        )
-    if lines:
-        lines.append(f"in all {'at least' if bound else 'about'} {total / 60:.0f} minutes")
+        about = "about" if known or least == config["epochs"] else "at least"
+        bound |= about == "at least"
+        total += len(missing) * (built + epochs * epoch)
+        text = f"{name}: {len(missing)} runs of {about} {epochs:.0f} epochs of {epoch:.2g} s"
+        lines.append(f"{text}, {built:.2g} s to build" if built > epoch else text)
+    if total:
+        took = f"{total:.0f} seconds" if total < 90 else f"{total / 60:.0f} minutes"
+        lines.append(f"in all {'at least' if bound else 'about'} {took}")
     return lines
 
 
-def check_protocol(rows):
-    """Refuse, with ConfigError, rows that were not evaluated alike: data, split, masks, users."""
-    finished = [(row, one) for row in rows for one in row.done]
-    if not finished:
-        raise RunError("no run of the comparison is finished; see the errors above")
-    first_row, first = finished[0]
-    expected_users = per_user(first)["users"]
-    for row, one in finished[1:]:
+def check_alike(rows):
+    """Refuse, with ConfigError, rows whose runs, finished or not, differ in data, split or masks.
+
+    So it costs nothing to find out: this can be asked before anything is trained.
+    """
+    planned = [(row, one) for row in rows for one in row.runs]
+    first_row, first = planned[0]
+    for row, one in planned[1:]:
         for what, mine, theirs in _protocol(one, first):
             if mine != theirs:
                 raise ConfigError(
                     f"{row.label} and {first_row.label} do not compare: {what} is {mine!r} in "
                     f"{one.folder.path} and {theirs!r} in {first.folder.path}"
                 )
+
+
+def check_protocol(rows):
+    """`check_alike`, and refuse finished runs that were tested on different users; RunError if no
+    run is finished.
+    """
+    check_alike(rows)
+    finished = [(row, one) for row in rows for one in row.done]
+    if not finished:
+        raise RunError("no run of the comparison is finished; see the errors above")
+    first_row, first = finished[0]
+    expected_users = per_user(first)["users"]
+    for row, one in finished[1:]:
         if not np.array_equal(per_user(one)["users"], expected_users):
             raise ConfigError(
                 f"{row.label} and {first_row.label} were tested on different users: "
@@ -213,6 +246,16 @@ def _interactions(one):
     """Digest of the interaction file in the run's identity."""
     data = one.folder.identity["data"]
     return next(digest for name, digest in data.items() if not name.endswith(".npy"))
+
+
+def popularity(rows, dataset, keys, trains=True):
+    """The run of Pop that the rows are held against, evaluated as they are; keys: the host's.
+
+    trains: run it if it is not there; else it may come back without a result.
+    """
+    keys = keys | {key: rows[0].runs[0].config[key] for key in PROTOCOL}
+    (found,) = (run if trains else plan)("Pop", dataset, keys)
+    return found
 
 
 def per_user(one):

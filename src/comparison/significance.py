@@ -19,6 +19,7 @@ from utils.errors import RunError
 DECIMALS = 12  # of a difference; metrics are of order 1, so what lies beyond is rounding
 RESAMPLED = 2**22  # values that the bootstrap holds at a time: 32 MiB of indices, 32 of values
 MOST_FOR_EXACT = 50  # differences that are not 0
+CONSTANT = "neither system's value depends on the seed: there is no chance to test against"
 FEWEST_FOR_WILCOXON = 6  # pairs; with n pairs no p-value is below 2 / 2^n, which is .0625 for 5
 
 
@@ -78,8 +79,13 @@ def compare_seeds(best, others):
     compared = {}
     for name, other in others.items():
         shared, left_out = _shared(best, other)
-        d = paired_differences([best[s] for s in shared], [other[s] for s in shared])
-        compared[name] = replace(_compared(d, "seeds", t_interval), left_out=left_out)
+        values = [[one[s] for s in shared] for one in (best, other)]
+        d = paired_differences(*values)
+        if len(shared) > 1 and all(len(set(some)) == 1 for some in values):
+            found = Comparison(len(d), float(d[0]), note=CONSTANT)
+        else:
+            found = _compared(d, "seeds", t_interval)
+        compared[name] = replace(found, left_out=left_out)
     return _corrected(compared)
 
 

@@ -20,7 +20,7 @@ from comparison.tables import Cell, Table
 from paper import published, sizes
 from paper.colophon import colophon, folder_of
 from paper.figures import Panels
-from paper.runs import NOT_ASKED, NOT_RUN, OURS, settings_of
+from paper.runs import NOT_ASKED, NOT_RUN, OURS, keys_of, settings_of
 from utils import files, plugins
 from utils.configurator import CONFIGS, SOURCE, read_yaml
 from utils.errors import ConfigError, RunError, nearest
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 def rows(setup):
+    cells(setup)  # for the errors
     return []
 
 
@@ -70,6 +71,7 @@ def request_of(setup, size, model):
     """What a measurement is asked for, without where the data lies."""
     given, _ = settings_of(setup, model)
     keys = {key: value for key, value in setup.keys.items() if key not in ELSEWHERE}
+    keys = keys_of(model, size, keys)
     batches = FEW_BATCHES.get(model, setup.batches)
     return {"model": model, "dataset": size, "keys": keys | given, "batches": batches}
 

@@ -1,11 +1,10 @@
 """The runs behind an experiment: rows with their seeds, what is missing, training, cells."""
 
-import statistics
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from comparison import ledger
-from comparison.entries import Entry, entries, read_settings
+from comparison.entries import Entry, declared, entries, read_settings
 from comparison.findings import over_seeds
 from comparison.tables import Cell
 from utils import plugins
@@ -53,16 +52,11 @@ class Setup:
 
 @dataclass
 class PlannedRow(ledger.Row):
-    """A row with the data set and the overrides of its runs; reason: why runs are missing."""
+    """A row with the data set, the overrides and the seeds of its runs."""
 
     dataset: str = ""
     keys: dict = field(default_factory=dict)
     seeds: tuple = ()
-    reason: str | None = None
-
-    @property
-    def missing(self):
-        return [one for one in self.runs if not one.result and not one.failure]
 
 
 def entry_of(setup, model=OURS, label=None, changes=None):
@@ -101,43 +95,29 @@ def entries_of(setup, models):
 
 
 def planned(setup, found, dataset=None, keys=None, seeds=None):
-    """A PlannedRow for each entry, with its runs as they are now; nothing is trained."""
+    """A PlannedRow for each entry, with its runs as they are now; nothing is trained.
+
+    keys: overrides, setup's if None; a model gets those that it has.
+    """
     dataset, seeds = dataset or setup.dataset, tuple(seeds or setup.seeds)
-    keys = setup.keys if keys is None else keys
-    rows = ledger.rows_of(found, dataset, keys, seeds, setup.ledger)
-    return [PlannedRow(row.entry, row.runs, dataset, keys, seeds) for row in rows]
+    rows = []
+    for entry in found:
+        own = keys_of(entry.model, dataset, setup.keys if keys is None else keys)
+        (row,) = ledger.rows_of([entry], dataset, own, seeds, setup.ledger)
+        place = {"dataset": dataset, "keys": own, "seeds": seeds}
+        rows.append(PlannedRow(entry, row.runs, row.reason, **place))
+    return rows
+
+
+def keys_of(model, dataset, keys):
+    """Those of the overrides that a model has; `check_keys` has seen that some model has each."""
+    known = declared(model, dataset, keys)
+    return {key: value for key, value in keys.items() if key in known}
 
 
 def estimate(rows):
-    """Sentences on the runs that are missing, one per model, and in all; [] if none is missing.
-
-    Rows of one model are timed once, by some steps of the first. A model that refuses the data or
-    its settings is named, and the reason kept in its rows.
-    """
-    lines, total, bound = [], 0.0, False
-    for name, group in _by_model(rows).items():
-        missing = [one for row in group for one in row.missing]
-        if not missing:
-            continue
-        config = missing[0].config
-        try:
-            with quiet():
-                epoch = ledger.seconds_per_epoch(missing[0])
-        except UserError as error:
-            for row in group:
-                row.reason = str(error)
-            lines.append(f"{name}: {len(missing)} runs that cannot be: {error}")
-            continue
-        known = [one.result["epochs"] for row in group for one in row.done]
-        least = min(config["epochs"], (config["stopping_step"] + 2) * config["eval_step"])
-        epochs = statistics.mean(known) if known else least
-        bound |= not known
-        total += len(missing) * epochs * epoch
-        about = "about" if known else "at least"
-        lines.append(f"{name}: {len(missing)} runs of {about} {epochs:.0f} epochs of {epoch:.2g} s")
-    if total:
-        lines.append(f"in all {'at least' if bound else 'about'} {total / 60:.0f} minutes")
-    return lines
+    """Sentences on the runs that are missing, see `ledger.estimate`."""
+    return ledger.estimate(_by_model(rows))
 
 
 def _by_model(rows):

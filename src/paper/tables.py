@@ -11,7 +11,6 @@ from paper.colophon import of_the_host
 from paper.figures import Panels
 from paper.runs import METRICS, OURS, cell, entries_of, planned
 from utils.errors import RunError
-from utils.runs import plan, run
 
 TITLE = "Accuracy of all systems (Tables 2-4)"
 SIMPLE = ("Pop", "ItemKNN", "EASE")
@@ -35,7 +34,7 @@ def report(setup, rows):
     labels = [row.label for row in done]
     target = OURS if OURS in labels else labels[0]
     host = of_the_host(setup.keys)
-    (popularity,) = (plan if setup.finished else run)("Pop", setup.dataset, host)
+    popularity = ledger.popularity(done, setup.dataset, host, trains=not setup.finished)
     findings = Findings(
         rows, setup.dataset, METRICS, target, popularity if popularity.result else None
     )

@@ -53,7 +53,8 @@ def parse_yaml(text, where):
         loader = _Loader(text)
         return loader.get_single_data()
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where} is not valid yaml: {error}") from error
+        text = str(error).replace('in "<unicode string>", ', "")  # `where` says it better
+        raise ConfigError(f"{where} is not valid yaml: {text}") from error
     finally:
         if loader is not None:
             loader.dispose()

@@ -1,5 +1,7 @@
 """A comparison's report against the runs it is made of."""
 
+import copy
+import shutil
 import statistics
 from dataclasses import replace
 
@@ -11,6 +13,7 @@ import support
 from comparison import ledger
 from comparison.entries import Entry
 from comparison.findings import Findings, shown
+from utils.run_folder import RunFolder
 from utils.runs import run
 
 KEYS = {"epochs": 3, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
@@ -125,7 +128,7 @@ def test_popularity_not_beaten_and_missing_seeds_are_warnings(rows, keys):
     one = findings([*rows, row], keys)
     assert [r.label for r in one.rows] == ["BPR", "slow", "Pop"]
     texts = list(one.warnings())
-    assert sum(text.startswith("broken, seed ") for text in texts) == 2
+    assert any(text.startswith("broken, seeds 1, 2 are missing: the loss is not") for text in texts)
     one.popularity.result["valid"]["recall@20"] = 1.1  # out of reach
     texts = list(one.warnings())
     assert {t.split(" never")[0] for t in texts if "never beat" in t} == {"BPR", "slow"}
@@ -135,6 +138,25 @@ def test_a_lead_inside_the_noise_is_a_warning(rows, keys):
     same = [rows[0], ledger.Row(Entry("twin", "BPR", {}, "yaml defaults"), rows[0].runs)]
     texts = list(findings(same, keys).warnings())
     assert "the lead of BPR over twin is inside the noise of the users" in texts
+    assert "BPR and twin are the same runs under different labels" in texts
+
+
+def test_tables_of_lists_say_which_runs_have_none(rows, keys, tmp_path):
+    """As where --ledger brings archived runs: what is shown is of fewer seeds."""
+    target, slow, pop = rows
+    bare = copy.copy(slow.runs[1])
+    shutil.copytree(bare.folder.path, tmp_path / "bare")
+    (tmp_path / "bare" / "topk.npz").unlink()
+    bare.folder = RunFolder(tmp_path / "bare", bare.folder.identity)
+    one = findings([target, ledger.Row(slow.entry, [slow.runs[0], bare]), pop], keys)
+    alone = findings([target, ledger.Row(slow.entry, [slow.runs[0]]), pop], keys)
+    for name in ("beyond", "by_user", "by_item"):
+        (_, cells), (_, wanted) = getattr(one, name)().rows[1], getattr(alone, name)().rows[1]
+        for cell, same in zip(cells, wanted, strict=True):
+            if cell.is_number:
+                assert cell.note.startswith("1 of 2 seeds; of the others the runs have no top-K")
+                assert (cell.value, cell.mark) == (same.value, None)
+    assert one.accuracy().rows[1][1][0].note is None  # metrics are there
 
 
 def test_metrics_are_shown_by_their_names():

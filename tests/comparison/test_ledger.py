@@ -1,5 +1,6 @@
 """The runs of a comparison: what is missing, what is trained, what compares."""
 
+import re
 import shutil
 
 import numpy as np
@@ -41,13 +42,17 @@ def test_a_row_has_a_run_per_seed_and_trains_only_what_is_missing(keys, tmp_path
 
 def test_an_estimate_says_what_is_missing(keys):
     rows = ledger.rows_of([BPR], "blocks", keys, [1, 2])
-    first, last = ledger.estimate(rows)
-    assert first.startswith("BPR: 2 runs of at least 2 epochs of ")
+    first, last = ledger.estimate({row.label: [row] for row in rows})
+    assert first.startswith("BPR: 2 runs of about 2 epochs of ")
+    assert re.fullmatch(r"in all about \d+ seconds", last)
+    patient = ledger.rows_of([BPR], "blocks", keys | {"epochs": 1000, "stopping_step": 20}, [1])
+    first, last = ledger.estimate({"BPR": patient})
+    assert first.startswith("BPR: 1 runs of at least 22 epochs of ")
     assert last.startswith("in all at least ")
     row = trained(keys, [1])
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2])
-    assert ledger.estimate([row])[0].startswith("BPR: 1 runs of about 2 epochs of ")
-    assert ledger.estimate([trained(keys)]) == []
+    assert ledger.estimate({"BPR": [row]})[0].startswith("BPR: 1 runs of about 2 epochs of ")
+    assert ledger.estimate({"BPR": [trained(keys)]}) == []
 
 
 def test_a_further_ledger_is_read_and_not_trained_again(keys, tmp_path):

@@ -358,6 +358,16 @@ def test_seeds_are_paired_by_their_number():
     assert found.note.startswith("Wilcoxon")
 
 
+def test_systems_without_chance_are_not_tested_over_seeds():
+    """Popularity against EASE: five equal differences say nothing about other seeds."""
+    constant, other = dict.fromkeys(range(5), 0.3), dict.fromkeys(range(5), 0.1)
+    found = compare_seeds(constant, {"x": other, "y": {s: 0.1 + s / 100 for s in range(5)}})
+    assert found["x"].difference == pytest.approx(0.2)
+    assert [found["x"].p_t, found["x"].interval, found["x"].d_z] == [None] * 3
+    assert found["x"].note.startswith("neither system's value depends on the seed")
+    assert found["y"].p_t == found["y"].holm_t > 0  # the other pair is not corrected for
+
+
 def test_one_seed_tells_nothing():
     found = compare_seeds({1: 0.3}, {"x": {1: 0.1}, "y": {2: 0.1}})
     assert found["x"].difference == pytest.approx(0.2)

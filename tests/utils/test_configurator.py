@@ -227,7 +227,7 @@ def test_a_yaml_in_the_data_folder_counts(toy):
 
 def test_broken_yaml_is_named(ours, toy):
     ours.write_text("a: [1\n")
-    with pytest.raises(ConfigError, match=r"Ours.yaml is not valid yaml"):
+    with pytest.raises(ConfigError, match=r"Ours.yaml is not valid yaml: .*\n  line 1, column 4"):
         config(ours, toy)
     ours.write_text("- a\n")
     with pytest.raises(ConfigError, match=r"Ours.yaml holds a list; wanted lines of 'key: value'"):
