@@ -356,19 +356,19 @@ class Findings:
         ]
         if self.others:
             other = self.strongest([row for row in self.rows if row is not best])
-            said.append(self._lead_over(best, other))
+            said.append(self._against(best, other))
         return tuple(said)
 
-    def _lead_over(self, best, other):
+    def _against(self, best, other):
         found = self._compared(best, [other])[other.label]
         if found.interval is None:
-            return f"Its lead over {other.label}, the next, is not tested: {found.note}."
+            return f"Against {other.label}, the next on validation, it is not tested: {found.note}."
         low, high = found.interval
         verdict = "is not" if self._within_noise(found) else "is"
         seeds = f", {found.left_out}" if found.left_out else ""
         return (
-            f"Its lead over {other.label}, the next, is {found.difference:+.4f} "
-            f"[{low:+.4f}, {high:+.4f}] on the test users and {verdict} larger than chance "
+            f"Against {other.label}, the next on validation, it has {found.difference:+.4f} "
+            f"[{low:+.4f}, {high:+.4f}] on the test users, which {verdict} more than chance "
             f"explains (paired t-test, p = {found.p_t:.2g}{seeds})."
         )
 

@@ -4,7 +4,6 @@ One trained model, nothing retrained: the same weights are asked in each way.
 """
 
 import statistics
-import time
 
 import torch
 
@@ -16,6 +15,7 @@ from paper.colophon import colophon
 from paper.figures import Panels
 from paper.measured import measured
 from paper.runs import METRICS, OURS, cell_of, entry_of, planned, why_missing
+from utils.timing import Clock
 from utils.topk_evaluator import TopKEvaluator
 
 TITLE = "Inference strategies (Fig. 3)"
@@ -87,19 +87,20 @@ def timed(model, ways, config):
     take turns, so that a busy machine slows all alike. ways: {name: (steps, infer_step)}.
     """
     users = torch.arange(model.n_users, device=config["device"])
-    wait = torch.cuda.synchronize if users.device.type == "cuda" else lambda: None
-    k, taken, before = max(config["topk"]), {name: [] for name in ways}, _way(model)
-    for _ in range(1 + TURNS):
-        for name, way in ways.items():
+    k, before = max(config["topk"]), _way(model)
+
+    def asked(way):
+        def score():
             model.inference_steps, model.infer_step = way
-            wait()
-            started = time.perf_counter()
             for batch in users.split(config["eval_batch_size"]):
                 largest(model.full_sort_predict([batch, None]), k)
-            wait()
-            taken[name].append(time.perf_counter() - started)
+
+        return score
+
+    clock = Clock("wall", users.device)
+    turns = clock.turns(TURNS, *map(asked, ways.values()), warm_up=1)
     model.inference_steps, model.infer_step = before
-    return {name: statistics.median(values[1:]) for name, values in taken.items()}
+    return dict(zip(ways, map(statistics.median, zip(*turns, strict=True)), strict=True))
 
 
 def strategies(found, why):
