@@ -103,22 +103,13 @@ def metrics_of(text, config):
 def compare(options, keys, search=None, engine=None):
     """Train what is missing and write the report; the folder it is in. search: of --tune."""
     engine = engine or InTurn()
-    keys = engine.settle(keys)
-    names = options.models.split(",") if options.models else None
-    if not names and not options.settings:
-        raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
-    check_common(keys)
-    seeds = seeds_of(options.seeds)
-    found = entries(names, options.dataset, keys, options.settings)
-    demand_shared(found, options.dataset, keys)
-    target, labels = options.target or found[0].label, [one.label for one in found]
-    if target not in labels:
-        raise ConfigError(f"--target is '{target}', no row.{nearest(target, labels)}")
+    keys, seeds = engine.settle(keys), seeds_of(options.seeds)
+    found, target = asked(options, keys)
+    if options.tune:
+        announce_search(found, options.dataset, keys, seeds, search)
+        if options.dry_run:
+            return None
     if options.tune or options.tuned:
-        if options.tune:
-            announce_search(found, options.dataset, keys, seeds, search)
-            if options.dry_run:
-                return None
         how = (options.dataset, keys, seeds[0], options.tune, search, engine)
         found = [tuned(one, *how) for one in found]
     rows = ledger.rows_of(found, options.dataset, keys, seeds, options.ledger)
@@ -142,6 +133,21 @@ def compare(options, keys, search=None, engine=None):
     folder = options.out or REPORTS / options.dataset
     write_report(folder, findings.report())
     return folder
+
+
+def asked(options, keys):
+    """(entries, label of the target); ConfigError for what does not go together."""
+    names = options.models.split(",") if options.models else None
+    if not names and not options.settings:
+        raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
+    check_common(keys)
+    found = entries(names, options.dataset, keys, options.settings)
+    demand_shared(found, options.dataset, keys)
+    labels = [one.label for one in found]
+    target = options.target or labels[0]
+    if target not in labels:
+        raise ConfigError(f"--target is '{target}', no row.{nearest(target, labels)}")
+    return found, target
 
 
 def announce(rows, engine):
