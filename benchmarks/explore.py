@@ -22,7 +22,7 @@ sys.path.insert(0, str(SOURCE))
 
 from main import parse_overrides  # noqa: E402 (the path comes first)
 from utils.errors import DivergedError, UserError  # noqa: E402
-from utils.logger import quiet  # noqa: E402
+from utils.logger import quiet_terminal  # noqa: E402
 from utils.runs import run  # noqa: E402
 
 METRIC = "recall@20"
@@ -76,7 +76,7 @@ def explore(dataset, base, named, seeds, minutes):
                 return found
             print(f"{name}, seed {seed}: ", end="", flush=True)
             try:
-                with quiet():  # the log of a run tells its test metrics
+                with quiet_terminal():  # the log of a run tells its test metrics
                     (one,) = run("LD4MRec", dataset, base | changes | {"seed": seed}, resume=True)
                 found[name][seed] = one.result
                 print(f"{one.result['valid'][METRIC]:.4f} at epoch {one.result['best_epoch'] + 1}")

@@ -17,6 +17,7 @@ reports/<data set>/, or --out: report.md, .csv, .tex, .html and figures/. Models
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from comparison import ledger
@@ -59,7 +60,7 @@ def parser():
         "--metrics",
         default="recall@10,recall@20,ndcg@10,ndcg@20",
         help="of the report, with their cut-offs; default: recall@10,recall@20,ndcg@10,ndcg@20. "
-        "What the runs measure are metrics and topk of --settings",
+        "Runs measure their keys topk and metrics (the latter in --settings)",
     )
     one.add_argument("--out", type=Path, help="folder of the report; default: reports/<dataset>/")
     one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
@@ -94,8 +95,8 @@ def metrics_of(text, config):
         if metric not in measured:
             close = nearest(metric, measured)
             raise ConfigError(
-                f"the report's metrics have '{metric}', which these runs do not measure.{close} "
-                "What they measure are the keys metrics and topk, in --settings"
+                f"the report has '{metric}', which these runs do not measure.{close} They measure "
+                "the keys topk and metrics (the latter in --settings, as --metrics is the report's)"
             )
     return found
 
@@ -105,14 +106,21 @@ def compare(options, keys, search=None, engine=None):
     engine = engine or InTurn()
     keys, seeds = engine.settle(keys), seeds_of(options.seeds)
     found, target = asked(options, keys)
-    if options.tune:
-        announce_search(found, options.dataset, keys, seeds, search)
-        if options.dry_run:
-            return None
+    reasons = {}
     if options.tune or options.tuned:
+        grids = [grid_of(one, options.dataset, keys, seeds[0]) for one in found]
+        first = [ledger.Row(one, grid[:1]) for one, (_, grid, _) in zip(found, grids, strict=True)]
+        ledger.check_alike(first)
+        metrics_of(options.metrics, first[0].runs[0].config)
+        if options.tune:
+            announce_search(found, grids, seeds, search)
+            if options.dry_run:
+                return None
         how = (options.dataset, keys, seeds[0], options.tune, search, engine)
-        found = [tuned(one, *how) for one in found]
+        found, reasons = tune(found, grids, how)
     rows = ledger.rows_of(found, options.dataset, keys, seeds, options.ledger)
+    for row in rows:
+        row.reason = reasons.get(row.label)
     ledger.check_alike(rows)
     metrics = metrics_of(options.metrics, rows[0].runs[0].config)
     announce(rows, engine)
@@ -150,34 +158,57 @@ def asked(options, keys):
     return found, target
 
 
+def tune(found, grids, how):
+    """(entries, {label: why it could not be tuned}); such a one is at the first point of its grid.
+
+    grids: what `grid_of` gave of each; how: the further arguments of `tuned`.
+    """
+    chosen, reasons = [], {}
+    for entry, (_, grid, _) in zip(found, grids, strict=True):
+        try:
+            chosen.append(tuned(entry, *how))
+        except UserError as error:
+            print(f"{entry.label}: {error}", file=sys.stderr, flush=True)
+            reasons[entry.label] = str(error)
+            point = {key: value for key, value in grid[0].config.point.items() if key != "seed"}
+            chosen.append(replace(entry, settings=entry.settings | point, origin="not tuned"))
+    return chosen, reasons
+
+
 def announce(rows, engine):
     """Print how many runs there are, and what the missing ones take."""
     runs = [one for row in rows for one in row.runs]
-    missing = sum(len(row.missing) for row in rows)
-    print(f"{len(runs)} runs, {len(runs) - missing} of them finished")
+    missing = [row for row in rows if row.missing]
+    print(
+        f"{len(runs)} runs, {sum(bool(one.result or one.failure) for one in runs)} of them finished"
+    )
     if missing:
-        print(*ledger.estimate({row.label: [row] for row in rows}), sep="\n", flush=True)
+        for line in ledger.estimate({row.label: [row] for row in missing if not row.reason}):
+            print(line, flush=True)
         if engine.workers != 1:
             print("one run after the other; workers train several at a time", flush=True)
 
 
-def announce_search(found, dataset, keys, seeds, search):
+def announce_search(found, grids, seeds, search):
     """Print what --tune is about to do: points or trials of each entry, and what they take."""
-    rows, points = [], 0
-    for entry in found:
-        _, grid, ranges = grid_of(entry, dataset, keys, seeds[0])
-        if len(grid) > 1 or ranges:
-            points += search.trials if search else len(grid)
-            rows.append(ledger.Row(entry, grid[: search.trials] if search else grid))
-    done = sum(len(row.done) for row in rows)
-    what = (
-        f"trials of --search {search.method}" if search else f"grid points, {done} of them finished"
-    )
-    print(
-        f"tuning {len(rows)} of {len(found)} rows on seed {seeds[0]}: {points} {what}", flush=True
-    )
-    print(*ledger.estimate({row.label: [row] for row in rows}), sep="\n", flush=True)
-    print(f"then {len(seeds)} runs of each row at its best point", flush=True)
+    rows, points, done = {}, 0, 0
+    for entry, (_, grid, ranges) in zip(found, grids, strict=True):
+        if len(grid) == 1 and not ranges:
+            continue
+        runs = grid
+        if search:
+            left = [one for one in grid if not one.result]
+            trials = search.trials if ranges else min(search.trials, len(grid))
+            runs = left[:1] * trials  # one is timed, as costly as the others
+            points += trials
+        else:
+            points += len(grid)
+            done += sum(bool(one.result) for one in grid)
+        rows[entry.label] = [ledger.Row(entry, runs)]
+    what = f"trials of --search {search.method}" if search else "grid points"
+    finished = "" if search else f", {done} of them finished"
+    print(f"tuning {len(rows)} of {len(found)} rows on seed {seeds[0]}: {points} {what}{finished}")
+    print(*ledger.estimate(rows), f"then {len(seeds)} runs of each row", sep="\n", flush=True)
 
 
 def of_the_host(keys):

@@ -20,7 +20,6 @@ import argparse
 import logging
 import re
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +43,7 @@ from paper import (
 from paper.colophon import folder_of, host_config
 from paper.overview import overview
 from utils.engine import add_engine_options, engine_of
-from utils.errors import ConfigError, DataError, RunError, UserError, nearest
+from utils.errors import ConfigError, UserError, nearest
 from utils.logger import init_logger
 
 LEAST_BATCHES = 20  # for a median to be one
@@ -59,7 +58,16 @@ EXPERIMENTS = {  # in the order in which they are run
     "tables": tables,
     "efficiency": efficiency,
 }
-OF_MODELS = ("noise", "tables", "efficiency")  # the other ones have nothing for -m to choose
+OF_MODELS = {  # where -m chooses, and what it chooses from at most
+    "noise": noise.ALL,
+    "tables": (*tables.SIMPLE, *tables.PAPER, runs.OURS),
+    "efficiency": efficiency.MODELS,
+}
+VARIES = {
+    "ablation": ("ablation",),
+    "inference": ("inference_steps",),
+    "bound": ("inference_steps",),
+}
 WITHOUT_DATA = ("datasets", "efficiency")  # once, whatever the data sets
 logger = logging.getLogger(__name__)
 
@@ -123,7 +131,6 @@ def experiments_of(text):
 
 def setup_of(options, keys, engine):
     """What was asked for, checked, without a data set."""
-    runs.check_keys(keys)
     models = tuple(options.models.split(",")) if options.models else None
     runs.check_models(models or ())
     names = experiments_of(options.only)
@@ -139,7 +146,7 @@ def setup_of(options, keys, engine):
         raise ConfigError(f"--batches is {options.batches}; wanted {LEAST_BATCHES} or more")
     if not options.cell_minutes > 0:
         raise ConfigError(f"--cell-minutes is {options.cell_minutes:g}; wanted a positive number")
-    return runs.Setup(
+    setup = runs.Setup(
         dataset=None,
         keys=keys,
         seeds=tuple(seeds_of(options.seeds)),
@@ -155,6 +162,8 @@ def setup_of(options, keys, engine):
         engine=engine,
         archive=options.archive,
     )
+    check_options(names, setup)
+    return setup
 
 
 def experiment(name, setup, dry_run=False):
@@ -182,16 +191,34 @@ def of_experiment(name, setup):
     """The setup for an experiment: a list for an axis of `sensitivity` is for that alone."""
     if name == "sensitivity":
         return setup
-    axes = (*sensitivity.MAP, *sensitivity.LINES)
-    lists = {key for key in axes if isinstance(setup.keys.get(key), list)}
-    return replace(setup, keys={k: v for k, v in setup.keys.items() if k not in lists})
+    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_axis(k, v)})
 
 
-def check_all(names, setup):
+def _is_axis(key, value):
+    return key in (*sensitivity.MAP, *sensitivity.LINES) and isinstance(value, list)
+
+
+def check_options(names, setup):
     """Raise now what an experiment would say of the command line when its turn comes."""
+    models = {model for name in names for model in models_of(name, setup)}
+    runs.check_keys(setup.keys, models)
     for name in names:
-        with suppress(DataError, RunError):  # of the data, not of the command line
-            EXPERIMENTS[name].rows(of_experiment(name, setup))
+        if both := sorted(set(VARIES.get(name, ())) & set(setup.keys)):
+            raise ConfigError(f"--{both[0]} is what {name} varies; leave it out")
+    for key, value in setup.keys.items():
+        if _is_axis(key, value) and "sensitivity" not in names:
+            raise ConfigError(f"--{key} is a list, an axis of sensitivity, which --only leaves out")
+    if "sensitivity" in names:
+        sensitivity.axes(setup)
+    if "efficiency" in names:
+        efficiency.cells(setup)
+
+
+def models_of(name, setup):
+    """Names of the models that an experiment may train."""
+    if name in OF_MODELS:
+        return setup.models or OF_MODELS[name]
+    return () if name == "datasets" else (runs.OURS,)
 
 
 def announce(name, rows, setup):
@@ -217,12 +244,23 @@ def on_one(options, keys, engine):
     names = experiments_of(options.only)
     setup = replace(setup_of(options, keys, engine), dataset=options.dataset)
     if set(names) - set(WITHOUT_DATA):
-        metrics_of(",".join(runs.METRICS), host_config(setup.dataset, keys))
-    check_all(names, setup)
+        check_metrics(setup.dataset, keys)
     failed = {}
     for name in names:
         attempt(name, setup, options.dry_run, failed, name)
     return failed
+
+
+def check_metrics(dataset, keys):
+    """ConfigError for an unknown data set, and for runs that do not measure what reports show."""
+    config = host_config(dataset, keys)  # the error names the nearest
+    try:
+        metrics_of(",".join(runs.METRICS), config)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the reports show {', '.join(runs.METRICS)}: --topk (now {config['topk']}) must have "
+            f"10 and 20, --metrics (now {config['metrics']}) Recall and NDCG"
+        ) from error
 
 
 def attempt(name, setup, dry_run, failed, key):
@@ -244,7 +282,7 @@ def on_all(options, keys, engine):
             f"there is no data set in {folder_of(keys, 'data_path')}; give --data_path=FOLDER"
         )
     for name in asked:
-        host_config(name, keys)  # the error names the nearest
+        check_metrics(name, keys)
     reports, rows, failed = {}, {}, {}
     once = replace(base, also=tuple(asked))
     places = [(None, name, once) for name in names if name in WITHOUT_DATA]
@@ -254,8 +292,6 @@ def on_all(options, keys, engine):
             if name not in WITHOUT_DATA:
                 all_of_noise = {"models": noise.ALL} if name == "noise" and not setup.models else {}
                 places.append((dataset, name, replace(setup, **all_of_noise)))
-    for _, name, setup in places:
-        check_all([name], setup)
     for dataset, name, setup in places:
         print(f"--- {dataset or 'all data sets'}: {name}", flush=True)
         report, found = attempt(name, setup, options.dry_run, failed, (dataset, name))

@@ -51,7 +51,7 @@ def test_a_dry_run_of_tuning_trains_nothing(command, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "tuning 1 of 2 rows on seed 1: 2 grid points, 0 of them finished" in out
     assert "two: 2 runs of about 2 epochs" in out
-    assert "then 3 runs of each row at its best point" in out
+    assert "then 3 runs of each row" in out
     assert not (tmp_path / "runs").exists()
 
 
@@ -80,6 +80,29 @@ def test_a_row_that_cannot_be_leaves_the_others(command, tmp_path, capsys):
     )
 
 
+def test_tuning_checks_first_and_leaves_out_who_refuses(command, tmp_path, capsys):
+    settings = tmp_path / "rows.yaml"
+    unlike = "{model: BPR, reg_weight: [0.1, 0.2], mask_valid_at_test: True}"
+    settings.write_text(f"BPR: {{}}\nB: {unlike}\n")
+    assert compare.main([*command, "--settings", str(settings), "--seeds", "1", "--tune"]) == 2
+    assert "B and BPR do not compare: mask_valid_at_test" in capsys.readouterr().err
+    settings.write_text("BPR: {}\nodd: {model: LightGCN, n_layers: [-1, -2], reg_weight: 0.1}\n")
+    words = [*command, "--settings", str(settings), "--seeds", "1", "--tune", "--embedding_size=8"]
+    assert compare.main([*words, "--metrics", "recall@7"]) == 2
+    assert not (tmp_path / "runs").exists()
+    assert compare.main([*words[:-1], "--reg_weight=0.1"]) == 0
+    assert "odd, seed 1 is missing: " in capsys.readouterr().out
+
+
+def test_trials_are_announced_as_many_as_there_are(command, tmp_path, capsys):
+    pytest.importorskip("optuna", reason="--search needs the extra 'search'")
+    settings = tmp_path / "rows.yaml"
+    settings.write_text("BPR: {reg_weight: [0.1, 0.2]}\n")
+    words = [*command, "--settings", str(settings), "--seeds", "1", "--tune", "--dry-run"]
+    assert compare.main([*words, "--search", "random", "--trials", "12"]) == 0
+    assert "2 trials of --search random\nBPR: 2 runs of about 2 epochs" in capsys.readouterr().out
+
+
 def test_what_all_rows_measure_popularity_measures_too(command, tmp_path):
     settings = tmp_path / "rows.yaml"
     settings.write_text("BPR: {topk: [15], valid_metric: Recall@15}\n")
@@ -104,7 +127,10 @@ def test_tuning_is_named_as_the_origin_of_the_settings(command, tmp_path):
         (["-m", "BPR", "--seeds", "0"], "--seeds is '0'"),
         (["-m", "BPR", "--seeds", "1,1"], "different seeds"),
         (["-m", "BPR", "--target", "Pop", "--seeds", "1"], "--target is 'Pop', no row. Known: BPR"),
-        (["-m", "BPR", "--metrics", "recall@7", "--seeds", "1"], "topk, in --settings"),
+        (
+            ["-m", "BPR", "--metrics", "recall@7", "--seeds", "1"],
+            "They measure the keys topk and metrics",
+        ),
         (["-m", "BPR", "--seed=3"], "--seed=3: give --seeds 3"),
         (["-m", "BPR", "--run_dir=here"], "give --runs_dir=FOLDER"),
         (

@@ -165,14 +165,37 @@ def test_keys_reach_the_models_and_experiments_that_have_them(command, capsys):
     assert "sensitivity: 3 runs, 0" in out
 
 
-def test_an_option_of_a_later_experiment_is_refused_before_any(command, tmp_path, capsys):
-    words = [*command, "--only", "ablation,efficiency", "--sizes", "tmal"]
-    assert experiments.main(words) == 2
-    err = capsys.readouterr().err
-    assert "--sizes names 'tmal', no size. Did you mean 'tmall'" in err
-    assert experiments.main([*command, "--only", "inference,ablation", "--ablation=no_pg"]) == 2
-    assert "--ablation is what this experiment varies; leave it out" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["ablation,efficiency", "--sizes", "tmal"], "--sizes names 'tmal', no size. Did you mean"),
+        (["inference,ablation", "--ablation=no_pg"], "--ablation is what ablation varies"),
+        (["bound", "--n_layers=3"], "--n_layers is no option of experiments.py and no key of what"),
+        (["bound", "--svd_rank=[50,100]"], "--svd_rank is a list, an axis of sensitivity, which"),
+        (["ablation,sensitivity", "--svd_rank=[]"], "--svd_rank is an empty list"),
+    ],
+)
+def test_an_option_of_a_later_experiment_is_refused_before_any(
+    command, tmp_path, capsys, words, message
+):
+    assert experiments.main([*command, "--only", *words]) == 2
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_one_experiment_lacks_does_not_stop_the_others(command, capsys):
+    words = [*command, "--only", "noise,bound", "-m", "LD4MRec", "--cache_dir=null", "--dry-run"]
+    words = [word for word in words if not word.startswith("--cache_dir=/")]
+    assert experiments.main([*words, "--seeds", "1"]) == 1
+    found = capsys.readouterr()
+    assert "noise: error: " in found.err
+    assert "bound: 1 runs, 0 of them finished" in found.out
+
+
+def test_metrics_that_the_reports_show_are_asked_for_first(command, capsys):
+    for words in (command, [*command[2:], "--paper", "-d", "blocks"]):
+        assert experiments.main([w for w in words if w != "--topk=[10,20]"] + ["--topk=[20]"]) == 2
+        assert "--topk (now [20]) must have 10 and 20" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -309,7 +332,7 @@ def test_what_cannot_be_done_is_refused(command, words, message, capsys):
 
 def test_an_experiments_own_key_or_an_unknown_data_set(command, capsys):
     assert experiments.main([*command, "--only", "ablation", "--ablation=no_pg"]) == 2
-    assert "--ablation is what this experiment varies" in capsys.readouterr().err
+    assert "--ablation is what ablation varies" in capsys.readouterr().err
     assert experiments.main(["-d", "blokcs", *command[2:], "--only", "ablation"]) == 2
     assert "Did you mean 'blocks'" in capsys.readouterr().err
     assert experiments.main(command[2:]) == 2

@@ -285,18 +285,17 @@ class Trainer(AbstractTrainer):
 
     def _warn_of_few_steps(self, n_batches):
         """Patience counts evaluations: where an epoch is a batch or two it ends before anything
-        is learned."""
-        patience = self.config["stopping_step"] + 1
-        steps = n_batches * self.eval_step * patience
-        if self.optimizer is None or self.eval_step * patience >= self.epochs:
-            return
-        if steps < FEW_STEPS:
+        is learned.
+        """
+        epochs = (self.config["stopping_step"] + 2) * self.eval_step  # the first one is the best
+        steps = epochs * n_batches
+        if self.optimizer is not None and epochs < self.epochs and steps < FEW_STEPS:
             self.logger.warning(
-                "%d batches an epoch and %d evaluations of patience: training may end after %d "
-                "steps of the optimiser; a smaller train_batch_size (now %d) or a longer "
-                "stopping_step (now %d) gives it more",
+                "an epoch is %d batches, and patience may end training after %d epochs: %d steps "
+                "of the optimiser; a smaller train_batch_size (now %d) or a longer stopping_step "
+                "(now %d) gives it more",
                 n_batches,
-                patience,
+                epochs,
                 steps,
                 self.config["train_batch_size"],
                 self.config["stopping_step"],

@@ -1,6 +1,6 @@
 """What is compared: one entry per row of the report, a model with its settings."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils.configurator import Config, parse_yaml
@@ -58,12 +58,12 @@ def demand_shared(found, dataset, keys):
     """ConfigError for an override that some of the entries' models have and others have not."""
     known = {entry.label: declared(entry.model, dataset, keys) for entry in found}
     for key in keys:
-        having = [label for label, names in known.items() if key in names]
-        lacking = [label for label in known if label not in having]
+        having = [label.partition(" (")[0] for label, names in known.items() if key in names]
+        lacking = [label for label, names in known.items() if key not in names]
         if having and lacking:
             raise ConfigError(
                 f"--{key} would be for all rows, and {lacking[0]} has no such key; give it in "
-                f"--settings, to {', '.join(having)}"
+                f"--settings, to {', '.join(dict.fromkeys(having))}"
             )
 
 
@@ -84,11 +84,9 @@ def read_settings(path):
     if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
         raise ConfigError(f"{path} must hold lines of 'Model: {{key: value, ...}}'")
     for label, values in found.items():
-        for key in ("seed", "run_dir"):
+        for key, instead in (("seed", "--seeds 1,2,3"), ("run_dir", "--runs_dir=FOLDER")):
             if key in values:
-                raise ConfigError(
-                    f"{path} gives {label} a {key}; leave it out: --seeds has the seeds"
-                )
+                raise ConfigError(f"{path} gives {label} a {key}; leave it out and give {instead}")
     return {str(label): values for label, values in found.items()}
 
 
@@ -124,7 +122,7 @@ def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
     train: run what is missing of the grid, or with a utils.search.Search its trials, on an engine
     (utils.engine; None: this process); else only the grid's finished runs count. An axis whose best
     value is its first or last, of three or more, is named in the warnings. An entry whose model has
-    no grid, or of whose grid nothing is finished, comes back as it is.
+    no grid comes back as it is; so does one of whose grid nothing is finished, with a warning.
     """
     changes, grid, ranges = grid_of(entry, dataset, keys, seed)
     if len(grid) == 1 and not ranges:
@@ -135,7 +133,10 @@ def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
         points = run(entry.model, dataset, changes, engine=engine, **how)
     done = [one for one in points if one.result]
     if not done:
-        return entry
+        nothing = (
+            f"{entry.label}: no point of its grid is finished, so it is at the yaml's defaults"
+        )
+        return replace(entry, warnings=(*entry.warnings, nothing))
     metric = done[0].config["valid_metric"].lower()
     sign = 1 if done[0].config["valid_metric_bigger"] else -1
     best = max(done, key=lambda one: sign * one.result["valid"][metric])

@@ -111,6 +111,9 @@ class Findings:
         )
         label = f"{self.target.label} over {other.label}"
         notes = (f"{other.label} is the strongest other by validation.",)
+        for row in (self.target, other):
+            if fewer := _fewer_seeds(row):
+                notes += (f"{row.label}: {fewer}.",)
         title = "Improvement over the best baseline"
         return Table("improvement", title, tuple(columns), ((label, cells),), notes)
 
@@ -127,9 +130,11 @@ class Findings:
         )
 
     def strongest(self, rows):
-        """The row with the best mean on validation."""
+        """The row with the best mean on validation; one that lacks seeds only if all do."""
         sign = 1 if self.larger else -1
-        return max(rows, key=lambda row: sign * row.mean("valid", self.metric))
+        return max(
+            rows, key=lambda row: (not _fewer_seeds(row), sign * row.mean("valid", self.metric))
+        )
 
     def _dots(self, table):
         column = f"test {shown(self.metric)}"
@@ -186,10 +191,11 @@ class Findings:
                 for value in (c.d_z, c.rank_biserial)
             ]
             rows.append((label, (difference, *p, *sizes)))
+        tested = sum(c.p_t is not None for c in found.values())
         notes = (
             f"{self.target.label} minus the other, paired by {unit}; two-sided p-values, Holm's "
-            f"over the {len(rows)} comparisons. d_z: mean over standard deviation of the "
-            "differences.",
+            f"over the {tested} comparisons that were tested. d_z: mean over standard deviation of "
+            "the differences.",
         )
         title = f"Test {shown(self.metric)}, {title}"
         return Table(f"significance-{unit}", title, columns, tuple(rows), notes)
@@ -220,7 +226,7 @@ class Findings:
                         over_seeds(each, ",.2f") if trained else no_epochs,
                         over_seeds(checks, ",.2f"),
                         Cell(statistics.mean(memory), format=",.0f"),
-                        Cell(row.mean("test", self.metric)),
+                        Cell(row.mean("test", self.metric), note=_fewer_seeds(row)),
                     ),
                 )
             )
@@ -244,12 +250,12 @@ class Findings:
             for row in self.rows
         }
         names = next((tuple(found[0]) for found in by_row.values() if found), ("coverage",))
-        wanted = {row.label: len(row.runs) for row in self.rows}
+        of_label = {row.label: row for row in self.rows}
         cells = [
             (
                 label,
                 tuple(
-                    _measured([one[name] for one in found], name, wanted[label]) for name in names
+                    _measured([one[name] for one in found], name, of_label[label]) for name in names
                 ),
             )
             for label, found in by_row.items()
@@ -304,7 +310,7 @@ class Findings:
                 tuple(
                     _mean_cell(
                         [bands[at].recall for bands in by_seed],
-                        len(row.runs),
+                        row,
                         "no target in the band",
                     )
                     for at in range(len(columns))
@@ -455,20 +461,22 @@ def _fewer_seeds(row):
     return f"{done} of {wanted} seeds" if done < wanted else None
 
 
-def _measured(values, name, wanted):
+def _measured(values, name, row):
     """Cell of a measure beyond accuracy; mean numbers of users have one decimal."""
     form = ".1f" if name in ("popularity", "popularity_history") else ".3f"
-    return _mean_cell(values, wanted, form=form)
+    return _mean_cell(values, row, form=form)
 
 
-def _mean_cell(values, wanted, absent="undefined", form=".4f"):
-    """Mean over the runs that have lists; a note where these are fewer than wanted."""
+def _mean_cell(values, row, absent="undefined", form=".4f"):
+    """Mean over those runs of a row that have lists; a note where these are not all."""
     if not values:
         return Cell(None, note=NOT_KEPT)
     if any(value is None for value in values):
         return Cell(None, note=absent)
-    fewer = f"{len(values)} of {wanted} seeds; of the others {NOT_KEPT}"
-    return replace(over_seeds(values, form), note=fewer if len(values) < wanted else None)
+    note = _fewer_seeds(row)
+    if len(values) < len(row.done):
+        note = f"{len(values)} of {len(row.runs)} seeds; of the others {NOT_KEPT}"
+    return replace(over_seeds(values, form), note=note)
 
 
 def _gain(value, other):

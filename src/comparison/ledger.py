@@ -4,6 +4,7 @@ import logging
 import statistics
 import time
 import zipfile
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from utils.logger import quiet
 from utils.one_run import build, make_loaders
 from utils.run_folder import RunFolder
 from utils.runs import Request, plan, run, run_all
+from utils.search import take_ranges
 
 logger = logging.getLogger(__name__)
 
@@ -170,23 +172,26 @@ def estimate(groups):
 
     groups: {name: rows whose runs cost alike}; one run of each is timed, by some steps. The number
     of epochs is that of the group's finished runs, or, where there are none, the least that early
-    stopping allows: then the estimate says "at least". A group that refuses the data or its
-    settings is named, and the reason kept in its rows.
+    stopping allows: then the estimate says "at least". A row that refuses the data or its settings
+    is named, and keeps the reason.
     """
     lines, total, bound = [], 0.0, False
     for name, group in groups.items():
-        missing = [one for row in group for one in row.missing]
-        if not missing:
+        refused, found = Counter(), None
+        for row in group:
+            if row.missing and found is None:
+                try:
+                    with quiet():
+                        found = timed(row.missing[0])
+                except UserError as error:
+                    row.reason = str(error)
+                    refused[row.reason] += len(row.missing)
+        lines += [f"{name}: {n} runs that cannot be: {why}" for why, n in refused.items()]
+        if found is None:
             continue
+        built, epoch = found
+        missing = [one for row in group if not row.reason for one in row.missing]
         config = missing[0].config
-        try:
-            with quiet():
-                built, epoch = timed(missing[0])
-        except UserError as error:
-            for row in group:
-                row.reason = str(error)
-            lines.append(f"{name}: {len(missing)} runs that cannot be: {error}")
-            continue
         known = [one.result["epochs"] for row in group for one in row.done]
         least = min(config["epochs"], (config["stopping_step"] + 2) * config["eval_step"])
         epochs = statistics.mean(known) if known else least
@@ -251,9 +256,12 @@ def _interactions(one):
 def popularity(rows, dataset, keys, trains=True):
     """The run of Pop that the rows are held against, evaluated as they are; keys: the host's.
 
-    trains: run it if it is not there; else it may come back without a result.
+    trains: run it if it is not there; else it may come back without a result. Axes of a search are
+    no settings of Pop's, and left out.
     """
-    keys = keys | {key: rows[0].runs[0].config[key] for key in PROTOCOL}
+    points = take_ranges(keys)[0]
+    keys = {key: value for key, value in points.items() if not isinstance(value, list)}
+    keys |= {key: rows[0].runs[0].config[key] for key in PROTOCOL}
     (found,) = (run if trains else plan)("Pop", dataset, keys)
     return found
 

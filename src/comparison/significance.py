@@ -81,7 +81,7 @@ def compare_seeds(best, others):
         shared, left_out = _shared(best, other)
         values = [[one[s] for s in shared] for one in (best, other)]
         d = paired_differences(*values)
-        if len(shared) > 1 and all(len(set(some)) == 1 for some in values):
+        if len(shared) > 1 and not np.round(np.ptp(values, axis=1), DECIMALS).any():
             found = Comparison(len(d), float(d[0]), note=CONSTANT)
         else:
             found = _compared(d, "seeds", t_interval)

@@ -185,13 +185,15 @@ def check_models(models, where="-m"):
             raise ConfigError(f"{where} names '{name}', which is no model.{nearest(name, known)}")
 
 
-def check_keys(keys):
-    """ConfigError, naming the nearest, for a key that neither the host nor any model declares."""
-    files = [CONFIGS / "overall.yaml", *sorted((CONFIGS / "model").glob("*.yaml"))]
+def check_keys(keys, models):
+    """ConfigError, naming the nearest, for a key that neither the host nor one of the models
+    declares.
+    """
+    files = [CONFIGS / "overall.yaml", *(CONFIGS / "model" / f"{name}.yaml" for name in models)]
     known = {key for file in files for key in read_yaml(file)} - {"defaults"}
     for key in keys:
         if key not in known:
             raise ConfigError(
-                f"--{key} is no option of experiments.py and no key of main.py."
+                f"--{key} is no option of experiments.py and no key of what it would train."
                 f"{nearest(key, known)}"
             )

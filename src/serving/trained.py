@@ -100,7 +100,8 @@ def open_run(path, overrides=None):
     seeds the process as the run did.
     """
     path = Path(path)
-    if not (path / "config.yaml").is_file() and not (path / "best.pt").is_file():
+    here = [name for name in ("result.json", "config.yaml", "best.pt") if (path / name).is_file()]
+    if here == ["result.json"]:
         raise RunError(
             f"{path} holds a result without weights, as in an archive: recommend with the folder "
             "that the run was trained in (runs/ by default), or train it again"

@@ -53,3 +53,17 @@ def quiet():
         yield
     finally:
         logging.disable(before)
+
+
+@contextmanager
+def quiet_terminal():
+    """Show nothing below warnings on the terminal while the block runs; files get everything."""
+    init_logger()
+    shown = [one for one in logging.getLogger().handlers if isinstance(one, _Terminal)]
+    for handler in shown:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler in shown:
+            handler.setLevel(logging.NOTSET)

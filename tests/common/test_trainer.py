@@ -118,11 +118,12 @@ def test_patience(toy, values, patience, best, epochs):
 @pytest.mark.parametrize(
     ("keys", "warns"),
     [
-        ({"stopping_step": 20, "epochs": 30}, True),  # 21 evaluations of one batch each
-        ({"stopping_step": 30, "epochs": 30}, False),  # patience cannot end it
-        ({"stopping_step": 20, "epochs": 200, "eval_step": 5}, False),  # 105 steps
-        ({"stopping_step": 4, "epochs": 30, "train_batch_size": 1}, True),  # 5 x 11
-        ({"stopping_step": 10, "epochs": 30, "train_batch_size": 1}, False),  # 11 x 11
+        ({"stopping_step": 20, "epochs": 30}, True),  # 22 evaluations of one batch each
+        ({"stopping_step": 27, "epochs": 30}, True),
+        ({"stopping_step": 28, "epochs": 30}, False),  # patience cannot end it
+        ({"stopping_step": 20, "epochs": 200, "eval_step": 5}, False),  # 110 steps
+        ({"stopping_step": 4, "epochs": 30, "train_batch_size": 1}, True),  # 6 x 11
+        ({"stopping_step": 10, "epochs": 30, "train_batch_size": 1}, False),  # 12 x 11
         ({"stopping_step": 20, "epochs": 30, "req_training": False}, False),
     ],
 )
@@ -131,8 +132,8 @@ def test_a_patience_of_few_steps_is_said(toy, caplog, keys, warns):
     found = [r.getMessage() for r in caplog.records if "a smaller train_batch_size" in r.msg]
     assert len(found) == warns
     for text in found:
-        n_batches, evaluations, steps = map(int, re.findall(r"\d+", text)[:3])
-        assert n_batches * evaluations == steps < 100
+        n_batches, epochs, steps = map(int, re.findall(r"\d+", text)[:3])
+        assert n_batches * epochs == steps < 100
 
 
 def test_a_smaller_value_is_better_where_the_metric_says_so(toy):

@@ -55,6 +55,26 @@ def test_an_estimate_says_what_is_missing(keys):
     assert ledger.estimate({"BPR": [trained(keys)]}) == []
 
 
+def test_only_the_row_that_refuses_is_named(keys):
+    bad = Entry("bad", "LightGCN", {"n_layers": -1}, "")
+    good = Entry("good", "LightGCN", {"n_layers": 1}, "")
+    rows = ledger.rows_of([bad, good], "blocks", keys, [1, 2])
+    refused, timed, _ = ledger.estimate({"LightGCN": rows})
+    assert refused.startswith("LightGCN: 2 runs that cannot be: LightGCN: n_layers")
+    assert timed.startswith("LightGCN: 2 runs of about 2 epochs")
+    assert "n_layers must be" in rows[0].reason
+    assert rows[1].reason is None
+
+
+def test_popularity_has_no_axes(keys):
+    rows = ledger.rows_of([BPR], "blocks", keys | {"topk": [15], "valid_metric": "recall@15"}, [1])
+    searched = {key: keys[key] for key in ("data_path", "runs_dir", "cache_dir")}
+    searched |= {"learning_rate": {"low": 1e-4, "high": 1e-2}, "weight_decay": [0.0, 0.1]}
+    found = ledger.popularity(rows, "blocks", searched, trains=False)
+    assert found.config["topk"] == [15]
+    assert found.config["weight_decay"] == 0
+
+
 def test_a_further_ledger_is_read_and_not_trained_again(keys, tmp_path):
     row = trained(keys, [1])
     kept = tmp_path / "kept" / "blocks" / "BPR" / row.runs[0].folder.id

@@ -218,9 +218,13 @@ def test_what_an_experiment_varies_is_not_given():
 
 
 def test_names_are_checked():
-    check_keys({"epochs": 1, "soft_prob": 0.1})
+    check_keys({"epochs": 1, "soft_prob": 0.1}, ["LD4MRec", "Pop"])
     with pytest.raises(ConfigError, match="--epochz is no option.* Did you mean 'epochs'"):
-        check_keys({"epochz": 1})
+        check_keys({"epochz": 1}, ["LD4MRec"])
+    with pytest.raises(
+        ConfigError, match="--soft_prob is no option.* no key of what it would train"
+    ):
+        check_keys({"soft_prob": 0.1}, ["Pop"])
     check_models(("LD4MRec", "Pop"))
     with pytest.raises(ConfigError, match="-m names 'LightGNC'.* Did you mean 'LightGCN'"):
         check_models(("LightGNC",))
