@@ -182,6 +182,8 @@ def experiment(name, setup, dry_run=False):
     report = module.report(setup, rows)
     if setup.archive:
         archive(rows, setup.archive)
+        if module is efficiency:
+            efficiency.keep(setup, setup.archive)
     write_report(setup.out / name, report)
     print(f"{name}: the report is in {setup.out / name}", flush=True)
     return report, rows

@@ -126,6 +126,14 @@ def measure(setup):
             files.write_json(place(setup, size, model), found)
 
 
+def keep(setup, archive):
+    """Copy the finished measurements into an archive's folder, where --ledger finds them."""
+    for size, model in cells(setup):
+        found = kept(setup, size, model)
+        if found and "reason" not in found:
+            files.write_json(place(setup, size, model, archive), found)
+
+
 def alone(setup, size, model, folder):
     """What paper.cell finds in a process of its own; if it fails or takes longer than the limit,
     {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.

@@ -10,6 +10,7 @@ import pytest
 from paper import cell, efficiency, sizes
 from paper.runs import Setup
 from utils.errors import ConfigError, RunError
+from utils.files import write_json
 
 SMALL = sizes.Size(120, 80, 900)
 
@@ -146,3 +147,14 @@ def test_the_width_stands_beside_the_papers(setup, keys, text):
     notes = efficiency.costs(setup, "tmall", {"LD4MRec": None}).notes
     assert any(re.search(text, note) for note in notes)
     assert not any("LD4MRec" in n for n in efficiency.costs(setup, "tmall", {"BPR": None}).notes)
+
+
+def test_measurements_are_kept_in_an_archive(setup, tmp_path, monkeypatch):
+    elsewhere = replace(setup, keys=setup.keys | {"runs_dir": str(tmp_path / "other")})
+    write_json(efficiency.place(setup, "tmall", "BPR"), {"epoch": 1.5})
+    efficiency.keep(setup, tmp_path / "kept")
+    found = efficiency.kept(replace(elsewhere, ledger=tmp_path / "kept"), "tmall", "BPR")
+    assert found == {"epoch": 1.5}
+    write_json(efficiency.place(elsewhere, "tmall", "BPR"), {"reason": "x", "cell_minutes": 1})
+    efficiency.keep(elsewhere, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
