@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,12 @@ from utils.errors import ConfigError, RunError
 from utils.files import write_json
 
 SMALL = sizes.Size(120, 80, 900)
+
+
+def replace_run(monkeypatch, function):
+    """`function` for efficiency's subprocess.run, and not for all the world's."""
+    stand_in = SimpleNamespace(run=function, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr(efficiency, "subprocess", stand_in)
 
 
 @pytest.fixture
@@ -64,7 +71,7 @@ def test_a_limit_is_the_reason_and_a_longer_one_tries_again(setup, monkeypatch):
     def too_long(*arguments, timeout, **options):
         raise subprocess.TimeoutExpired("cell", timeout)
 
-    monkeypatch.setattr(efficiency.subprocess, "run", too_long)
+    replace_run(monkeypatch, too_long)
     efficiency.measure(setup)
     (table,) = efficiency.report(setup).tables
     note = "stopped after 5 minutes (--cell-minutes)"
@@ -78,7 +85,7 @@ def test_a_failure_is_the_reason_and_is_tried_again(setup, monkeypatch):
     def fails(command, **options):
         return subprocess.CompletedProcess(command, 2, "", "a warning\nerror: no room\n")
 
-    monkeypatch.setattr(efficiency.subprocess, "run", fails)
+    replace_run(monkeypatch, fails)
     efficiency.measure(setup)
     (table,) = efficiency.report(setup).tables
     assert table.column("training, s per epoch")["BPR"].note == "error: no room"
