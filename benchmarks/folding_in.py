@@ -69,7 +69,7 @@ def own_histories(name, keys):
     users = torch.from_numpy(with_rows)
     predict = trained.model.full_sort_predict
     own = in_batches(lambda _, batch: predict([users[batch], None]), train)
-    fold_in = FoldIn(trained.model, trained.run.config, trained.train)
+    fold_in = FoldIn(trained.model)
     new = in_batches(lambda rows, batch: fold_in(*rows.bags(batch)), train)
     centred = [x - x.mean(1, keepdims=True) for x in (own, new)]
     length = [np.linalg.norm(x, axis=1) for x in centred]
@@ -117,7 +117,7 @@ def new_users(config, keys, seed, work):
     histories = known_part(histories, trained.train)
     served = np.flatnonzero(np.diff(histories.indptr))
     histories, test = histories[served], test[served]
-    fold_in = FoldIn(trained.model, trained.run.config, trained.train)
+    fold_in = FoldIn(trained.model)
     found = {"training users, own scores": one.result["test"][f"recall@{K}"]}
     for what, fold_in.history_signals.longest in LENGTHS.items():
         scores = in_batches(lambda rows, batch: fold_in(*rows.bags(batch)), histories)

@@ -36,11 +36,12 @@ def hide_items(items, begin, chance):
     return items[stays], left.cumsum(0) - left
 
 
-def item_vectors(matrix, svd_rank, svd_input):
-    """S in the first row and V below, float64 (1 + I, r), of the SVD that makes the signals."""
-    decomposed = matrix if svd_input == "raw" else graph.normalized(matrix)
-    _, values, items = graph.randomized_svd(decomposed, svd_rank)
-    return np.concatenate([values[None], items])
+def item_vectors(decomposed, users):
+    """S (r,) and V (I, r), float64, of the SVD that found users' vectors U (U, r): V S = X^T U."""
+    items = decomposed.T @ users.astype(np.float64)
+    values = np.linalg.norm(items, axis=0)
+    values[values == 0] = 1
+    return values, items / values
 
 
 def scaling(signal, how):
@@ -70,32 +71,31 @@ class HistorySignals(nn.Module):
     - second block and preference signals: eq. 15 and 16 of the history, with those degrees.
     - all signals centred and scaled as the training users' were.
 
-    matrix: the training data, binary CSR (U, I). collaborative: its signal before scaling, (U, 2r).
+    matrix: the training data, binary CSR (U, I). features: a list of the items' (I, F), one per
+    modality. collaborative (U, 2r), preferences (a list of (U, F)): the training users' signals
+    before scaling.
     """
 
     longest = 1.0  # length of u at most
 
-    def __init__(self, matrix, collaborative, config):
+    def __init__(self, matrix, features, collaborative, preferences, config):
         super().__init__()
         self.svd_input, self.item_block = config["svd_input"], config["item_block"]
-        self.signal_scale, self.feature_norm = config["signal_scale"], config["feature_norm"]
-        options = {key: config[key] for key in ("svd_rank", "svd_input")}
-        vectors = graph.cached(config["cache_dir"], item_vectors, matrix, **options)
+        self.signal_scale, self.n_modalities = config["signal_scale"], len(features)
+        width = collaborative.shape[1]
+        users = collaborative[:, : width if self.item_block == "none" else width // 2]
+        decomposed = matrix if self.svd_input == "raw" else graph.normalized(matrix)
+        values, vectors = item_vectors(decomposed, users)
+        self._keep("values", values)  # S, (r,)
+        self._keep("vectors", vectors)  # V, (I, r)
         degree = np.asarray(matrix.sum(0)).ravel()
-        self._keep("values", vectors[0])  # S, (r,)
-        self._keep("vectors", vectors[1:])  # V, (I, r)
         item_scale = np.where(degree > 0, np.maximum(degree, 1) ** -0.5, 0)
         self._keep("item_scale", item_scale)  # D_i^-1/2, (I,)
         self._keep("one", np.ones((len(degree), 1)))
         self._keep_scaling("c", collaborative)
-        self.n_modalities = 0
-
-    def add_modality(self, features, signal):
-        """features: (I, F) of the items. signal: the training users', before scaling, (U, F)."""
-        m = self.n_modalities
-        self._keep(f"features{m}", unit_rows(features) if self.feature_norm else features)
-        self._keep_scaling(f"m{m}", signal)
-        self.n_modalities = m + 1
+        for m, (x, signal) in enumerate(zip(features, preferences, strict=True)):
+            self._keep(f"features{m}", unit_rows(x) if config["feature_norm"] else x)
+            self._keep_scaling(f"m{m}", signal)
 
     def _keep(self, name, array):
         self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)

@@ -3,7 +3,7 @@
 Forward noise on a user's row of the interaction matrix, one network (C-Net) that predicts the clean
 row under two conditions, and one pass without noise to recommend. Equation numbers are the paper's,
 whose formulas were reconstructed from its text; LD4MRec.yaml names the doubtful readings.
-Runs in MMRec as it stands, with common/diffusion.py, common/graph.py and common/signals.py.
+Written for MMRec's plugin API, with common/diffusion.py, common/graph.py and common/signals.py.
 """
 
 import math
@@ -20,6 +20,7 @@ from common.diffusion import (
     check_integer,
     check_number,
     check_option,
+    is_number,
     step_code,
 )
 from common.signals import GivenRows, HistorySignals, hide_items
@@ -85,7 +86,14 @@ class LD4MRec(GeneralRecommender):
         if features is None:  # MMRec knows these two names only
             features = {"text": self.t_feat, "image": self.v_feat}
         features = {name: x for name, x in features.items() if x is not None}
-        folder, scale = config["cache_dir"], config["signal_scale"]
+        self.modalities = list(features)
+        for name, x in features.items():
+            if x.ndim != 2 or len(x) != self.n_items or not x.isfinite().all():
+                raise ValueError(
+                    f"{name} features must be finite numbers, one row for each of {self.n_items} "
+                    f"items; got shape {tuple(x.shape)}, {int((~x.isfinite()).sum())} not finite"
+                )
+        folder, scale, norm = (config[k] for k in ("cache_dir", "signal_scale", "feature_norm"))
 
         def add(name, function, *arrays, **options):
             signal = graph.cached(folder, function, matrix, *arrays, **options)
@@ -94,20 +102,15 @@ class LD4MRec(GeneralRecommender):
             return signal
 
         options = {key: config[key] for key in ("svd_rank", "svd_input", "item_block")}
-        signal = add("collaborative", graph.collaborative_signal, **options)  # Eq. 14-15
-        hiding = self.item_dropout > 0
-        self.history_signals = HistorySignals(matrix, signal, config) if hiding else None
-        self.modalities = list(features)
-        for name, x in features.items():
-            if x.ndim != 2 or len(x) != self.n_items or not x.isfinite().all():
-                raise ValueError(
-                    f"{name} features must be finite numbers, one row for each of {self.n_items} "
-                    f"items; got shape {tuple(x.shape)}, {int((~x.isfinite()).sum())} not finite"
-                )
-            norm, x = config["feature_norm"], x.cpu().numpy()
-            signal = add(f"preference_{name}", graph.preference_signal, x, feature_norm=norm)
-            if hiding:
-                self.history_signals.add_modality(x, signal)
+        c = add("collaborative", graph.collaborative_signal, **options)  # Eq. 14-15
+        features = {name: x.cpu().numpy() for name, x in features.items()}
+        preferences = [  # Eq. 16
+            add(f"preference_{name}", graph.preference_signal, x, feature_norm=norm)
+            for name, x in features.items()
+        ]
+        self.history_signals = HistorySignals(
+            matrix, list(features.values()), c, preferences, config
+        )
         self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
 
     def conditions(self, users):
@@ -134,10 +137,7 @@ class LD4MRec(GeneralRecommender):
             noised = F.dropout(noised, self.dropout)
         e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
         scores = self.net(noised, e, *conditions)  # Eq. 4
-        errors = (self.soft_labels(x) - scores).square()
-        if self.negative_weight != 1:
-            errors = errors * x.mul(1 - self.negative_weight).add_(self.negative_weight)
-        errors = errors.sum(1)  # (B,), Eq. 6
+        errors = RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)  # Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
         errors = self.loss_weights[k] * errors
@@ -152,12 +152,18 @@ class LD4MRec(GeneralRecommender):
         """Eq. 7: with probability p an item moves by gamma towards the other label."""
         if self.ablation == "no_sr" or self.soft_prob == 0 or self.soft_gamma == 0:
             return x
-        moved = torch.empty_like(x).bernoulli_(self.soft_prob)
-        return torch.addcmul(x, moved, torch.rsub(x, 1, alpha=2), value=self.soft_gamma)
+        soft = x.clone(memory_format=torch.contiguous_format)
+        flat, moved = soft.view(-1), successes(x.numel(), self.soft_prob, x.device)
+        flat[moved] += self.soft_gamma * (1 - 2 * flat[moved])
+        return soft
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
-        """Algorithm 2: one pass for each user, raw scores; the mask is left to the host."""
+        """Algorithm 2: one pass for each user, raw scores; the mask is left to the host.
+
+        With inference_steps the noise is that of the place in the batch: the same on each call with
+        the same users, another one in batches of another size.
+        """
         users = interaction[0]
         generator = torch.Generator(users.device).manual_seed(NOISE_SEED)
         scores = self.user_step.new_empty(len(users), self.n_items)  # (B, I)
@@ -186,8 +192,11 @@ def check_options(config):
     for key in ("svd_rank", "embedding_size", "hidden_size", "pg_rank", "pg_hidden"):
         check_integer(key, config[key], 1)
     limits = {"soft_prob": 1, "soft_gamma": 1, "item_dropout": 0.99, "dropout": 0.99}
-    for key, high in (limits | {"l2_weight": math.inf}).items():
+    for key, high in limits.items():
         check_number(key, config[key], 0, high)
+    l2_weight = config["l2_weight"]
+    finite = is_number(l2_weight) and 0 <= l2_weight < math.inf
+    check_option("l2_weight", l2_weight, "a number >= 0, not infinite", finite)
     check_number("negative_weight", config["negative_weight"], 1e-6, 1)
     by_user = bool(config["use_neg_sampling"] and config["use_full_sampling"])
     check_option(
@@ -298,19 +307,17 @@ class PGBlock(nn.Module):
 class Affine(nn.Module):
     """z' = Gamma_u z + b_u, both predicted from a preference signal m; the identity at first."""
 
-    def __init__(self, n_in, hidden, start):
+    def __init__(self, n_in, hidden, width, start):
         super().__init__()
-        self.scale, self.shift = (
-            two_layers(n_in, hidden, start[0]),
-            two_layers(n_in, hidden, start[1]),
-        )
+        self.scale = two_layers(n_in, hidden, start)
+        self.shift = two_layers(n_in, hidden, torch.zeros(width))
 
 
 class DiagonalAffine(Affine):
     """One factor per channel."""
 
     def __init__(self, n_in, hidden, width, rank):
-        super().__init__(n_in, hidden, (torch.ones(width), torch.zeros(width)))
+        super().__init__(n_in, hidden, width, torch.ones(width))
 
     def forward(self, z, m):
         return torch.addcmul(self.shift(m), self.scale(m), z)
@@ -320,7 +327,7 @@ class MatrixAffine(Affine):
     """A full matrix per user."""
 
     def __init__(self, n_in, hidden, width, rank):
-        super().__init__(n_in, hidden, (torch.eye(width).flatten(), torch.zeros(width)))
+        super().__init__(n_in, hidden, width, torch.eye(width).flatten())
 
     def forward(self, z, m):
         gamma = self.scale(m).view(len(z), z.shape[1], -1)  # (B, d_h, d_h)
@@ -332,7 +339,7 @@ class LowRankAffine(Affine):
 
     def __init__(self, n_in, hidden, width, rank):
         p = torch.randn(width * rank) / math.sqrt(width)
-        super().__init__(n_in, hidden, (torch.cat([p, torch.zeros_like(p)]), torch.zeros(width)))
+        super().__init__(n_in, hidden, width, torch.cat([p, torch.zeros_like(p)]))
 
     def forward(self, z, m):
         p, q = self.scale(m).view(len(z), 2, z.shape[1], -1).unbind(1)  # (B, d_h, rank) each
@@ -340,6 +347,40 @@ class LowRankAffine(Affine):
 
 
 AFFINES = {"diag": DiagonalAffine, "matrix": MatrixAffine, "lowrank": LowRankAffine}
+
+
+def successes(n, chance, device):
+    """The numbers of those of n trials that succeed, each with a chance in (0, 1]: (K,), ascending.
+
+    Drawn as the gaps between them, which are geometric: far fewer random numbers than trials. (That
+    the gaps drawn end before n has a chance below 1e-8.)
+    """
+    if chance == 1:
+        return torch.arange(n, device=device)
+    gaps = math.ceil(n * chance + 10 * math.sqrt(n * chance) + 20)
+    found = torch.empty(gaps, dtype=torch.int64, device=device).geometric_(chance).cumsum(0) - 1
+    return found[found < n]
+
+
+class RowErrors(torch.autograd.Function):
+    """Squared errors of scores (B, I), summed over each row: (B,); few passes over the rows.
+
+    Those of items that x (B, I) has at 0 count `weight`. The gradient is the scores' alone.
+    """
+
+    @staticmethod
+    def forward(ctx, scores, labels, x, weight):
+        error = scores - labels
+        weighted = error
+        if weight != 1:
+            weighted = torch.addcmul(weight * error, x, error, value=1 - weight)
+        ctx.save_for_backward(weighted)
+        return torch.linalg.vecdot(weighted, error)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (weighted,) = ctx.saved_tensors
+        return weighted * (2 * gradient).unsqueeze(1), None, None, None
 
 
 class HalfSquares(torch.autograd.Function):

@@ -165,7 +165,7 @@ def _ld4mrec(trained):
         arrays={name: table.numpy() for name, table in inputs.items()},
         networks={
             "network.pt2": (Network(model.net), example, dims),
-            "new_users.pt2": (FoldIn(model, trained.run.config, trained.train), bags, BAG_DIMS),
+            "new_users.pt2": (FoldIn(model), bags, BAG_DIMS),
         },
     )
 

@@ -9,9 +9,7 @@ import torch
 from torch import nn
 
 from common import graph
-from common.signals import HistorySignals
 from utils.errors import RunError
-from utils.features import load_features
 
 EXACT = ("EASE", "ItemKNN", "DiffRec")
 ABLE = ("LD4MRec", *EXACT, "Pop")
@@ -31,7 +29,7 @@ def scores_of_histories(trained, histories):
     if trained.name in EXACT:
         model.history = rows
         return lambda users, mask: model.full_sort_predict([users, mask])
-    fold_in = FoldIn(model, trained.run.config, trained.train).to(device)
+    fold_in = FoldIn(model).to(device)
     return lambda users, mask: fold_in(*rows.bags(users))
 
 
@@ -95,22 +93,12 @@ class FoldIn(nn.Module):
     the user's. How close it comes: docs/serving.md.
     """
 
-    def __init__(self, model, config, train):
+    def __init__(self, model):
         super().__init__()
-        self.network = Network(model.net)
-        trained = torch.from_numpy(np.diff(train.indptr) > 0).to(model.user_step.device)
+        self.network, self.history_signals = Network(model.net), model.history_signals
+        trained = model.history.start.diff() > 0  # (U,)
         step = step_embeddings(model)[trained].mean(0)  # (d_t,)
         self.register_buffer("step", step, persistent=False)
-        folder = config["cache_dir"]
-        options = {key: config[key] for key in ("svd_rank", "svd_input", "item_block")}
-        signal = graph.cached(folder, graph.collaborative_signal, train, **options)
-        self.history_signals = HistorySignals(train, signal, config)
-        features = load_features(config, train.shape[1]) if model.modalities else None
-        for name in model.modalities:
-            x = features.files[features.modalities[name]]
-            norm = config["feature_norm"]
-            signal = graph.cached(folder, graph.preference_signal, train, x, feature_norm=norm)
-            self.history_signals.add_modality(x, signal)
 
     def signals(self, items, begin):
         """What stands in for a user's e (B, d_t), c (B, 2r) and preferences, (B, F) each."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import graph
-from common.signals import GivenRows, HistorySignals, hide_items, scaling
+from common.signals import GivenRows, HistorySignals, hide_items, item_vectors, scaling
 
 USERS, ITEMS, RANK = 30, 20, 6
 
@@ -40,13 +40,11 @@ def signals(matrix, features=None, **changed):
     } | changed
     options = {key: config[key] for key in ("svd_rank", "svd_input", "item_block")}
     c = graph.collaborative_signal(matrix, **options)
-    found = HistorySignals(matrix, c, config)
-    m = None
-    if features is not None:
-        m = graph.preference_signal(matrix, features, config["feature_norm"])
-        found.add_modality(features, m)
-        m = graph.scaled(m, config["signal_scale"])
-    return found, graph.scaled(c, config["signal_scale"]), m
+    features = [] if features is None else [features]
+    raw = [graph.preference_signal(matrix, x, config["feature_norm"]) for x in features]
+    found = HistorySignals(matrix, features, c, raw, config)
+    c, *m = (graph.scaled(signal, config["signal_scale"]) for signal in (c, *raw))
+    return found, c, m
 
 
 def test_scaling_is_the_graphs():
@@ -120,7 +118,7 @@ def test_signals_of_any_history_equal_a_loop(svd_input, item_block, signal_scale
 def test_of_whole_histories_they_are_the_training_users():
     matrix = random_matrix()
     features = np.random.default_rng(1).standard_normal((ITEMS, 4)).astype(np.float32)
-    found, c, m = signals(matrix, features, svd_rank=ITEMS, signal_scale="global")
+    found, c, (m,) = signals(matrix, features, svd_rank=ITEMS, signal_scale="global")
     got_c, (got_m,) = found(*graph.HistoryRows(matrix).bags(torch.arange(USERS)))
     np.testing.assert_allclose(got_c, c, atol=1e-4)  # all singular vectors: N V S^-1 is U
     np.testing.assert_allclose(got_m, m, atol=1e-5)
@@ -137,6 +135,15 @@ def test_a_vector_is_never_longer_than_1():
     assert by_hand.norm() > 1.05  # small singular values make it long
     assert u.norm().item() == pytest.approx(1)
     torch.testing.assert_close(u, by_hand / by_hand.norm())
+
+
+@pytest.mark.parametrize("rank", [RANK, ITEMS])
+def test_item_vectors_are_the_svds_that_found_the_users(rank):
+    decomposed = graph.normalized(random_matrix())
+    users, values, items = graph.randomized_svd(decomposed, rank)
+    found_values, found = item_vectors(decomposed, users.astype(np.float32))
+    np.testing.assert_allclose(found_values, values, rtol=1e-5)
+    np.testing.assert_allclose(found, items, atol=1e-4)
 
 
 def test_no_modality():

@@ -12,7 +12,7 @@ import models.ld4mrec as module
 import support
 from common import graph
 from common.abstract_recommender import GeneralRecommender
-from models.ld4mrec import AFFINES, LD4MRec, PGBlock
+from models.ld4mrec import AFFINES, LD4MRec, PGBlock, RowErrors, successes
 from utils.dataloader import TrainDataLoader
 from utils.dataset import RecDataset
 
@@ -350,7 +350,41 @@ def test_soft_labels_move_clicked_and_other_items_with_probability_p(host):
     assert (first != second).any()  # drawn anew for every batch
 
 
+@pytest.mark.parametrize("chance", [0.003, 0.1, 0.8])
+def test_successes_are_those_of_independent_trials(chance):
+    torch.manual_seed(0)
+    n, times = 300, 3_000
+    found = torch.zeros(times, n)
+    for row in found:
+        places = successes(n, chance, "cpu")
+        assert (places.diff() > 0).all()
+        row[places] = 1
+    found -= chance
+    variance = chance * (1 - chance)
+    noise = math.sqrt(variance / times)
+    assert found.mean().abs() < 5 * noise / math.sqrt(n)
+    assert found.mean(0).abs().max() < 5 * noise  # the last place as the first
+    together = (found[:, 1:] * found[:, :-1]).mean().item()  # neighbours tell nothing of each other
+    assert abs(together) < 5 * variance / math.sqrt(times * n)
+
+
+def test_with_chance_1_all_succeed():
+    assert successes(5, 1, "cpu").tolist() == [0, 1, 2, 3, 4]
+
+
 # --- the loss ---
+
+
+@pytest.mark.parametrize("weight", [1, 0.25])
+def test_row_errors_and_their_gradient(weight):
+    generator = torch.Generator().manual_seed(0)
+    scores, labels = torch.randn(2, 4, 7, generator=generator, dtype=torch.float64)
+    x = (labels > 0.5).double()
+    scores.requires_grad_()
+    errors = RowErrors.apply(scores, labels, x, weight)
+    by_hand = ((scores - labels).square() * torch.where(x > 0, 1.0, weight)).sum(1)
+    torch.testing.assert_close(errors, by_hand)
+    assert torch.autograd.gradcheck(lambda s: RowErrors.apply(s, labels, x, weight), scores)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -534,7 +568,7 @@ def test_cache_changes_no_number(host, tmp_path):
         states.append(torch.get_rng_state().tolist())
         assert torch.equal(scores(model), plain)
     assert states[0] == states[1]
-    assert len(list(tmp_path.iterdir())) == 4  # of two modalities, collaborative, item vectors
+    assert len(list(tmp_path.iterdir())) == 3  # of two modalities, collaborative
 
 
 REFUSED = [
@@ -562,6 +596,8 @@ REFUSED = [
     ({"soft_gamma": 1.5}, r"soft_gamma must be a number in \[0, 1\], got 1.5"),
     ({"dropout": 1}, r"dropout must be a number in \[0, 0.99\], got 1"),
     ({"l2_weight": -1}, "l2_weight must be .*, got -1"),
+    ({"l2_weight": float("inf")}, "l2_weight must be a number >= 0, not infinite, got inf"),
+    ({"l2_weight": "1e-3"}, r"l2_weight must be .*, got '1e-3' \(text: in yaml write 1.0e-4"),
     ({"inference_steps": 6}, r"inference_steps must be an integer in \[0, 5\], got 6"),
     ({"diffusion_steps": 1}, "diffusion_steps must be an integer >= 2, got 1"),
     ({"noise_scale": 2}, r"noise_scale must be a number in \[0, 1\], got 2"),

@@ -59,7 +59,7 @@ def distance(found, expected):
 def test_signals_of_a_training_users_own_history_are_that_users(finished, keys):
     trained = open_run(finished("LD4MRec", **keys))
     model = trained.model
-    fold_in = FoldIn(model, trained.run.config, trained.train)
+    fold_in = FoldIn(model)
     users = torch.from_numpy(USERS)
     e, c, preferences = fold_in.signals(*model.history.bags(users))
     own_c, own_preferences = model.conditions(users)
@@ -81,7 +81,7 @@ def test_but_for_the_step_embedding_nothing_is_lost(finished, keys):
 
 def test_a_new_users_vector_is_never_longer_than_1(finished):
     trained = open_run(finished("LD4MRec", signal_scale="none"))
-    fold_in = FoldIn(trained.model, trained.run.config, trained.train)
+    fold_in = FoldIn(trained.model)
     everything = torch.arange(40)
     _, c, _ = fold_in.signals(everything, torch.tensor([0]))
     assert torch.linalg.vector_norm(c[0, :6]) <= 1 + 1e-6
