@@ -122,6 +122,7 @@ def new_users(config, keys, seed, work):
     for what, fold_in.history_signals.longest in LENGTHS.items():
         scores = in_batches(lambda rows, batch: fold_in(*rows.bags(batch)), histories)
         found[f"new users, u {what}"] = recall(top(scores, histories), test)
+    del fold_in.history_signals.longest  # the model's own: as its class has it
     popular = np.tile(np.asarray(trained.train.sum(0)), (len(served), 1))
     found["new users, popularity"] = recall(top(popular, histories), test)
     return found

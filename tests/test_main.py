@@ -195,9 +195,7 @@ def test_the_cache_changes_no_number(command, tmp_path):
         words = [w for w in words if not (cache and w.startswith("--cache_dir"))] + cache
         assert main.main(words) == 0
         texts.append((tmp_path / name / "metrics.jsonl").read_text())
-    assert (
-        len(list((tmp_path / "cache").glob("*.npz"))) == 4
-    )  # collaborative, item vectors, text, image
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 3  # collaborative, text, image
     assert texts[0] == texts[1] == texts[2]
 
 

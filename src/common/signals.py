@@ -37,11 +37,14 @@ def hide_items(items, begin, chance):
 
 
 def item_vectors(decomposed, users):
-    """S (r,) and V (I, r), float64, of the SVD that found users' vectors U (U, r): V S = X^T U."""
-    items = decomposed.T @ users.astype(np.float64)
-    values = np.linalg.norm(items, axis=0)
-    values[values == 0] = 1
-    return values, items / values
+    """S (r,) and V (I, r), float64, of the SVD that found users' vectors U (U, r): V S = X^T U.
+
+    What rounding U to float32 leaves of large columns in small ones, the QR decomposition removes.
+    """
+    vectors, triangle = torch.linalg.qr(torch.from_numpy(decomposed.T @ users.astype(np.float64)))
+    values = triangle.diagonal()  # S but for signs
+    signs = torch.where(values < 0, -1.0, 1.0)
+    return (values * signs).numpy(), (vectors * signs).numpy()
 
 
 def scaling(signal, how):

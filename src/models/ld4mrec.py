@@ -11,6 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from common import graph
 from common.abstract_recommender import GeneralRecommender
@@ -161,8 +162,8 @@ class LD4MRec(GeneralRecommender):
     def full_sort_predict(self, interaction):
         """Algorithm 2: one pass for each user, raw scores; the mask is left to the host.
 
-        With inference_steps the noise is that of the place in the batch: the same on each call with
-        the same users, another one in batches of another size.
+        With inference_steps the noise is drawn for the batch as a whole: the same users in the same
+        batch get the same scores, in another batch others.
         """
         users = interaction[0]
         generator = torch.Generator(users.device).manual_seed(NOISE_SEED)
@@ -357,8 +358,9 @@ def successes(n, chance, device):
     """
     if chance == 1:
         return torch.arange(n, device=device)
-    gaps = math.ceil(n * chance + 10 * math.sqrt(n * chance) + 20)
-    found = torch.empty(gaps, dtype=torch.int64, device=device).geometric_(chance).cumsum(0) - 1
+    size = math.ceil(n * chance + 10 * math.sqrt(n * chance) + 20)
+    gaps = torch.empty(size, dtype=torch.float64, device=device).geometric_(chance)
+    found = gaps.clamp_(1, n + 1).long().cumsum(0) - 1  # a tiny chance has gaps beyond int64
     return found[found < n]
 
 
@@ -375,9 +377,10 @@ class RowErrors(torch.autograd.Function):
         if weight != 1:
             weighted = torch.addcmul(weight * error, x, error, value=1 - weight)
         ctx.save_for_backward(weighted)
-        return torch.linalg.vecdot(weighted, error)
+        return (weighted * error).sum(1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         (weighted,) = ctx.saved_tensors
         return weighted * (2 * gradient).unsqueeze(1), None, None, None
@@ -392,6 +395,7 @@ class HalfSquares(torch.autograd.Function):
         return sum(torch.linalg.vector_norm(w).square() for w in matrices) / 2
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         return tuple(w * gradient for w in ctx.saved_tensors)
 

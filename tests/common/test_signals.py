@@ -146,6 +146,17 @@ def test_item_vectors_are_the_svds_that_found_the_users(rank):
     np.testing.assert_allclose(found, items, atol=1e-4)
 
 
+def test_small_singular_values_take_no_precision():
+    dense = np.random.default_rng(0).random((300, 300)) < 0.05
+    matrix = graph.binary_csr(sp.coo_matrix(dense.astype(float)))
+    decomposed = graph.normalized(matrix)
+    users, values, _ = graph.randomized_svd(decomposed, 300)
+    assert values[-1] < 1e-3 * values[0]
+    found_values, found = item_vectors(decomposed, users.astype(np.float32))
+    folded_in = decomposed @ found / found_values
+    assert np.linalg.norm(folded_in - users) < 1e-4 * np.linalg.norm(users)
+
+
 def test_no_modality():
     found, *_ = signals(random_matrix())
     c, preferences = found(*batch([[1, 2]]))

@@ -368,8 +368,10 @@ def test_successes_are_those_of_independent_trials(chance):
     assert abs(together) < 5 * variance / math.sqrt(times * n)
 
 
-def test_with_chance_1_all_succeed():
+def test_with_chance_1_all_succeed_and_with_next_to_none_nothing():
     assert successes(5, 1, "cpu").tolist() == [0, 1, 2, 3, 4]
+    for chance in (1e-17, 1e-19, 1e-25, 1e-300, 5e-324):
+        assert successes(2_000_000, chance, "cpu").tolist() == []
 
 
 # --- the loss ---
@@ -385,6 +387,19 @@ def test_row_errors_and_their_gradient(weight):
     by_hand = ((scores - labels).square() * torch.where(x > 0, 1.0, weight)).sum(1)
     torch.testing.assert_close(errors, by_hand)
     assert torch.autograd.gradcheck(lambda s: RowErrors.apply(s, labels, x, weight), scores)
+    (first,) = torch.autograd.grad(errors.square().sum(), scores, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_row_errors_stay_float32_under_autocast():
+    scores = torch.randn(4, 700, generator=torch.Generator().manual_seed(0))
+    labels, x = torch.zeros(2, 4, 700)
+    by_hand = scores.double().square().sum(1) * 0.25
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        errors = RowErrors.apply(scores, labels, x, 0.25)
+    assert errors.dtype == torch.float32
+    torch.testing.assert_close(errors.double(), by_hand, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
