@@ -34,7 +34,7 @@ SPACE = {
     "item_dropout": [0.0, 0.8, 0.9],
     "l2_weight": [0.005, 0.05],
     "dropout": [0.5],
-    "svd_rank": [200, 400, 1200, 1600],
+    "svd_rank": [100, 200, 400, 800, 1200, 1600],
     "item_block": ["none", "paper"],
     "signal_scale": ["column"],
     "svd_input": ["raw"],
