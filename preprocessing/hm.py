@@ -20,7 +20,7 @@ from prepare.interactions import Interactions
 from prepare.options import in_window, wants
 from prepare.raw import SECONDS_PER_DAY, BadLines, RawError, Table, csv_rows
 from prepare.sources import check_header, find, raw_folder, reading, shown_blocks
-from utils.errors import UserError, nearest
+from ld4mrec.errors import UserError, nearest
 
 TRANSACTIONS, ARTICLES = "transactions_train.csv", "articles.csv"
 HEADER = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]

@@ -20,8 +20,8 @@ from prepare import writing
 from prepare.report import table_row
 from samples import hm, microlens, tmall
 from samples.world import FEWEST, LOOKS, SUBJECTS, core_counts, draw_world
-from utils.errors import UserError
-from utils.files import sha256
+from ld4mrec.errors import UserError
+from ld4mrec.files import sha256
 
 GENERATOR = "preprocessing/sample.py, version 1"
 WRITERS = {"tmall": tmall.write, "microlens": microlens.write, "hm": hm.write}

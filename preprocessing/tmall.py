@@ -25,8 +25,8 @@ from prepare.interactions import coded
 from prepare.options import in_window, wants
 from prepare.raw import BadLines, Table
 from prepare.sources import damage_named, raw_folder, shown_blocks
-from utils.errors import UserError, nearest
-from utils.files import replacing
+from ld4mrec.errors import UserError, nearest
+from ld4mrec.files import replacing
 
 ACTIONS = ("click", "collect", "cart", "alipay")
 ITEM, USER, ACTION, TIME = range(4)

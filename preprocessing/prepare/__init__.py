@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# the commands share the host's small helpers (utils.files, utils.errors, utils.progress)
+# the commands share the host's small helpers (ld4mrec.files, ld4mrec.errors, ld4mrec.progress)
 SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 if SOURCE not in sys.path:
     sys.path.append(SOURCE)

@@ -14,7 +14,7 @@ from prepare.interactions import k_core, sample_for_core, sample_users
 from prepare.options import check_options, parser_of, wants
 from prepare.report import Report, table_row
 from prepare.sources import raw_folder
-from utils.errors import DataError, UserError
+from ld4mrec.errors import DataError, UserError
 
 VERSION = 1  # a change of the outputs' bytes raises it
 FEW_IMAGES = 0.05  # below this share of items with an image, the folder is another data set's

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.errors import UserError, nearest
+from ld4mrec.errors import UserError, nearest
 
 FILE = "file:"
 NONE = "none"  # in place of a name: leave the modality out

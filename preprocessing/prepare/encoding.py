@@ -16,7 +16,7 @@ from prepare.encoders import EncoderError
 from prepare.images import BrokenImageError, decode
 from prepare.inference import default_batch_size, threads, vectors, workers
 from prepare.stores import content_key
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 HASHED_AT_ONCE = 1024
 # from this share of items with an image on, the folder is believed to be the data set's own

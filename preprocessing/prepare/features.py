@@ -29,8 +29,8 @@ from prepare.encoders import (
 from prepare.inference import choose_device, versions_of
 from prepare.stores import ArrayStore
 from prepare.telling import estimate, summary
-from utils.errors import DataError
-from utils.files import replacing
+from ld4mrec.errors import DataError
+from ld4mrec.files import replacing
 
 __all__ = ["add_arguments", "check", "encode", "estimate"]
 

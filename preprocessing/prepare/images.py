@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 # Formats that product pictures come in. Pillow knows more; its EPS reader would start a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 SLICE = 1 << 21  # rows that are sorted at once: bounds what sorting takes beside the rows
 LARGEST_TABLE = 1 << 27  # id numbers below it are looked up in a table, others are sorted

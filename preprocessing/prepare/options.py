@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from prepare import features, published, splits
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 
 def parser_of(data_set):

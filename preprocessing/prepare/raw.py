@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 BLOCK = 1 << 22  # bytes; larger ones fall out of the cache and take memory
 LONGEST_LINE = 1 << 26  # beyond this it is no text file of lines

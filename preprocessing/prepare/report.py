@@ -1,6 +1,6 @@
 """What a command prints and remembers while it works: its steps with their counts."""
 
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 COLUMNS = f"{'step':<44}{'users':>11}{'items':>10}{'interactions':>14}{'density':>11}"
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prepare.raw import BLOCK, RawError, blocks
-from utils.files import sha256
-from utils.progress import progress
+from ld4mrec.files import sha256
+from ld4mrec.progress import progress
 
 PACKINGS = (".zip",)  # what a single file may be packed in, beside lying there unpacked
 

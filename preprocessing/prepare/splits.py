@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 NAMES = ("train", "validation", "test")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 FORMAT = 1
 FIRST_MAP = 64 * 2**20  # bytes; grows when full

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.errors import DataError
-from utils.files import sha256, write_json
+from ld4mrec.errors import DataError
+from ld4mrec.files import sha256, write_json
 
 MANIFEST = "manifest.json"
 GENERATORS = "preprocessing/"  # a manifest's generator begins so: --force may replace the folder

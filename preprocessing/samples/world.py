@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prepare.interactions import Ids, Interactions, k_core
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 SUBJECTS, LOOKS = 6, 6
 STRENGTH = 2.4  # a match in subject, or in look, multiplies the odds of a click by exp of it

@@ -12,9 +12,9 @@ import pytest
 
 import hm
 import support
+from ld4mrec.files import sha256
 from prepare import command
 from prepare.options import parser_of
-from utils.files import sha256
 
 FILES = {"u_id_mapping.csv", "i_id_mapping.csv", "manifest.json"}
 

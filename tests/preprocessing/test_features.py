@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import toy_encoders
+from ld4mrec.errors import DataError
 from prepare import bars, features
 from prepare.encoders import EncoderError
 from prepare.images import ImageFolder
 from toy_encoders import ITEMS, ToyImages, ToyTexts, options
-from utils.errors import DataError
 
 TEXTS = [f"a text about {item}" for item in ITEMS]
 

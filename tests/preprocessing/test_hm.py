@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import hm
+from ld4mrec.errors import UserError
 from prepare.raw import RawError
-from utils.errors import UserError
 
 NO_WINDOW = (None, None)
 HEADER = ",".join(hm.HEADER)

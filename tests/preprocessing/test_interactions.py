@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ld4mrec.errors import UserError
 from prepare import collecting, interactions
 from prepare.collecting import Collector, NumberCodes, TextCodes
 from prepare.interactions import (
@@ -18,7 +19,6 @@ from prepare.interactions import (
     user_order,
 )
 from prepare.raw import RawError
-from utils.errors import UserError
 
 PAIR = st.tuples(st.integers(0, 12), st.integers(0, 9))
 PAIRS = st.sets(PAIR, min_size=1, max_size=60).map(sorted)

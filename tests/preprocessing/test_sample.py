@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import sample
+from ld4mrec.errors import UserError
 from samples import world
-from utils.errors import UserError
 
 
 def content(folder):

@@ -11,9 +11,9 @@ import pytest
 import sample
 import tmall
 import tmall_files
+from ld4mrec.errors import UserError
 from prepare.raw import RawError
 from tmall_files import find_table
-from utils.errors import UserError
 
 NO_WINDOW = (None, None)
 LOG = "tianchi_2014002_rec_tmall_log"

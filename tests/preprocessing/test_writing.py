@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ld4mrec.files import sha256
 from prepare import writing
 from prepare.interactions import coded
 from prepare.writing import OutputError, staged, write_interactions, write_manifest
-from utils.files import sha256
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from serving.ranking import demand_same_lists
-from serving.trained import find_run, open_run
-from utils.errors import DataError, RunError
-from utils.run_folder import RESULTS_VERSION, run_id
+from ld4mrec.errors import DataError, RunError
+from ld4mrec.runs.folder import RESULTS_VERSION, run_id
+from ld4mrec.serving.ranking import demand_same_lists
+from ld4mrec.serving.trained import find_run, open_run
 
 
 @pytest.fixture
