@@ -56,7 +56,7 @@ def data_fingerprint(config):
 
 
 def run_identity(config, fingerprint, code):
-    """What decides a run's numbers, in plain values. code: {file: SHA-256} of the model's."""
+    """What decides a run's numbers, in plain values. code: {definition: digest} of the model's."""
     keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
     for key in ("learner", "valid_metric", "metrics"):  # read in any case
         keys[key] = str(keys[key]).lower()

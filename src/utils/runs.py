@@ -140,7 +140,7 @@ def open_at(request, point, work=None):
 @dataclass
 class Work:
     """What the runs of a request share. splits: the three RecDatasets. seconds: {phase: seconds}
-    spent. fingerprint, code: digests of the data and of the model's files.
+    spent. fingerprint, code: digests of the data's files and of the model's definitions.
     """
 
     request: Request
