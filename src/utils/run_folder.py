@@ -49,7 +49,7 @@ def data_fingerprint(config):
     """
     folder = data_folder(config)  # names are paths in it: two modalities may have files of one name
     paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
-    if not config.native:  # a plugin may read whatever lies there; .pt files are not shown to it
+    if not config.ours:  # a plugin may read whatever lies there; .pt files are not shown to it
         paths += [path for path in sorted(folder.iterdir()) if path.suffix != ".pt"]
     names = {os.path.relpath(path, folder): path for path in paths if Path(path).is_file()}
     return {name: files.sha256(path) for name, path in names.items()}
