@@ -1,4 +1,4 @@
-"""MMRec's `utils.configurator`, for plugins."""
+"""MMRec's `ld4mrec.config.configuration`, for plugins."""
 # ruff: noqa: F401
 
 from ld4mrec.config.configuration import Config

@@ -57,7 +57,7 @@ def test_grid_runs_the_lists_with_the_last_name_fastest(ours, toy):
 
 
 def test_a_yaml_without_defaults_means_its_grid(theirs, toy):
-    points = config(theirs, toy).points()
+    points = config(theirs, toy, ours=False).points()
     assert len(points) == 6
     assert values(points[:2], "n_layers", "reg_weight") == [(1, 1e-3), (1, 1e-4)]
     assert points[0]["sizes"] == [64, 64]  # a list that is no hyper-parameter stays a list
@@ -81,7 +81,7 @@ def test_a_hyper_parameter_without_default_is_named(ours, toy):
 
 
 def test_the_callers_hyper_parameters_replace_the_list(theirs, toy):
-    points = config(theirs, toy, {"hyper_parameters": ["n_layers"]}).points()
+    points = config(theirs, toy, {"hyper_parameters": ["n_layers"]}, ours=False).points()
     assert values(points, "n_layers", "seed") == [(1, 999), (2, 999)]
 
 
@@ -140,7 +140,7 @@ def test_our_models_may_not_read_what_no_yaml_declares(ours, toy):
 
 
 def test_third_parties_read_none(theirs, toy):
-    assert config(theirs, toy)["degree_ratio"] is None
+    assert config(theirs, toy, ours=False)["degree_ratio"] is None
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_every_float_survives_the_command_line(number):
 def test_the_grid_is_the_product_in_order(lists):
     keys = [f"k{i}" for i in range(len(lists))]
     one = Config.__new__(Config)
-    one.native, one.defaults, one.overridden = False, {}, []
+    one.has_defaults, one.defaults, one.overridden = False, {}, []
     base = Config("Pop", "demo").final_config_dict
     one.final_config_dict = (
         base | dict(zip(keys, lists, strict=True)) | {"hyper_parameters": keys, "seed": 1}

@@ -42,7 +42,7 @@ def test_third_parties_keep_mmrecs_assertion(toy):
         path.unlink()
     config = config_for(toy)
     assert load_features(config, 7).files == {}
-    config.native = False
+    config.ours = False
     with pytest.raises(AssertionError, match="has no feature file for it; name one as vision"):
         load_features(config, 7)
 

@@ -72,7 +72,7 @@ def test_the_models_are_found():
 def test_its_yaml_has_a_default_for_each_hyper_parameter(name):
     source = sources.find_model(name)
     (point,) = support.Config(name, "demo", model_yaml=source.yaml).points()
-    assert point.native
+    assert point.has_defaults
 
 
 @pytest.mark.parametrize("name", ALL)

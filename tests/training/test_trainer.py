@@ -37,7 +37,7 @@ COMMON = {
 def world(folder, **overrides):
     """(configuration, the three loaders); the training rows come in file order."""
     config = config_for(folder, **(COMMON | overrides))
-    config.native = False  # as for a third party's model, which may change what it likes
+    config.ours = False  # as for a third party's model, which may change what it likes
     train, valid, test = RecDataset(config).split()
     loaders = (
         TrainDataLoader(config, train, batch_size=config["train_batch_size"], shuffle=False),

@@ -1,9 +1,9 @@
 """Configuration of a run: yaml files, command line, hyper-parameter grid.
 
-A yaml with a `defaults:` block is written for this host: one value for each key that
-`hyper_parameters` lists. Its model runs once with these unless a grid is asked for, and reading an
-undeclared key is an error. A yaml without the block is a third party's: its grid is what runs, an
-undeclared key reads as None (MMRec).
+A yaml may have a `defaults:` block: one value for each key that `hyper_parameters` lists. Its model
+runs once with these unless a grid is asked for; without the block the grid is what runs. Whose the
+model is decides the rest: one of ours may not read a key that no yaml declares, for a third party's
+such a key is None (MMRec).
 """
 
 import copy
@@ -34,9 +34,11 @@ class Config:
 
     model, dataset: names. config_dict: the caller's overrides, strongest. mg: with configs/mg.yaml.
     model_yaml: the model's yaml where it is not configs/model/<model>.yaml (a plugin's).
-    more_datasets: a further folder of data set yamls. Attributes: final_config_dict; native (the
-    model's yaml has a `defaults:` block); defaults; overridden. Raises ConfigError for overrides
-    that no yaml declares or whose type does not fit.
+    more_datasets: a further folder of data set yamls. ours: whether the model's file is in
+    src/models (`plugins.ModelSource.in_tree`), for all that depends on whose model it is.
+    Attributes: final_config_dict; ours; has_defaults (the model's yaml has a `defaults:` block);
+    defaults; overridden. Raises ConfigError for overrides that no yaml declares or whose type does
+    not fit.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Config:
         mg=False,
         model_yaml=None,
         more_datasets=None,
+        ours=True,
     ):
         overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
         model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
@@ -57,7 +60,8 @@ class Config:
         layers.append(read_yaml(model_yaml))
         if mg:
             layers.append(read_yaml(CONFIGS / "mg.yaml"))
-        self.native = "defaults" in layers[2]
+        self.ours = ours
+        self.has_defaults = "defaults" in layers[2]
         self.mg = mg
         self.overridden = sorted(overrides)
         self.defaults = {}
@@ -90,7 +94,7 @@ class Config:
         for name in listed:
             if name in NOT_IN_A_GRID:
                 raise ConfigError(f"'{name}' cannot be a hyper-parameter: all points share it")
-            if self.native and name not in values:
+            if self.ours and name not in values:
                 raise ConfigError(
                     f"hyper_parameters lists '{name}', which no yaml declares."
                     f"{nearest(name, values)}"
@@ -120,7 +124,7 @@ class Config:
         for the defaults, None for what the model's yaml means (see the module's docstring).
         """
         names = self.final_config_dict["hyper_parameters"]
-        if grid or (grid is None and not self.native):
+        if grid or (grid is None and not self.has_defaults):
             lists = [_candidates(self.final_config_dict.get(name)) for name in names]
         else:
             lists = [[self._default(name)] for name in names]
@@ -160,7 +164,7 @@ class Config:
         try:
             return self.final_config_dict[key]
         except KeyError:
-            if not self.native:
+            if not self.ours:
                 return None
         message = f"the key '{key}' is read but no yaml declares it"
         raise UndeclaredKeyError(

@@ -78,7 +78,7 @@ def load_features(config, n_items):
     for attribute, key in (("vision", "vision_feature_file"), ("text", "text_feature_file")):
         path = str(folder / config[key]) if config[key] else None
         setattr(loaded, attribute, path if path in loaded.files else None)
-    if not getattr(config, "native", True) and not (loaded.vision or loaded.text):
+    if not getattr(config, "ours", True) and not (loaded.vision or loaded.text):
         raise NoFeaturesError(
             f"{config['model']} is a multimodal plugin and data set '{config['dataset']}' has no "
             "feature file for it; name one as vision_feature_file or text_feature_file in the data "

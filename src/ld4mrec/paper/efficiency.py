@@ -137,7 +137,7 @@ def keep(setup, archive):
 
 
 def alone(setup, size, model, folder):
-    """What `paper.cell` finds in a process of its own; if it fails or takes longer than the limit,
+    """What `ld4mrec.paper.cell` finds in a process of its own; if it fails or takes longer,
     {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
     """
     request = request_of(setup, size, model)

@@ -50,14 +50,14 @@ def data_fingerprint(config):
     """
     folder = data_folder(config)  # names are paths in it: two modalities may have files of one name
     paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
-    if not config.native:  # a plugin may read whatever lies there; .pt files are not shown to it
+    if not config.ours:  # a plugin may read whatever lies there; .pt files are not shown to it
         paths += [path for path in sorted(folder.iterdir()) if path.suffix != ".pt"]
     names = {os.path.relpath(path, folder): path for path in paths if Path(path).is_file()}
     return {name: files.sha256(path) for name, path in names.items()}
 
 
 def run_identity(config, fingerprint, code):
-    """What decides a run's numbers, in plain values. code: {file: SHA-256} of the model's."""
+    """What decides a run's numbers, in plain values. code: {definition: digest} of the model's."""
     keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
     for key in ("learner", "valid_metric", "metrics"):  # read in any case
         keys[key] = str(keys[key]).lower()

@@ -127,7 +127,7 @@ def _train(one, model_class, splits, resume, seconds):
     folder, config = one.folder, _Watched(one.config)
     memory.reset_peak_memory(config["device"])
     with ExitStack() as stack:
-        if not config.native:
+        if not config.ours:
             config = config.replace({"data_path": _private_data_path(config, folder.id, stack)})
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
@@ -223,7 +223,7 @@ def build(model_class, config, train):
     except UserError:
         raise
     except ValueError as error:
-        if not config.native:
+        if not config.ours:
             raise
         raise ConfigError(f"{config['model']}: {error}") from error
 

@@ -106,12 +106,13 @@ def configure(request):
         request.mg,
         model_yaml,
         more_datasets=theirs,
+        ours=source.in_tree,
     )
 
 
 def shims_for(config):
     """The context in which a model with this Config runs: a third party's needs stand-ins."""
-    return nullcontext() if config.native else plugin_shims(config["device"])
+    return nullcontext() if config.ours else plugin_shims(config["device"])
 
 
 def open_request(request, source, config, as_grid):

@@ -179,13 +179,15 @@ def _demand_same_data(path, config, trained_on):
 
 
 def changed_code(trained):
-    """Names of the files in which the model's code differs from the run's, and the host's version
-    of results where that does.
+    """Names of the definitions in which the model's code differs from the run's, and the host's
+    version of results where that does.
     """
     then = trained.run.folder.identity
     now = code_fingerprint(sources.find_model(trained.name))
     names = sorted(set(now) | set(then["code"]))
     changed = [name for name in names if now.get(name) != then["code"].get(name)]
+    if any(name.endswith(".py") for name in then["code"]):
+        changed = ["the run kept digests of files, not of definitions"]
     version = then["results_version"]
     moved = f"the host's results: version {version} then, {RESULTS_VERSION} now"
     return changed + [moved] * (version != RESULTS_VERSION)

@@ -72,7 +72,7 @@ class Trainer(AbstractTrainer):
         self.best_score = -math.inf if self.bigger else math.inf
         self.best_epoch, self.best_valid, self.best_model = None, {}, None
         self.unsaved = []  # attributes of the model that no checkpoint holds
-        self._built = None if config.native else checkpoint.as_built(model)
+        self._built = None if config.ours else checkpoint.as_built(model)
         self.test = None
         self.seconds = Counter()
         self._written = time.monotonic()
@@ -202,7 +202,7 @@ class Trainer(AbstractTrainer):
 
     def _snapshot(self):
         return checkpoint.snapshot(
-            self.model, fixed_buffers=not self.config.native, built=self._built
+            self.model, fixed_buffers=not self.config.ours, built=self._built
         )
 
     def _checkpoint(self, train_data):

@@ -108,7 +108,7 @@ class _Check:
             self.trial.read()
             self.report.data = self.trial.data
             shims = plugin_shims(self.point["device"])
-            with nullcontext() if self.trial.native else shims:
+            with nullcontext() if self.source.in_tree else shims:
                 if self._step("constructs", self._construct):
                     self._score_untrained()
                     if self._by_hand() and self._step("trains", self._trains):
@@ -190,7 +190,7 @@ class _Check:
         at = " ".join(f"{key}={value}" for key, value in self.point.point.items())
         if self.source.yaml is None:
             return f"no yaml: the host's settings, {at}"
-        if self.trial.native:
+        if self.point.has_defaults:
             return f"the defaults: {at}"
         return f"of {counted(len(self.trial.points), 'point')} the first: {at}"
 
@@ -289,7 +289,7 @@ class _Check:
     def _reloads(self):
         rebuilt, _ = self.trial.build(self.point, self.whole.folder.id)
         built = checkpoint.as_built(rebuilt)
-        _, unsaved = checkpoint.snapshot(self.trained, not self.trial.native, built)
+        _, unsaved = checkpoint.snapshot(self.trained, not self.source.in_tree, built)
         if unsaved:
             held = ", ".join(f"{name} ({_type_of(self.trained, name)})" for name in unsaved)
             raise Wrong(

@@ -45,8 +45,8 @@ class Trial:
     """source: where the model is. folder: a temporary one, absolute. dataset, overrides: as for
     `check_plugin`.
 
-    After `load`, `configure` and `read`: model_class; points (of the grid), point (the first),
-    native; splits. data: what it is tried on, in words.
+    After `load`, `configure` and `read`: model_class; points (of the grid), point (the first);
+    splits. data: what it is tried on, in words.
     """
 
     def __init__(self, source, folder, dataset, overrides):
@@ -60,7 +60,7 @@ class Trial:
             self.settings["data_path"] = str(folder / "data")
         elif "data_path" in overrides:  # before the current folder changes
             self.settings["data_path"] = os.path.abspath(overrides["data_path"])
-        self.points, self.native = [], None
+        self.points = []
         # where a plugin may leave something that is not ours to remove
         self._files = {source.file.parent: _stamps(source.file.parent)}
 
@@ -83,8 +83,7 @@ class Trial:
         self.model_class = sources.load_model_class(self.source)
 
     def configure(self):
-        config = self.config()
-        self.native, self.points = config.native, config.points()
+        self.points = self.config().points()
         self.point = self.points[0]
         randomness.set_threads(self.point["threads"] or torch.get_num_threads())
         if self.point["device"].type == "cuda":
@@ -110,11 +109,12 @@ class Trial:
         if not self.source.in_tree:
             theirs = self.source.file.parent.parent / "configs" / "dataset"
         settings = {key: value for key, value in self.settings.items() if key not in without}
-        return Config(self.source.name, self.dataset, settings, mg, yaml, more_datasets=theirs)
+        ours = self.source.in_tree
+        return Config(self.source.name, self.dataset, settings, mg, yaml, theirs, ours)
 
     def build(self, point, key):
         """(model, loaders) as a run builds them; key: of the view of the data that it sees."""
-        if not self.native:
+        if not self.source.in_tree:
             view = private_data_view(data_folder(point), point["cache_dir"], key)
             point = point.replace({"data_path": f"{view.parent}/"})
         loaders = make_loaders(point, self.splits)
