@@ -6,7 +6,7 @@ import torch
 GROUPS = 128  # at least so many of columns, in whose maxima a bound is sought
 
 
-def largest(values, k):
+def largest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """torch.topk along dim 1 of (R, C), but of equal values the lowest columns win; NaN is first.
 
     On the CPU twice as fast as topk where C is far above k.

@@ -14,7 +14,9 @@ SELFREC_GAMMA = 1e-5  # and SELFRec
 BLOCK = 256  # rows of InfoNCE's logits at a time: 2 MiB of them for a batch of 2048
 
 
-def bpr_loss(pos_scores, neg_scores, gamma=0.0):
+def bpr_loss(
+    pos_scores: torch.Tensor, neg_scores: torch.Tensor, gamma: float = 0.0
+) -> torch.Tensor:
     """Bayesian personalised ranking: the mean of -log sigmoid(pos - neg), a scalar.
 
     pos_scores, neg_scores: (B,) scores of an observed and a sampled item, same users. gamma:
@@ -29,7 +31,7 @@ def bpr_loss(pos_scores, neg_scores, gamma=0.0):
     return F.softplus(neg_scores - pos_scores).mean()
 
 
-def embedding_norm(*embeddings, p=2):
+def embedding_norm(*embeddings: torch.Tensor, p: float = 2) -> torch.Tensor:
     """Sum of the p-norms of whole tensors (p = 2: Frobenius, not squared) over the rows of the
     last, a scalar.
 
@@ -57,7 +59,7 @@ class _Norm(torch.autograd.Function):
         return x * torch.where(norm > 0, gradient / norm, 0.0)
 
 
-def l2_penalty(*embeddings):
+def l2_penalty(*embeddings: torch.Tensor) -> torch.Tensor:
     """Half the sum of all squared entries of all tensors, a scalar; the caller divides by its batch
     size.
 
@@ -68,7 +70,13 @@ def l2_penalty(*embeddings):
     return 0.5 * sum(e.square().sum() for e in embeddings)
 
 
-def info_nce(anchors, positives, temperature, cosine=True, counts=None):
+def info_nce(
+    anchors: torch.Tensor,
+    positives: torch.Tensor,
+    temperature: float,
+    cosine: bool = True,
+    counts: torch.Tensor | None = None,
+) -> torch.Tensor:
     """InfoNCE: the mean over rows of -log softmax(similarity / temperature), a scalar.
 
     anchors, positives: (B, D); row b of one belongs to row b of the other, all other rows of
@@ -126,27 +134,27 @@ class BPRLoss(nn.Module):
     broadcast.
     """
 
-    def __init__(self, gamma=1e-10):
+    def __init__(self, gamma: float = 1e-10):
         super().__init__()
         self.gamma = gamma
 
-    def forward(self, pos_score, neg_score):
+    def forward(self, pos_score: torch.Tensor, neg_score: torch.Tensor) -> torch.Tensor:
         return _guarded_bpr(pos_score, neg_score, self.gamma)
 
 
 class EmbLoss(nn.Module):
     """`embedding_norm` in MMRec's form: called with any number of tensors, shape (1,)."""
 
-    def __init__(self, norm=2):
+    def __init__(self, norm: float = 2):
         super().__init__()
         self.norm = norm
 
-    def forward(self, *embeddings):
+    def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
         return embedding_norm(*embeddings, p=self.norm).reshape(1)
 
 
 class L2Loss(nn.Module):
     """`l2_penalty` in MMRec's form: called with any number of tensors, shape (1,)."""
 
-    def forward(self, *embeddings):
+    def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
         return l2_penalty(*embeddings).reshape(1)

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import embedding_norm
 from common.modalities import FeatureTables, take_features
+from common.options import check_integer, check_number
 from common.propagation import bipartite_adjacency, mean_of_layers
 from common.rows import take
 

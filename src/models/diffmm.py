@@ -11,22 +11,21 @@ the authors' program computes, with these departures:
 - the third kind of projection, meant for a data set that was not released, is left out.
 """
 
-import warnings
 from itertools import combinations
 
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common.denoiser import Denoiser, ReverseChain
-from common.diffusion import GaussianDiffusion, check_integer, check_number, check_option
+from common.diffusion import SCHEDULE, GaussianDiffusion
 from common.dot_product import DotProductRecommender
 from common.graph import HistoryRows, binary_csr, normalized
-from common.item_graph import csr_tensor
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
-from common.propagation import sparse_product
+from common.options import check_choices, check_integer, check_number, check_option
+from common.propagation import looped
+from common.sparse import csr_of_pairs, csr_tensor, sparse_product
 from utils.errors import DivergedError
 
 CHOICES = {"projection": ("matrix", "linear"), "contrast": ("views", "main")}
@@ -173,8 +172,7 @@ class Drawer:
 
     def __init__(self, config, n_modalities, n_items):
         self.e_loss, self.rebuild_k = config["e_loss"], config["rebuild_k"]
-        keys = ("diffusion_steps", "noise_scale", "noise_min", "noise_max", "beta_fixed")
-        self.diffusion = GaussianDiffusion(*(config[key] for key in keys))
+        self.diffusion = GaussianDiffusion(*(config[key] for key in SCHEDULE), weighted="x_0")
         settings = config["dims"], config["time_size"], config["dropout"]
         self.denoisers = nn.ModuleList(
             Denoiser(n_items, self.diffusion.steps, *settings) for _ in range(n_modalities)
@@ -201,7 +199,6 @@ class Drawer:
         Raises DivergedError if a loss is not finite.
         """
         self.denoisers.train()
-        weights = self.diffusion.snr_weights()  # (T,)
         total = items.new_zeros(len(projected))
         for users in torch.randperm(len(history.start) - 1, device=items.device).split(batch_size):
             x = history.dense(users)  # (B, I)
@@ -209,7 +206,7 @@ class Drawer:
             liked = F.embedding_bag(bags, items, begin, mode="sum")  # (B, D), x E_i
             nets = zip(self.denoisers, self.optimizers, projected, strict=True)
             for m, (net, optimizer, g) in enumerate(nets):
-                loss = self.loss(net, weights, x, liked, g)
+                loss = self.loss(net, x, liked, g)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -220,11 +217,12 @@ class Drawer:
                 "over an epoch's batches; lower learning_rate, or look at the features"
             )
 
-    def loss(self, net, weights, x, liked, g):
-        t = torch.randint(self.diffusion.steps, (len(x),), device=x.device)
+    def loss(self, net, x, liked, g):
+        t, divisor = self.diffusion.draw(len(x))
         predicted = net(self.diffusion.q_sample(x, t), t)  # (B, I)
-        errors = weights[t] * (x - predicted).square().mean(1)  # Eq. 1, float64
-        return errors.mean().to(x.dtype) + self.e_loss * F.mse_loss(predicted @ g, liked)  # Eq. 2
+        errors = (x - predicted).square().mean(1)  # (B,)
+        reconstruction = self.diffusion.loss(errors, t, divisor).to(x.dtype)  # Eq. 1
+        return reconstruction + self.e_loss * F.mse_loss(predicted @ g, liked)  # Eq. 2
 
     @torch.no_grad()
     def draw(self, history, batch_size):
@@ -274,11 +272,7 @@ def info_nce_of_all(anchors, others, rows, temperature):
 
 def looped_adjacency(interactions):
     """D^-1/2 (A + 1) D^-1/2 with the self-loops in the degrees D, CSR (U+I, U+I)."""
-    block = binary_csr(interactions)
-    full = sp.bmat([[None, block], [block.T, None]]) + sp.identity(sum(block.shape))
-    with warnings.catch_warnings():  # torch calls the layout a beta, once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return csr_tensor(normalized(full.tocsr()).astype("float32"))
+    return csr_tensor(normalized(looped(interactions)).astype("float32"))
 
 
 def drawn_graph(picks, n_items, keep_rate=1.0):
@@ -294,8 +288,7 @@ def drawn_graph(picks, n_items, keep_rate=1.0):
     degree = torch.bincount(row, minlength=n).double()
     value = (degree[row] * degree[column]).rsqrt().float()
     kept = torch.rand(len(value), device=device) < keep_rate
-    place, value = torch.stack([row, column])[:, kept], value[kept] / keep_rate
-    return torch.sparse_coo_tensor(place, value, (n, n), check_invariants=False).to_sparse_csr()
+    return csr_of_pairs(torch.stack([row, column])[:, kept], value[kept] / keep_rate, (n, n))
 
 
 def check_options(config, n_items):
@@ -308,5 +301,4 @@ def check_options(config, n_items):
     for key, high in (("temp", float("inf")), ("keep_rate", 1), ("noise_scale", 1)):
         check_number(key, config[key], 0, high)
         check_option(key, config[key], "above 0", config[key] > 0)
-    for key, allowed in CHOICES.items():
-        check_option(key, config[key], f"one of {', '.join(allowed)}", config[key] in allowed)
+    check_choices(config, CHOICES)

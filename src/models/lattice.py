@@ -17,26 +17,19 @@ the one step of the epoch has put them, as the same code does under torch 2.
 """
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.diffusion import check_integer, check_number, check_option
 from common.dot_product import DotProductRecommender
-from common.graph import binary_csr
-from common.item_graph import (
-    csr_tensor,
-    edge_matrix,
-    nearest,
-    neighbours,
-    symmetric_weights,
-    unit_rows,
-)
+from common.graph import normalized
+from common.item_graph import edge_matrix, nearest, neighbours, symmetric_weights
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.propagation import layer_mean, sparse_product
-from common.rows import take
+from common.options import check_choices, check_integer, check_number
+from common.propagation import layer_mean, looped
+from common.rows import take, unit_rows
+from common.sparse import csr_tensor, sparse_product
 
 CHOICES = {"cf_model": ("lightgcn", "mf"), "variant": ("faithful", "repaired")}
 
@@ -54,8 +47,7 @@ class LATTICE(DotProductRecommender):
             check_integer(key, config[key], 0)
         check_number("lambda_coeff", self.original_share, 0, 1)
         check_number("reg_weight", self.reg_weight, 0, float("inf"))
-        for key, allowed in CHOICES.items():
-            check_option(key, config[key], f"one of {', '.join(allowed)}", config[key] in allowed)
+        check_choices(config, CHOICES)
         self.propagates = config["cf_model"] == "lightgcn"
         self.zero_fill = config["variant"] == "faithful"
         self.user_emb = nn.Embedding(self.n_users, dim)
@@ -177,7 +169,4 @@ class ZeroGradients(torch.autograd.Function):
 
 def averaging_adjacency(interactions):
     """D^-1 (A + I) of the user-item graph A as float32 CSR, (U+I, U+I); rows sum to 1."""
-    block = binary_csr(interactions)
-    full = sp.bmat([[None, block], [block.T, None]], format="csr") + sp.eye(sum(block.shape))
-    degree = np.asarray(full.sum(1)).ravel()
-    return (sp.diags(1 / degree) @ full).tocsr().astype(np.float32)
+    return normalized(looped(interactions), -1, 0).astype(np.float32)

@@ -3,7 +3,7 @@
 Forward noise on a user's row of the interaction matrix, one network (C-Net) that predicts the clean
 row under two conditions, and one pass without noise to recommend. Equation numbers are the paper's,
 whose formulas were reconstructed from its text; LD4MRec.yaml names the doubtful readings.
-Written for MMRec's plugin API, with common/diffusion.py, common/graph.py and common/signals.py.
+Written for MMRec's plugin API, with diffusion.py, graph.py, options.py and signals.py of common.
 """
 
 import math
@@ -16,17 +16,24 @@ from torch.autograd.function import once_differentiable
 from common import graph
 from common.abstract_recommender import GeneralRecommender
 from common.diffusion import (
+    SCHEDULE,
     GaussianDiffusion,
     ImportanceSampler,
+    StepMeanSampler,
+    step_code,
+)
+from common.options import (
+    check_batches_of_users,
+    check_choices,
     check_integer,
     check_number,
     check_option,
     is_number,
-    step_code,
 )
 from common.signals import GivenRows, HistorySignals, hide_items
 
 ACTIVATIONS = {"tanh": torch.tanh, "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu}
+SAMPLERS = {"mean": StepMeanSampler, "row": ImportanceSampler}
 CHOICES = {
     "svd_input": ("raw", "normalized"),
     "item_block": ("paper", "mean", "scaled", "none"),
@@ -37,7 +44,7 @@ CHOICES = {
     "output_init": ("zero", "xavier"),
     "loss_reduction": ("sum", "mean"),
     "loss_weight": ("none", "snr"),
-    "step_losses": ("mean", "row"),
+    "step_losses": tuple(SAMPLERS),
     "infer_step": ("init_only", "zero"),
     "ablation": ("none", "no_pg", "no_cg", "no_sr"),
 }
@@ -56,20 +63,13 @@ class LD4MRec(GeneralRecommender):
         self.negative_weight, self.l2_weight = config["negative_weight"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
         self.mean_loss = config["loss_reduction"] == "mean"
-        self.mean_steps = config["step_losses"] == "mean"
         self.diffusion = GaussianDiffusion(
-            config["diffusion_steps"],
-            config["noise_scale"],
-            config["noise_min"],
-            config["noise_max"],
-            config["beta_fixed"],
+            *(config[key] for key in SCHEDULE),
+            sampler=SAMPLERS[config["step_losses"]],
+            weighted="x_0" if config["loss_weight"] == "snr" else None,
         )
         steps = self.diffusion.steps
         check_integer("inference_steps", self.inference_steps, 0, steps)
-        self.sampler = ImportanceSampler(steps)
-        snr = config["loss_weight"] == "snr"
-        weights = self.diffusion.snr_weights() if snr else torch.ones(steps, dtype=torch.float64)
-        self.register_buffer("loss_weights", weights, persistent=False)  # (T,)
         codes = step_code(torch.arange(steps + 1), config["step_size"])
         self.register_buffer("codes", codes, persistent=False)  # (T + 1, d_t); row t is e_t
 
@@ -131,7 +131,7 @@ class LD4MRec(GeneralRecommender):
     def calculate_loss(self, users):
         """Algorithm 1 for a batch of users (B,)."""
         x = self.history.dense(users)  # (B, I)
-        k, divisor = self.sampler.sample(len(users))  # table rows: step t is k + 1
+        k, divisor = self.diffusion.draw(len(users))  # table rows: step t is k + 1
         seen, *conditions = self.shown(users, x)
         noised = self.diffusion.q_sample(seen, k)  # Eq. 2
         if self.dropout and self.training:
@@ -141,10 +141,7 @@ class LD4MRec(GeneralRecommender):
         errors = RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)  # Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
-        errors = self.loss_weights[k] * errors
-        push = self.sampler.push_means if self.mean_steps else self.sampler.push
-        push(k, errors)
-        reconstruction = (errors / divisor).mean()  # Eq. 8
+        reconstruction = self.diffusion.loss(errors, k, divisor)  # Eq. 8
         if self.l2_weight == 0:
             return reconstruction
         return reconstruction, self.l2_weight * HalfSquares.apply(*self.net.memorizing_weights())
@@ -187,9 +184,7 @@ class LD4MRec(GeneralRecommender):
 
 def check_options(config):
     """Raise ValueError for an option outside its values; the process checks its own."""
-    for key, allowed in CHOICES.items():
-        wanted = f"one of {', '.join(map(str, allowed))}"
-        check_option(key, config[key], wanted, config[key] in allowed)
+    check_choices(config, CHOICES)
     for key in ("svd_rank", "embedding_size", "hidden_size", "pg_rank", "pg_hidden"):
         check_integer(key, config[key], 1)
     limits = {"soft_prob": 1, "soft_gamma": 1, "item_dropout": 0.99, "dropout": 0.99}
@@ -199,10 +194,7 @@ def check_options(config):
     finite = is_number(l2_weight) and 0 <= l2_weight < math.inf
     check_option("l2_weight", l2_weight, "a number >= 0, not infinite", finite)
     check_number("negative_weight", config["negative_weight"], 1e-6, 1)
-    by_user = bool(config["use_neg_sampling"] and config["use_full_sampling"])
-    check_option(
-        "use_neg_sampling and use_full_sampling", by_user, "True: batches of users", by_user
-    )
+    check_batches_of_users(config)
     if config["pg_transform"] == "matrix" and config["hidden_size"] > MATRIX_LIMIT:
         raise ValueError(
             f"pg_transform matrix makes hidden_size^2 numbers for each user and modality and wants "

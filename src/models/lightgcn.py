@@ -11,9 +11,9 @@ import math
 import torch
 from torch import nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+from common.options import check_integer, check_number
 from common.propagation import bipartite_adjacency, layer_mean
 from common.rows import take
 

@@ -14,14 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.graph import binary_csr, normalized
-from common.item_graph import csr_tensor, knn_graph
+from common.item_graph import knn_graph
 from common.loss import bpr_loss, info_nce, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.propagation import bipartite_adjacency, layer_mean, sparse_product
+from common.options import check_integer, check_number
+from common.propagation import bipartite_adjacency, layer_mean
 from common.rows import take
+from common.sparse import csr_tensor, sparse_product
 
 TEMPERATURE = 0.2  # of the contrastive term; fixed in the reference
 

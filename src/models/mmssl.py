@@ -18,7 +18,6 @@ first three of which change no value:
 """
 
 import math
-import warnings
 
 import numpy as np
 import torch
@@ -26,12 +25,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.critic import Critic, Similarity
-from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.graph import HistoryRows, binary_csr
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
-from common.propagation import sparse_product
+from common.options import check_choices, check_integer, check_number, check_positive
+from common.sparse import csr_of_pairs, sparse_product
 from common.user_sampler import UserSampler
 
 EPS = 1e-8  # inside the logarithms
@@ -219,12 +218,9 @@ class BipartiteGraph(nn.Module):
         self.register_buffer("edges", edges, persistent=False)
         weights = torch.ones(edges.shape[1], dtype=dtype, device=edges.device)
         for name, place, size in (("users", edges, shape), ("items", edges.flip(0), shape[::-1])):
-            with warnings.catch_warnings():  # torch calls the layout a beta, once a process
-                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-                matrix = torch.sparse_coo_tensor(place, weights, size, check_invariants=True)
-                matrix = matrix.to_sparse_csr()
             degree = torch.bincount(place[0], minlength=size[0]).to(dtype)
             scale = degree.clamp(min=1).rsqrt().unsqueeze(1)  # a row without edges is zero anyway
+            matrix = csr_of_pairs(place, weights, size)
             self.register_buffer(f"to_{name}_matrix", matrix, persistent=False)
             self.register_buffer(f"to_{name}_scale", scale, persistent=False)
 
@@ -323,7 +319,5 @@ def check_options(config):
     check_number("dropout", config["dropout"], 0, 0.99)
     check_number("m_topk_rate", config["m_topk_rate"], 0, 1)
     for key in ("tau", "real_data_tau"):
-        ok = is_number(config[key]) and config[key] > 0
-        check_option(key, config[key], "a number above 0", ok)
-    for key, allowed in CHOICES.items():
-        check_option(key, config[key], f"one of {', '.join(allowed)}", config[key] in allowed)
+        check_positive(key, config[key])
+    check_choices(config, CHOICES)

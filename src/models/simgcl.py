@@ -16,11 +16,12 @@ import math
 import torch
 from torch import nn
 
-from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.loss import SELFREC_GAMMA, bpr_loss, embedding_norm, info_nce
-from common.propagation import bipartite_adjacency, layer_mean, product, sparse_product
+from common.options import check_integer, check_number, check_positive
+from common.propagation import bipartite_adjacency, layer_mean
 from common.rows import take
+from common.sparse import product, sparse_product
 
 NO_LENGTH = 1e-12  # of noise; shorter is not stretched to eps
 
@@ -35,8 +36,7 @@ class SimGCL(DotProductRecommender):
         check_integer("n_layers", self.n_layers, 1)
         for key in ("cl_weight", "reg_weight", "eps"):
             check_number(key, config[key], 0, math.inf)
-        ok = is_number(self.temperature) and self.temperature > 0
-        check_option("temperature", self.temperature, "a number above 0", ok)
+        check_positive("temperature", self.temperature)
         self.user_emb = nn.Embedding(self.n_users, dim)
         self.item_emb = nn.Embedding(self.n_items, dim)
         nn.init.xavier_uniform_(self.user_emb.weight)

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.loss import info_nce
 from common.modalities import take_features
+from common.options import check_choice, check_integer, check_number, check_positive
 from common.propagation import bipartite_adjacency, mean_of_layers
 from common.rows import take
 
@@ -44,10 +44,9 @@ class SLMRec(DotProductRecommender):
         check_integer("embedding_size", dim, 2)  # the last heads are half as wide
         check_integer("n_layers", self.n_layers, 0)
         for key in ("temp", "ssl_temp"):
-            ok = is_number(config[key]) and 0 < config[key] < math.inf
-            check_option(key, config[key], "a number above 0", ok)
+            check_positive(key, config[key])
         check_number("ssl_alpha", self.ssl_alpha, 0, math.inf)
-        check_option("variant", variant, f"one of {', '.join(VARIANTS)}", variant in VARIANTS)
+        check_choice("variant", variant, VARIANTS)
         self.stale = variant == "faithful"
         self.last_batch = None  # plain: a run's checkpoints hold it
         self.user_emb = nn.Embedding(self.n_users, dim)

@@ -11,10 +11,10 @@ import math
 import torch
 from torch import nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
 from common.modalities import take_features
+from common.options import check_integer, check_number
 from common.rows import take
 
 

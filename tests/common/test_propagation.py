@@ -6,13 +6,7 @@ import torch
 
 import support
 import toy_world
-from common.propagation import (
-    bipartite_adjacency,
-    layer_mean,
-    mean_of_layers,
-    product,
-    sparse_product,
-)
+from common.propagation import bipartite_adjacency, layer_mean, looped, mean_of_layers
 
 N = toy_world.N_USERS + toy_world.N_ITEMS
 
@@ -36,32 +30,10 @@ def test_both_layouts_hold_the_same_symmetric_matrix():
     assert rows._nnz() == 2 * len(support.TRAIN)
 
 
-def test_a_symmetric_product_and_its_gradient():
-    x, weight = random(N, 3), random(N, 3)
-    dense = adjacency().to_dense() @ x
-    torch.testing.assert_close(sparse_product(adjacency(), x), dense)
-    (got,) = torch.autograd.grad((sparse_product(adjacency(), x) * weight).sum(), x)
-    (expected,) = torch.autograd.grad((dense * weight).sum(), x)
-    torch.testing.assert_close(got, expected)
-
-
-def test_a_product_that_is_not_symmetric_has_the_transposes_gradient():
-    matrix = adjacency().to_dense() * torch.arange(1.0, N + 1, dtype=torch.float64)
-    x, weight = random(N, 3), random(N, 3)
-    product = sparse_product(matrix.to_sparse_csr(), x, matrix.T.contiguous().to_sparse_csr())
-    (got,) = torch.autograd.grad((product * weight).sum(), x)
-    (expected,) = torch.autograd.grad(((matrix @ x) * weight).sum(), x)
-    torch.testing.assert_close(got, expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_product_of_any_matrix_and_any_x(dtype):
-    dense = torch.rand(6, 4, dtype=dtype) * (torch.rand(6, 4) < 0.5)
-    dense[[0, 5]] = 0  # rows without entries
-    x = torch.rand(5, 4, dtype=dtype).T  # (4, 5), not contiguous
-    for matrix in (dense, torch.zeros_like(dense)):
-        torch.testing.assert_close(product(matrix.to_sparse_csr(), x), matrix @ x)
-        torch.testing.assert_close(product(matrix.to_sparse_coo(), x), matrix @ x)
+def test_loops_stand_beside_the_edges():
+    graph = looped(toy_world.matrix(support.TRAIN * 2)).toarray()
+    edges = adjacency().to_dense().numpy() > 0
+    assert np.array_equal(graph, edges + np.eye(N))
 
 
 def test_layers_of_a_matrix_that_is_not_symmetric():

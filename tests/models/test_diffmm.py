@@ -226,7 +226,7 @@ def test_diffusion_loss_equals_the_equations(make, monkeypatch):
         predicted = net((kept[step].sqrt() * x[u] + (1 - kept[step]).sqrt() * z[u])[None], step)[0]
         error = weights[step] * (x[u] - predicted).square().mean()
         losses.append(error + 0.4 * (predicted @ g - x[u] @ items).square().mean())
-    got = drawer.loss(net, drawer.diffusion.snr_weights(), x, x @ items, g)
+    got = drawer.loss(net, x, x @ items, g)
     assert got.item() == pytest.approx((sum(losses) / 5).item(), rel=1e-5)
 
 
@@ -234,7 +234,7 @@ def test_training_the_denoisers_sees_all_users_and_constants(make, monkeypatch):
     model = make(train_batch_size=2)
     drawer, seen = model.drawer, []
 
-    def loss(net, weights, x, liked, g):
+    def loss(net, x, liked, g):
         assert net.training
         m = [net is other for other in drawer.denoisers].index(True)
         torch.testing.assert_close(liked, x.double() @ model.item_emb.weight)
@@ -257,7 +257,7 @@ def float32(model):
     """The toy model as a run has it; the process's tables stay float64."""
     tables = copy.deepcopy(model.drawer.diffusion)
     model.float()
-    for name in ("beta", "alpha_bar"):
+    for name in ("beta", "alpha_bar", "weights"):
         setattr(model.drawer.diffusion, name, getattr(tables, name))
     return model
 

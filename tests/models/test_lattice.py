@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import golden
 from common import dense_graph
-from common.item_graph import csr_tensor
+from common.sparse import csr_tensor
 from golden import BATCH, close, numbers
 from models.lattice import averaging_adjacency
 from utils.errors import DataError

@@ -268,8 +268,8 @@ def test_zero_step_adds_the_code_of_step_0(host):
 def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, monkeypatch):
     model = stir(build(item_dropout=0))
     fed = fed_to_the_network(model, monkeypatch)
-    users = torch.tensor([1, 4, 3, 9])
-    monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.tensor([0, 4, 2, 2]), 1.0))
+    users, k = torch.tensor([1, 4, 3, 9]), torch.tensor([0, 4, 2, 2])
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, 1.0))
     torch.manual_seed(5)
     model.calculate_loss(users)
     assert torch.equal(fed["e"], model.codes[[1, 5, 3, 3]] + model.user_step[users])
@@ -414,7 +414,7 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(
     model = stir(build(ablation="no_sr", **options))
     users, k = torch.tensor([2, 3, 8, 5]), torch.tensor([1, 4, 0, 1])
     divisor = torch.tensor([0.5, 2.0, 1.0, 0.5]).double()
-    monkeypatch.setattr(model.sampler, "sample", lambda n: (k, divisor))
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, divisor))
     torch.manual_seed(3)
     reconstruction, penalty = model.calculate_loss(users)
     torch.manual_seed(3)
@@ -436,9 +436,9 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(
         wanted = [losses[b] for b in mine]
         if remembered == "mean" and mine:
             wanted = [np.mean(wanted)]
-        kept = model.sampler.history[step, : len(wanted)].tolist()
+        kept = model.diffusion.sampler.history[step, : len(wanted)].tolist()
         assert kept == pytest.approx(wanted, rel=1e-5)
-    assert model.sampler.count.tolist() == [1, 2 if remembered == "row" else 1, 0, 0, 1]
+    assert model.diffusion.sampler.count.tolist() == [1, 2 if remembered == "row" else 1, 0, 0, 1]
     held = model.net.memorizing_weights()
     square = sum(p.detach().double().square().sum().item() for p in held)
     assert penalty.item() == pytest.approx(model.l2_weight / 2 * square, rel=1e-5)
@@ -462,7 +462,7 @@ def test_two_calls_for_one_batch(host):
     first, second = (total(model.calculate_loss(users)) for _ in range(2))
     (first - second).backward()
     assert users.tolist() == [0, 1, 2]
-    assert model.sampler.count.sum() == 6
+    assert model.diffusion.sampler.count.sum() == 6
 
 
 def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch):
@@ -495,7 +495,7 @@ def test_hidden_clicked_items_weigh_as_clicked_ones(host, monkeypatch):
     soften, forward = model.soft_labels, model.net.forward
     monkeypatch.setattr(model, "soft_labels", lambda x: kept.setdefault("target", soften(x)))
     monkeypatch.setattr(model.net, "forward", lambda *a: kept.setdefault("out", forward(*a)))
-    monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.zeros_like(users), 1.0))
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (torch.zeros_like(users), 1.0))
     reconstruction, _ = model.train().calculate_loss(users)
     clicked = model.history.dense(users) == 1
     square = (kept["target"] - kept["out"]).detach().square()
@@ -568,12 +568,12 @@ def test_noised_inference_leaves_the_global_generator_and_repeats(host):
 def test_checkpoint_holds_parameters_and_the_sampler(host):
     model = stir(build())
     names = set(model.state_dict()) - {name for name, _ in model.named_parameters()}
-    assert names == {"sampler.history", "sampler.count"}
+    assert names == {"diffusion.sampler.history", "diffusion.sampler.count"}
     model.calculate_loss(torch.arange(U))
     other = build(seed=7)
     other.load_state_dict(model.state_dict())
     assert torch.equal(scores(other), scores(model))
-    assert torch.equal(other.sampler.history, model.sampler.history)
+    assert torch.equal(other.diffusion.sampler.history, model.diffusion.sampler.history)
 
 
 def test_cache_changes_no_number(host, tmp_path):
