@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.graph import HistoryRows, binary_csr
 from common.user_sampler import UserSampler
-from toy_world import matrix
+from golden import matrix
 from utils.errors import DataError
 
 

@@ -13,23 +13,23 @@ import golden
 import support
 from common.denoiser import p_sample
 from common.trainer import Trainer
+from golden import N_ITEMS, N_USERS, matrix
 from models.diffmm import drawn_graph, info_nce_of_all, looped_adjacency
-from toy_world import N_ITEMS, N_USERS, matrix
 from utils import checkpoint
 from utils.errors import DataError, DivergedError
 from utils.runs import run
 
 BATCH = golden.BATCH[:, :4]  # shorter than the configured 5
-SMALL = {"dims": [6], "time_size": 4}
+SMALL = golden.SMALL | {"dims": [6], "time_size": 4}
 PICKS = torch.tensor([[0, 4], [1, 6], [3, 4], [5, 0], [2, 6]])
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """A DiffMM in the toy world, float64, its modalities' graphs drawn at random."""
 
-    def make(tables=None, **options):
-        model = golden.build("DiffMM", monkeypatch, tmp_path, tables, **SMALL | options)
+    def make(tables=golden.FEATURES, **options):
+        model = golden.build("DiffMM", toy, tables, **SMALL | options)
         torch.manual_seed(1)
         for parameter in model.parameters():
             parameter.data.copy_(torch.randn(parameter.shape) * 0.5)
@@ -379,16 +379,16 @@ def test_the_denoisers_move_and_convert_with_the_model(ready):
     assert model.to("meta").drawer.denoisers[0].item_in.device.type == "meta"
 
 
-def test_before_the_first_epoch_the_drawn_graphs_are_loops(monkeypatch, tmp_path):
-    model = golden.build("DiffMM", monkeypatch, tmp_path, **SMALL)
+def test_before_the_first_epoch_the_drawn_graphs_are_loops(toy):
+    model = golden.build("DiffMM", toy, **SMALL)
     for m in range(2):
         assert torch.equal(model.drawn(m)[0].to_dense(), torch.eye(12).double())
 
 
 @pytest.mark.parametrize(("contrast", "n"), [("views", 2), ("main", 3)])
-def test_weights_start_equal(monkeypatch, tmp_path, contrast, n):
+def test_weights_start_equal(toy, contrast, n):
     options = SMALL | {"contrast": contrast} | (three() if n == 3 else {})
-    model = golden.build("DiffMM", monkeypatch, tmp_path, **options)
+    model = golden.build("DiffMM", toy, **options)
     assert model.modal_logits.tolist() == pytest.approx([1 / n] * n)
     for layer in model.maps:
         assert layer.weight.abs().max() <= math.sqrt(6 / (layer.in_features + 8))

@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import golden
 import support
-import toy_world
 from common.denoiser import p_sample
 from common.diffusion import GaussianDiffusion
+from golden import N_ITEMS, N_USERS
 from models.diffrec import DiffRec
-from toy_world import N_ITEMS, N_USERS
 
 USERS = torch.tensor([3, 0, 4, 1])
 SMALL = {"dims": [[6]], "time_size": 4}
@@ -28,7 +28,7 @@ def make(tmp_path):
         keys = {key: [value] for key, value in options.items() if key == "dims"}
         config = support.config_for(folder, "DiffRec", **SMALL | options | keys)
         torch.manual_seed(0)
-        model = DiffRec(config, toy_world.loader(toy_world.matrix(support.TRAIN))).eval()
+        model = DiffRec(config, golden.loader(golden.matrix(support.TRAIN))).eval()
         for parameter in model.parameters():
             parameter.data.copy_(0.5 * torch.randn(parameter.shape))
         return model

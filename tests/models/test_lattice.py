@@ -13,7 +13,7 @@ from golden import BATCH, close, numbers
 from models.lattice import averaging_adjacency
 from utils.errors import DataError
 
-SETTING = {
+SETTING = golden.SMALL | {
     "feat_embed_dim": 8,
     "n_ui_layers": 2,
     "n_layers": 1,
@@ -25,11 +25,11 @@ PHASES = {6: 3, 5: 5}
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """A LATTICE in the toy world with the sheet's parameters; tables: other features."""
 
-    def make(tables=None, **options):
-        model = golden.build("LATTICE", monkeypatch, tmp_path, tables, **SETTING | options)
+    def make(tables=golden.FEATURES, **options):
+        model = golden.build("LATTICE", toy, tables, **SETTING | options)
         phases = {model.user_emb.weight: 1, model.item_emb.weight: 2}
         for linear in model.modal.maps:
             phase = PHASES[linear.in_features]

@@ -4,7 +4,8 @@ from utils.plugins import ModelSource, find_model
 
 
 def test_our_model_is_its_file_and_the_shared_modules_it_imports():
-    wanted = {"models/ld4mrec.py", "common/graph.py", "common/diffusion.py", "common/signals.py"}
+    shared = ("diffusion", "graph", "options", "signals")
+    wanted = {"models/ld4mrec.py", *(f"common/{name}.py" for name in shared)}
     assert code_fingerprint(find_model("LD4MRec")).keys() == wanted | {
         "common/abstract_recommender.py"
     }
