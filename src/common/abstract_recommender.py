@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils.features import load_features
 
@@ -17,7 +17,7 @@ class AbstractRecommender(nn.Module):
     def post_epoch_processing(self) -> object:
         """Called after each training epoch; what is returned (unless None) is logged."""
 
-    def calculate_loss(self, interaction: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    def calculate_loss(self, interaction: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Training loss of a batch: a tensor with one element, or a tuple of such (summed by the
         trainer).
 
@@ -26,11 +26,11 @@ class AbstractRecommender(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define calculate_loss")
 
-    def predict(self, interaction: Sequence[torch.Tensor]) -> torch.Tensor:
+    def predict(self, interaction: Sequence[Tensor]) -> Tensor:
         """Scores of given (user, item) pairs; part of the API, never called by the host."""
         raise NotImplementedError(f"{type(self).__name__} does not define predict")
 
-    def full_sort_predict(self, interaction: Sequence[torch.Tensor]) -> torch.Tensor:
+    def full_sort_predict(self, interaction: Sequence[Tensor]) -> Tensor:
         """Scores of all items for a batch of users, (B, I), on the run's device.
 
         interaction: [users (B,), mask (2, K)]; mask holds (row in the batch, item) of the training

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common.graph import owners
 
@@ -30,10 +30,10 @@ class Similarity:
     left (B, D), right (I, D); items, begin: what `HistoryRows.bags` gives for the batch's users.
     """
 
-    left: torch.Tensor
-    right: torch.Tensor
-    items: torch.Tensor
-    begin: torch.Tensor
+    left: Tensor
+    right: Tensor
+    items: Tensor
+    begin: Tensor
 
     def __post_init__(self):
         self.rows = owners(self.begin, len(self.items))
@@ -42,11 +42,11 @@ class Similarity:
         self.scores = scores.index_put((self.rows, self.items), zero)  # (B, I), before the length
         self.length = torch.linalg.vector_norm(self.scores, dim=1, keepdim=True)  # (B, 1)
 
-    def dense(self) -> torch.Tensor:
+    def dense(self) -> Tensor:
         """S (B, I)."""
         return self.scores / self.length.clamp(min=MIN_LENGTH)
 
-    def times(self, weight: torch.Tensor) -> torch.Tensor:
+    def times(self, weight: Tensor) -> Tensor:
         """dense() @ weight (I, H), (B, H), at the cost of two thin products."""
         product = self.left @ (self.right.T @ weight)
         known = (self.left[self.rows] * self.right[self.items]).sum(1)  # what was set to zero
@@ -79,7 +79,7 @@ class Discriminator(nn.Module):
         nn.init.kaiming_normal_(self.rest[5].weight)
         nn.init.zeros_(self.rest[5].bias)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         return SCALE * self.rest(z).sigmoid()
 
 
@@ -98,11 +98,11 @@ class Critic:
         )
         self.network.requires_grad_(False)
 
-    def __call__(self, fakes: list[Similarity]) -> torch.Tensor:
+    def __call__(self, fakes: list[Similarity]) -> Tensor:
         """Values of the rows of M Similarities, (M B, 1)."""
         return self.network(torch.cat([fake.times(self.network.first) for fake in fakes]))
 
-    def learn(self, real: torch.Tensor, fakes: list[Similarity]) -> None:
+    def learn(self, real: Tensor, fakes: list[Similarity]) -> None:
         """A step on constants: real rows (B, I), which stand for M copies, and M Similarities."""
         self.network.requires_grad_(True)
         self.loss(real, fakes).backward()
@@ -110,7 +110,7 @@ class Critic:
         self.adam.zero_grad()
         self.network.requires_grad_(False)
 
-    def loss(self, real: torch.Tensor, fakes: list[Similarity]) -> torch.Tensor:
+    def loss(self, real: Tensor, fakes: list[Similarity]) -> Tensor:
         """-mean D(real) + mean D(fake) + gp_rate * 0.3 * mean((|gradient of D(mixed)| - 1)^2)."""
         first = self.network.first
         z_fake = torch.cat([fake.times(first) for fake in fakes])  # (M B, H)

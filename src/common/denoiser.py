@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common.diffusion import TARGETS, GaussianDiffusion, step_code
 from common.graph import HistoryRows
@@ -27,7 +27,7 @@ from common.options import (
 BIAS_SPREAD = 0.001  # standard deviation of the biases at first, DiffRec's
 
 
-def time_code(steps: torch.Tensor, size: int) -> torch.Tensor:
+def time_code(steps: Tensor, size: int) -> Tensor:
     """Code of steps t (B,), float32 (B, size): cosines of t 10000^(-k / half), then the sines.
 
     half = size // 2 and k = 0..half-1; an odd size ends in a column of zeros.
@@ -73,7 +73,7 @@ class Denoiser(nn.Module):
         self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise([*dims[::-1], *dims[1:]]))
         self.out = linear(width, n_items)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor | int) -> torch.Tensor:
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
         """x (B, I), t a step or one for each row, (B,)."""
         if self.row_norm:
             x = F.normalize(x)
@@ -81,7 +81,7 @@ class Denoiser(nn.Module):
             x = dropped_out(x, self.dropout)
         return self.out(self.hidden(x @ self.item_in, t))
 
-    def hidden(self, product: torch.Tensor, t: torch.Tensor | int) -> torch.Tensor:
+    def hidden(self, product: Tensor, t: Tensor | int) -> Tensor:
         """The last hidden layer (B, D), from the first one's x W_in (B, D)."""
         e = self.time_map(self.codes[t])  # (B, E) or (E,), no activation
         h = torch.tanh(product + self.time_in(e))
@@ -103,12 +103,12 @@ def xavier_spread(fan_in: int, fan_out: int) -> float:
     return math.sqrt(2 / (fan_in + fan_out))
 
 
-def dropped_out(x: torch.Tensor, p: float) -> torch.Tensor:
+def dropped_out(x: Tensor, p: float) -> Tensor:
     """F.dropout(x, p), whose Bernoulli numbers cost four times as much on a CPU."""
     return torch.where(torch.rand_like(x) < p, 0, x).div_(1 - p)
 
 
-def posterior(diffusion: GaussianDiffusion) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def posterior(diffusion: GaussianDiffusion) -> tuple[Tensor, Tensor, Tensor]:
     """c1, c2 and ln v of q(x_{t-1} | x_t, x_0) = N(c1 x_0 + c2 x_t, v), float64 (T,) each.
 
     v is 0 at the first step; its place holds the second's, as in DiffRec. Where no noise was added,
@@ -137,12 +137,12 @@ def reverse_steps(diffusion: GaussianDiffusion, target: str = "x_0") -> list[tup
 
 @torch.no_grad()
 def p_sample(
-    net: Callable[[torch.Tensor, int], torch.Tensor],
+    net: Callable[[Tensor, int], Tensor],
     diffusion: GaussianDiffusion,
-    x: torch.Tensor,
+    x: Tensor,
     target: str = "x_0",
     generator: torch.Generator | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """The reverse chain from x (B, I), all T steps; net(x, t) is f. generator: of its noise."""
     steps, spread = reverse_steps(diffusion, target), (posterior(diffusion)[2] / 2).exp().tolist()
     for t in reversed(range(diffusion.steps)):
@@ -171,7 +171,7 @@ class ReverseChain:
         self.shift = net.out.bias @ net.item_in  # (D,), b_out W_in
 
     @torch.no_grad()
-    def from_history(self, history: HistoryRows, users: torch.Tensor) -> torch.Tensor:
+    def from_history(self, history: HistoryRows, users: Tensor) -> Tensor:
         """The chain from the clean rows of users (B,), multiplied as the sparse rows they are."""
         items, begin = history.bags(users)
         start = F.embedding_bag(items, self.net.item_in, begin, mode="sum")
@@ -179,7 +179,7 @@ class ReverseChain:
         return scores.add_(history.dense(users), alpha=p) if p else scores
 
     @torch.no_grad()
-    def from_rows(self, x: torch.Tensor) -> torch.Tensor:
+    def from_rows(self, x: Tensor) -> Tensor:
         """The chain from rows x (B, I)."""
         scores, p = self._run(x @ self.net.item_in)
         return scores.add_(x, alpha=p) if p else scores

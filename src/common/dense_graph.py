@@ -8,17 +8,18 @@ similarities is among the top k is torch.topk's choice.
 """
 
 import torch
+from torch import Tensor
 
 from common.rows import unit_rows, where_positive
 
 
-def build_sim(context: torch.Tensor) -> torch.Tensor:
+def build_sim(context: Tensor) -> Tensor:
     """Cosine similarity of all pairs of rows of (I, F), dense (I, I); 0 for a zero row."""
     unit = unit_rows(context)
     return unit @ unit.T
 
 
-def build_knn_neighbourhood(adj: torch.Tensor, topk: int) -> torch.Tensor:
+def build_knn_neighbourhood(adj: Tensor, topk: int) -> Tensor:
     """The matrix with only the `topk` largest values of each row, dense; the others are 0.
 
     Raises ValueError unless 1 <= topk <= I, as `build_knn_normalized_graph`.
@@ -27,18 +28,15 @@ def build_knn_neighbourhood(adj: torch.Tensor, topk: int) -> torch.Tensor:
     return torch.zeros_like(adj).scatter(-1, place, value)
 
 
-def compute_normalized_laplacian(adj: torch.Tensor) -> torch.Tensor:
+def compute_normalized_laplacian(adj: Tensor) -> Tensor:
     """D^-1/2 A D^-1/2 of a dense matrix, D the row sums, on both sides."""
     factor = _power(adj.sum(-1), -0.5)
     return factor.unsqueeze(-1) * adj * factor
 
 
 def get_sparse_laplacian(
-    edge_index: torch.Tensor,
-    edge_weight: torch.Tensor,
-    num_nodes: int,
-    normalization: str = "none",
-) -> tuple[torch.Tensor, torch.Tensor]:
+    edge_index: Tensor, edge_weight: Tensor, num_nodes: int, normalization: str = "none"
+) -> tuple[Tensor, Tensor]:
     """Edges and their normalized weights: (edge_index (2, E), weights (E,)).
 
     edge_index holds (row, column) of A's entries, D the sums of its rows. normalization: 'sym'
@@ -55,7 +53,7 @@ def get_sparse_laplacian(
     return edge_index, factor[row] * edge_weight * factor[col]
 
 
-def get_dense_laplacian(adj: torch.Tensor, normalization: str = "none") -> torch.Tensor:
+def get_dense_laplacian(adj: Tensor, normalization: str = "none") -> Tensor:
     """`get_sparse_laplacian` of a dense matrix: 'sym' D^-1/2 A D^-1/2, 'rw' D^-1 A, 'none' A."""
     _check_normalization(normalization)
     if normalization == "none":
@@ -65,9 +63,7 @@ def get_dense_laplacian(adj: torch.Tensor, normalization: str = "none") -> torch
     return compute_normalized_laplacian(adj)
 
 
-def build_knn_normalized_graph(
-    adj: torch.Tensor, topk: int, is_sparse: bool, norm_type: str
-) -> torch.Tensor:
+def build_knn_normalized_graph(adj: Tensor, topk: int, is_sparse: bool, norm_type: str) -> Tensor:
     """Directed graph of each row's `topk` largest values, (I, I), sparse COO or dense.
 
     norm_type: 'sym', 'rw' or 'none', see `get_sparse_laplacian`.

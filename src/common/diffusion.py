@@ -8,7 +8,7 @@ arXiv:2304.04971).
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.options import check_choice, check_integer, check_number, check_option, is_number
 
@@ -24,11 +24,11 @@ class UniformSampler(nn.Module):
         self.steps = steps
         self.register_buffer("one", torch.ones((), dtype=torch.float64), persistent=False)
 
-    def sample(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, n: int) -> tuple[Tensor, Tensor]:
         """n table rows, int64 (n,), and their losses' divisor, 1."""
         return torch.randint(self.steps, (n,), device=self.one.device), self.one
 
-    def push(self, rows: torch.Tensor, losses: torch.Tensor) -> None:
+    def push(self, rows: Tensor, losses: Tensor) -> None:
         """Remember nothing of the losses."""
 
 
@@ -47,7 +47,7 @@ class ImportanceSampler(nn.Module):
         self.register_buffer("history", torch.zeros(steps, memory, dtype=torch.float64))
         self.register_buffer("count", torch.zeros(steps, dtype=torch.int64))  # losses ever seen
 
-    def probabilities(self) -> torch.Tensor:
+    def probabilities(self) -> Tensor:
         """p_t, float64 (T,), sums to 1."""
         size = self.history.square().mean(1).sqrt()  # (T,)
         total = size.sum()
@@ -56,9 +56,7 @@ class ImportanceSampler(nn.Module):
         usable = (self.count >= self.memory).all() & (total > 0) & total.isfinite()
         return torch.where(usable, p, 1 / len(size))
 
-    def sample(
-        self, n: int, generator: torch.Generator | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """n table rows drawn from p, int64 (n,), and their losses' divisors T p, float64 (n,)."""
         p = self.probabilities()
         # by the inverse distribution function; multinomial and cumsum are not deterministic on CUDA
@@ -68,7 +66,7 @@ class ImportanceSampler(nn.Module):
         return rows, len(p) * p[rows]
 
     @torch.no_grad()
-    def push(self, rows: torch.Tensor, losses: torch.Tensor) -> None:
+    def push(self, rows: Tensor, losses: Tensor) -> None:
         """Remember losses (B,), not yet divided by T p, of table rows (B,), in batch order."""
         hits = self._hits(rows)
         new = hits.sum(0)
@@ -83,7 +81,7 @@ class ImportanceSampler(nn.Module):
         self.history.copy_(ring[:spare].view_as(self.history))
         self.count += new
 
-    def _hits(self, rows: torch.Tensor) -> torch.Tensor:
+    def _hits(self, rows: Tensor) -> Tensor:
         """(B, T) booleans: is it the step of this row?"""
         return rows.unsqueeze(1) == torch.arange(len(self.count), device=rows.device)
 
@@ -92,7 +90,7 @@ class StepMeanSampler(ImportanceSampler):
     """Remembers one loss for each step of a batch, the mean over the batch's rows at that step."""
 
     @torch.no_grad()
-    def push(self, rows: torch.Tensor, losses: torch.Tensor) -> None:
+    def push(self, rows: Tensor, losses: Tensor) -> None:
         """Remember the mean for each step of losses (B,), not yet divided, of table rows (B,)."""
         hits = self._hits(rows)
         new = hits.sum(0)  # (T,)
@@ -148,24 +146,24 @@ class GaussianDiffusion(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
         self.sampler = sampler(self.steps)
 
-    def draw(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(self, n: int) -> tuple[Tensor, Tensor]:
         """Table rows of n steps to learn from, int64 (n,), and what `loss` divides by there."""
         return self.sampler.sample(n)
 
     def q_sample(
-        self, x_0: torch.Tensor, rows: torch.Tensor, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
+        self, x_0: Tensor, rows: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """x_t ~ q(x_t | x_0), eq. 2; x_0 (B, D) and rows (B,), the table row of each sample."""
         kept = self.alpha_bar[rows].unsqueeze(1)  # (B, 1)
         noise = torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype, device=x_0.device)
         return noise.mul_((1 - kept).sqrt().to(x_0.dtype)).addcmul_(x_0, kept.sqrt().to(x_0.dtype))
 
-    def added_noise(self, x_0: torch.Tensor, x_t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def added_noise(self, x_0: Tensor, x_t: Tensor, rows: Tensor) -> Tensor:
         """The noise (B, D) with which `q_sample` has made x_t of x_0."""
         kept = self.alpha_bar[rows].unsqueeze(1)  # (B, 1)
         return (x_t - kept.sqrt().to(x_0.dtype) * x_0) / (1 - kept).sqrt().to(x_0.dtype)
 
-    def loss(self, errors: torch.Tensor, rows: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
+    def loss(self, errors: Tensor, rows: Tensor, divisor: Tensor) -> Tensor:
         """The mean over all steps of the weighted errors, a float64 scalar (eq. 8).
 
         errors: (B,), of a network at the drawn table rows (B,), which have this divisor. The
@@ -175,7 +173,7 @@ class GaussianDiffusion(nn.Module):
         self.sampler.push(rows, losses)
         return (losses / divisor).mean()
 
-    def snr_weights(self, target: str = "x_0") -> torch.Tensor:
+    def snr_weights(self, target: str = "x_0") -> Tensor:
         """DiffRec's loss weight of each step, float64 (T,).
 
         target: what the network predicts. "x_0": 1, then SNR_{t-1} - SNR_t, for its squared error;
@@ -193,7 +191,7 @@ class GaussianDiffusion(nn.Module):
         return torch.cat([lost[:1] / (2 * kept[:1]), later])
 
 
-def step_code(steps: torch.Tensor, size: int) -> torch.Tensor:
+def step_code(steps: Tensor, size: int) -> Tensor:
     """Sinusoidal code of steps t (B,), float32 (B, size), eq. 17: column 2j sine, 2j + 1 cosine."""
     check_integer("step_size", size, 2)
     column = torch.arange(size, device=steps.device)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
 from common.options import check_option
@@ -32,7 +33,7 @@ class DotProductRecommender(GeneralRecommender):
         return super().train(mode)
 
     @torch.no_grad()
-    def vectors(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def vectors(self) -> tuple[Tensor, Tensor]:
         """`forward()` without gradients: (U, D) and (I, D)."""
         if self.training:
             return self()

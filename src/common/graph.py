@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 CODE = Path(__file__).read_bytes()  # part of a cached array's key: other code, other array
 
@@ -180,7 +180,7 @@ def cached(folder, function, matrix, *arrays, **options):
     return array
 
 
-def row_places(start: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def row_places(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Where the entries of rows (B,) of a CSR matrix stand, row by row, and where among them each
     row's begin, (B,). start: the matrix's row pointers.
     """
@@ -191,7 +191,7 @@ def row_places(start: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, t
     return torch.arange(len(shift), device=shift.device) + shift, begin
 
 
-def owners(begin: torch.Tensor, n: int) -> torch.Tensor:
+def owners(begin: Tensor, n: int) -> Tensor:
     """Whose each of n entries in a row is, (n,) numbers in 0..B-1; begin (B,): as `row_places`."""
     place = torch.arange(n, device=begin.device)
     return torch.searchsorted(begin, place, right=True) - 1
@@ -209,12 +209,12 @@ class HistoryRows(nn.Module):
         self.register_buffer("start", torch.from_numpy(matrix.indptr).long(), persistent=False)
         self.register_buffer("item", torch.from_numpy(matrix.indices).long(), persistent=False)
 
-    def bags(self, users: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def bags(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """All items of users (B,) in a row and where each user's begin, for `embedding_bag`."""
         place, begin = row_places(self.start, users)
         return self.item[place], begin
 
-    def dense(self, users: torch.Tensor) -> torch.Tensor:
+    def dense(self, users: Tensor) -> Tensor:
         """Rows of the interaction matrix, (B, I) float32."""
         items, begin = self.bags(users)
         rows = torch.zeros(len(users), self.n_items, device=items.device)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from common.graph import cached
 from common.largest import largest
@@ -27,7 +28,7 @@ EDGE = np.dtype([("item", np.int32), ("cosine", np.float32)])
 
 
 @torch.no_grad()
-def nearest(features: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Each row's k most similar rows of (I, F): (items, cosines), (I, k) int64 and float32.
 
     Largest cosine first, of equal ones the lowest item first. Cosines are compared in float32, so
@@ -65,8 +66,8 @@ def neighbour_table(matrix: sp.csr_matrix, features: np.ndarray, k: int, code: s
 
 
 def neighbours(
-    features: torch.Tensor, k: int, folder: str | Path | None, name: str = "item"
-) -> tuple[torch.Tensor, torch.Tensor]:
+    features: Tensor, k: int, folder: str | Path | None, name: str = "item"
+) -> tuple[Tensor, Tensor]:
     """`nearest` of fixed features (I, F), kept in `folder` (None: not kept) by what it is made of.
 
     name: the modality, for the log, where items without features are reported.
@@ -83,7 +84,7 @@ def neighbours(
     return items, torch.from_numpy(table["cosine"].copy())
 
 
-def symmetric_weights(items: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def symmetric_weights(items: Tensor, weights: Tensor) -> Tensor:
     """w_ij r_i^-1/2 r_j^-1/2 of edges (i, items[i, e]) with weights (I, K); r: row sums, twice.
 
     The sums of rows also scale columns, so the result is not symmetric and its columns do not sum
@@ -93,7 +94,7 @@ def symmetric_weights(items: torch.Tensor, weights: torch.Tensor) -> torch.Tenso
     return factor.unsqueeze(1) * weights * factor[items]
 
 
-def edge_matrix(items: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def edge_matrix(items: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Edges (i, items[i, e]), (I, K), as a sparse CSR tensor (I, I) and its transpose, also CSR.
 
     Repeated edges add up.
@@ -109,8 +110,8 @@ def edge_matrix(items: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tenso
 
 
 def knn_graph(
-    features: torch.Tensor, k: int, folder: str | Path | None, name: str = "item"
-) -> tuple[torch.Tensor, torch.Tensor]:
+    features: Tensor, k: int, folder: str | Path | None, name: str = "item"
+) -> tuple[Tensor, Tensor]:
     """The normalized neighbour graph of fixed features: a CSR tensor (I, I) and its transpose."""
     items, cosines = neighbours(features, k, folder, name)
     return edge_matrix(items, symmetric_weights(items, cosines))

@@ -6,7 +6,7 @@ nothing, because third-party models also call them with scores that broadcast.
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 MMREC_GAMMA = 1e-10  # what MMRec adds to the sigmoid of BPR
@@ -14,9 +14,7 @@ SELFREC_GAMMA = 1e-5  # and SELFRec
 BLOCK = 256  # rows of InfoNCE's logits at a time: 2 MiB of them for a batch of 2048
 
 
-def bpr_loss(
-    pos_scores: torch.Tensor, neg_scores: torch.Tensor, gamma: float = 0.0
-) -> torch.Tensor:
+def bpr_loss(pos_scores: Tensor, neg_scores: Tensor, gamma: float = 0.0) -> Tensor:
     """Bayesian personalised ranking: the mean of -log sigmoid(pos - neg), a scalar.
 
     pos_scores, neg_scores: (B,) scores of an observed and a sampled item, same users. gamma:
@@ -31,7 +29,7 @@ def bpr_loss(
     return F.softplus(neg_scores - pos_scores).mean()
 
 
-def embedding_norm(*embeddings: torch.Tensor, p: float = 2) -> torch.Tensor:
+def embedding_norm(*embeddings: Tensor, p: float = 2) -> Tensor:
     """Sum of the p-norms of whole tensors (p = 2: Frobenius, not squared) over the rows of the
     last, a scalar.
 
@@ -59,7 +57,7 @@ class _Norm(torch.autograd.Function):
         return x * torch.where(norm > 0, gradient / norm, 0.0)
 
 
-def l2_penalty(*embeddings: torch.Tensor) -> torch.Tensor:
+def l2_penalty(*embeddings: Tensor) -> Tensor:
     """Half the sum of all squared entries of all tensors, a scalar; the caller divides by its batch
     size.
 
@@ -71,12 +69,12 @@ def l2_penalty(*embeddings: torch.Tensor) -> torch.Tensor:
 
 
 def info_nce(
-    anchors: torch.Tensor,
-    positives: torch.Tensor,
+    anchors: Tensor,
+    positives: Tensor,
     temperature: float,
     cosine: bool = True,
-    counts: torch.Tensor | None = None,
-) -> torch.Tensor:
+    counts: Tensor | None = None,
+) -> Tensor:
     """InfoNCE: the mean over rows of -log softmax(similarity / temperature), a scalar.
 
     anchors, positives: (B, D); row b of one belongs to row b of the other, all other rows of
@@ -138,7 +136,7 @@ class BPRLoss(nn.Module):
         super().__init__()
         self.gamma = gamma
 
-    def forward(self, pos_score: torch.Tensor, neg_score: torch.Tensor) -> torch.Tensor:
+    def forward(self, pos_score: Tensor, neg_score: Tensor) -> Tensor:
         return _guarded_bpr(pos_score, neg_score, self.gamma)
 
 
@@ -149,12 +147,12 @@ class EmbLoss(nn.Module):
         super().__init__()
         self.norm = norm
 
-    def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
+    def forward(self, *embeddings: Tensor) -> Tensor:
         return embedding_norm(*embeddings, p=self.norm).reshape(1)
 
 
 class L2Loss(nn.Module):
     """`l2_penalty` in MMRec's form: called with any number of tensors, shape (1,)."""
 
-    def forward(self, *embeddings: torch.Tensor) -> torch.Tensor:
+    def forward(self, *embeddings: Tensor) -> Tensor:
         return l2_penalty(*embeddings).reshape(1)

@@ -6,6 +6,7 @@ Nodes are users first, then items. Equation numbers are LightGCN's (He et al., S
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from common.graph import binary_csr, normalized
 from common.sparse import csr_tensor, product
@@ -26,7 +27,7 @@ def looped(interactions: sp.spmatrix) -> sp.csr_matrix:
 
 def bipartite_adjacency(
     interactions: sp.spmatrix, layout: torch.layout = torch.sparse_coo
-) -> torch.Tensor:
+) -> Tensor:
     """D^-1/2 [[0, R], [R^T, 0]] D^-1/2 as a float32 tensor, (U+I, U+I), symmetric to the last bit.
 
     interactions: scipy matrix R (U, I); repeated pairs count once, nodes without any keep a zero
@@ -45,8 +46,8 @@ def bipartite_adjacency(
 
 
 def mean_of_layers(
-    adjacency: torch.Tensor, users: torch.Tensor, items: torch.Tensor, n_layers: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    adjacency: Tensor, users: Tensor, items: Tensor, n_layers: int
+) -> tuple[Tensor, Tensor]:
     """LightGCN's embeddings, the mean over layers 0..n_layers: (U, D) and (I, D).
 
     adjacency: symmetric, (U+I, U+I); users (U, D), items (I, D): layer 0.
@@ -56,11 +57,8 @@ def mean_of_layers(
 
 
 def layer_mean(
-    adjacency: torch.Tensor,
-    nodes: torch.Tensor,
-    n_layers: int,
-    transposed: torch.Tensor | None = None,
-) -> torch.Tensor:
+    adjacency: Tensor, nodes: Tensor, n_layers: int, transposed: Tensor | None = None
+) -> Tensor:
     """The same of all nodes in one tensor, (U+I, D). transposed: as for `sparse_product`."""
     transposed = adjacency if transposed is None else transposed
     return _LayerMean.apply(adjacency, transposed, nodes, n_layers)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
-def take(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def take(table: Tensor, rows: Tensor) -> Tensor:
     """Rows (...) of a table (N, D): (..., D).
 
     On the CPU the gradient of index_select takes half the time of embedding's; on CUDA it would add
@@ -17,15 +18,13 @@ def take(table: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return table.index_select(0, rows.flatten()).view(*rows.shape, -1)
 
 
-def unit_rows(table: torch.Tensor) -> torch.Tensor:
+def unit_rows(table: Tensor) -> Tensor:
     """Rows (N, D) over their length; a zero row stays zero."""
     length = torch.linalg.vector_norm(table, dim=1, keepdim=True)
     return table / torch.where(length > 0, length, 1.0)
 
 
-def where_positive(
-    total: torch.Tensor, function: Callable[[torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
+def where_positive(total: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """function(total), and 0 where the total is not above 0, with a finite gradient there."""
     positive = total > 0
     return torch.where(positive, function(torch.where(positive, total, 1.0)), 0.0)

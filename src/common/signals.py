@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common import graph
 
@@ -19,17 +19,15 @@ from common import graph
 class GivenRows(graph.HistoryRows):
     """HistoryRows of the one batch that is given; any (B,) stands for its users."""
 
-    def __init__(self, items: torch.Tensor, begin: torch.Tensor, n_items: int):
+    def __init__(self, items: Tensor, begin: Tensor, n_items: int):
         nn.Module.__init__(self)
         self.given, self.n_items = (items, begin), n_items
 
-    def bags(self, users: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def bags(self, users: Tensor) -> tuple[Tensor, Tensor]:
         return self.given
 
 
-def hide_items(
-    items: torch.Tensor, begin: torch.Tensor, chance: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def hide_items(items: Tensor, begin: Tensor, chance: float) -> tuple[Tensor, Tensor]:
     """A batch of histories in which each item stays with probability 1 - chance, and of each
     history that is not empty one item at least.
     """
@@ -102,9 +100,7 @@ class HistorySignals(nn.Module):
         self._keep(f"{name}_centre", centre)
         self._keep(f"{name}_spread", spread)
 
-    def forward(
-        self, items: torch.Tensor, begin: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def forward(self, items: Tensor, begin: Tensor) -> tuple[Tensor, list[Tensor]]:
         def total(table, weights=None):  # (B, ...): the sum over each history
             return F.embedding_bag(items, table, begin, mode="sum", per_sample_weights=weights)
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def _without_beta_warning() -> Iterator[None]:
         yield
 
 
-def csr_tensor(matrix: sp.csr_matrix) -> torch.Tensor:
+def csr_tensor(matrix: sp.csr_matrix) -> Tensor:
     """A scipy CSR matrix, whose indices are sorted, as a CSR tensor of the same type of numbers."""
     matrix.sort_indices()
     start, place = (
@@ -29,14 +30,14 @@ def csr_tensor(matrix: sp.csr_matrix) -> torch.Tensor:
         return torch.sparse_csr_tensor(start, place, value, matrix.shape, check_invariants=True)
 
 
-def csr_of_pairs(pairs: torch.Tensor, values: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+def csr_of_pairs(pairs: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
     """Entries at pairs (2, E) of row and column as a CSR tensor; those of one place add up."""
     matrix = torch.sparse_coo_tensor(pairs, values, tuple(shape), check_invariants=True)
     with _without_beta_warning():
         return matrix.to_sparse_csr()
 
 
-def product(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def product(matrix: Tensor, x: Tensor) -> Tensor:
     """matrix @ x for a fixed sparse matrix (N, N) and x (N, D), without a backward pass.
 
     On the CPU a sum of weighted rows is several times as fast as torch's product of CSR matrices
@@ -55,9 +56,7 @@ def product(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     )
 
 
-def sparse_product(
-    matrix: torch.Tensor, x: torch.Tensor, transposed: torch.Tensor | None = None
-) -> torch.Tensor:
+def sparse_product(matrix: Tensor, x: Tensor, transposed: Tensor | None = None) -> Tensor:
     """matrix @ x for a fixed sparse matrix (N, N) and x (N, D), with a cheap backward pass.
 
     transposed: the matrix's transpose; None: the matrix is symmetric. Torch itself would transpose

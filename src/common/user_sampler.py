@@ -1,7 +1,7 @@
 """Batches of users for models that learn from users drawn uniformly, not from interactions."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.graph import HistoryRows
 from utils.errors import DataError
@@ -34,7 +34,7 @@ class UserSampler(nn.Module):
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
-    def forward(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """(users, positives, negatives), (n,) each."""
         size, device = len(self.active), self.start.device
         if n <= size:

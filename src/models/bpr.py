@@ -7,7 +7,7 @@ shuffled interactions instead of SGD over drawn ones, the penalty is the norm an
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
@@ -26,7 +26,7 @@ class BPR(DotProductRecommender):
         nn.init.xavier_normal_(self.user_emb.weight)
         nn.init.xavier_normal_(self.item_emb.weight)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         return self.user_emb.weight, self.item_emb.weight
 
     def calculate_loss(self, interaction):

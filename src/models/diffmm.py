@@ -11,11 +11,13 @@ the authors' program computes, with these departures:
 - the third kind of projection, meant for a data set that was not released, is left out.
 """
 
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common.denoiser import Denoiser, ReverseChain
 from common.diffusion import SCHEDULE, GaussianDiffusion
@@ -77,11 +79,12 @@ class DiffMM(DotProductRecommender):
             graph = torch.sparse_csr_tensor(*parts, self.adjacency.shape, check_invariants=True)
             self.set_drawn(m, graph)
 
-    def drawn(self, m):
+    def drawn(self, m: int) -> tuple[Tensor, Tensor]:
         """A_m, the graph drawn for a modality, and its transpose, CSR (U+I, U+I)."""
         return getattr(self, f"drawn_{m}"), getattr(self, f"drawn_{m}_transposed")
 
-    def set_drawn(self, m, graph):
+    def set_drawn(self, m: int, graph: Tensor) -> None:
+        """Put a CSR graph (U+I, U+I) in its place."""
         self.register_buffer(f"drawn_{m}", graph, persistent=False)
         transposed = graph.mT.to_sparse_csr()
         self.register_buffer(f"drawn_{m}_transposed", transposed, persistent=False)
@@ -93,18 +96,18 @@ class DiffMM(DotProductRecommender):
         for m, picks in enumerate(self.drawer.draw(self.history, self.batch_size)):
             self.set_drawn(m, drawn_graph(picks, self.n_items, self.keep_rate))
 
-    def projected(self):
+    def projected(self) -> list[Tensor]:
         """G_m (I, D), one per modality."""
         projected = [layer(getattr(self, f"features_{m}")) for m, layer in enumerate(self.maps)]
         return [F.leaky_relu(g, SLOPE) for g in projected] if self.leaky else projected  # Eq. 4
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users and all items: (U, D) and (I, D)."""
         fused = self.fused([F.normalize(g) for g in self.projected()])
         final = self.sum_of_layers(fused) + self.ris_lambda * F.normalize(fused)  # Eq. 9
         return final.split([self.n_users, self.n_items])
 
-    def fused(self, unit):
+    def fused(self, unit: list[Tensor]) -> Tensor:
         """Z (U+I, D), of the projected features' rows at length 1."""
         users, items = self.user_emb.weight, self.item_emb.weight
         weights = self.modal_logits.softmax(0)  # (M,)
@@ -115,12 +118,12 @@ class DiffMM(DotProductRecommender):
         drawn = sum(w * self.hop(m, ids) for m, w in enumerate(weights))
         return first + second + self.ris_adj_lambda * drawn  # Eq. 6
 
-    def hop(self, m, x):
+    def hop(self, m: int, x: Tensor) -> Tensor:
         """A_m x for x (U+I, D)."""
         graph, transposed = self.drawn(m)
         return sparse_product(graph, x, transposed)
 
-    def sum_of_layers(self, layer):
+    def sum_of_layers(self, layer: Tensor) -> Tensor:
         """Layers 0..L over the user-item graph, for one (U+I, D) or several side by side."""
         total = layer
         for _ in range(self.n_layers):
@@ -128,7 +131,7 @@ class DiffMM(DotProductRecommender):
             total = total + layer  # Eq. 8
         return total
 
-    def representations(self):
+    def representations(self) -> tuple[Tensor, ...]:
         """The final embeddings and each modality's view, (U+I, D) each."""
         unit = [F.normalize(g) for g in self.projected()]
         fused, users = self.fused(unit), self.user_emb.weight
@@ -149,7 +152,9 @@ class DiffMM(DotProductRecommender):
         contrast = self.contrast(final, views, users, positives)
         return ranking, self.reg_weight * penalty, self.ssl_reg * contrast  # Eq. 14, their sum
 
-    def contrast(self, final, views, users, positives):
+    def contrast(
+        self, final: Tensor, views: list[Tensor], users: Tensor, positives: Tensor
+    ) -> Tensor:
         """Between the final embeddings and each view, or between all pairs of views."""
         sides = [F.normalize(x).split([self.n_users, self.n_items]) for x in (final, *views)]
         if self.to_main:
@@ -170,7 +175,7 @@ class Drawer:
     them alone, and the model hands on devices and checkpoints.
     """
 
-    def __init__(self, config, n_modalities, n_items):
+    def __init__(self, config: Mapping, n_modalities: int, n_items: int):
         self.e_loss, self.rebuild_k = config["e_loss"], config["rebuild_k"]
         self.diffusion = GaussianDiffusion(*(config[key] for key in SCHEDULE), weighted="x_0")
         settings = config["dims"], config["time_size"], config["dropout"]
@@ -183,17 +188,21 @@ class Drawer:
             torch.optim.Adam(d.parameters(), rate, fused=True) for d in self.denoisers
         ]
 
-    def state(self):
+    def state(self) -> dict:
+        """What a checkpoint holds of it."""
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
         return {"denoisers": self.denoisers.state_dict(), "optimizers": optimizers}
 
-    def load_state(self, state):
+    def load_state(self, state: dict) -> None:
+        """Put back what `state` gave."""
         self.denoisers.load_state_dict(state["denoisers"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 
     @torch.enable_grad()
-    def train(self, history, projected, items, batch_size):
+    def train(
+        self, history: HistoryRows, projected: list[Tensor], items: Tensor, batch_size: int
+    ) -> None:
         """One pass over all users' rows. projected: G_m (I, D) each, items: E_i (I, D); constants.
 
         Raises DivergedError if a loss is not finite.
@@ -217,7 +226,8 @@ class Drawer:
                 "over an epoch's batches; lower learning_rate, or look at the features"
             )
 
-    def loss(self, net, x, liked, g):
+    def loss(self, net: Denoiser, x: Tensor, liked: Tensor, g: Tensor) -> Tensor:
+        """A denoiser's loss on rows x (B, I), of users who like x E_i (B, D), for G_m (I, D)."""
         t, divisor = self.diffusion.draw(len(x))
         predicted = net(self.diffusion.q_sample(x, t), t)  # (B, I)
         errors = (x - predicted).square().mean(1)  # (B,)
@@ -225,7 +235,7 @@ class Drawer:
         return reconstruction + self.e_loss * F.mse_loss(predicted @ g, liked)  # Eq. 2
 
     @torch.no_grad()
-    def draw(self, history, batch_size):
+    def draw(self, history: HistoryRows, batch_size: int) -> Iterator[Tensor]:
         """Each user's top items by each denoiser, clicked ones among them: (U, k) per modality."""
         self.denoisers.eval()
         for net in self.denoisers:
@@ -260,7 +270,7 @@ class _LogSumExp(torch.autograd.Function):
         return *(gradient * saved for saved in ctx.saved_tensors), None
 
 
-def info_nce_of_all(anchors, others, rows, temperature):
+def info_nce_of_all(anchors: Tensor, others: Tensor, rows: Tensor, temperature: float) -> Tensor:
     """InfoNCE of the anchors (R, D) of some rows (B,) against all others (R, D), a scalar.
 
     Both are of length 1. The row's own counterpart is the positive and stands in the denominator.
@@ -270,12 +280,12 @@ def info_nce_of_all(anchors, others, rows, temperature):
     return (log_mass - (anchors * positives).sum() / temperature) / len(rows)
 
 
-def looped_adjacency(interactions):
+def looped_adjacency(interactions: sp.spmatrix) -> Tensor:
     """D^-1/2 (A + 1) D^-1/2 with the self-loops in the degrees D, CSR (U+I, U+I)."""
     return csr_tensor(normalized(looped(interactions)).astype("float32"))
 
 
-def drawn_graph(picks, n_items, keep_rate=1.0):
+def drawn_graph(picks: Tensor, n_items: int, keep_rate: float = 1.0) -> Tensor:
     """`looped_adjacency` of edges to picks (U, k), each entry kept with this chance and over it.
 
     An edge's two directions and the self-loops are dropped one by one.
@@ -291,7 +301,7 @@ def drawn_graph(picks, n_items, keep_rate=1.0):
     return csr_of_pairs(torch.stack([row, column])[:, kept], value[kept] / keep_rate, (n, n))
 
 
-def check_options(config, n_items):
+def check_options(config: Mapping, n_items: int) -> None:
     """Raise ValueError for an option outside its values; network and process check their own."""
     check_integer("embedding_size", config["embedding_size"], 1)
     check_integer("n_layers", config["n_layers"], 0)

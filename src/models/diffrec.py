@@ -13,6 +13,8 @@ The variants L-DiffRec (wants item embeddings that are trained elsewhere) and T-
 order of interactions) are left out.
 """
 
+from collections.abc import Mapping
+
 import torch
 
 from common.abstract_recommender import GeneralRecommender
@@ -81,7 +83,7 @@ class DiffRec(GeneralRecommender):
         return p_sample(self.net, self.diffusion, x, self.target, noise)
 
 
-def check_options(config):
+def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values; network and process check their own."""
     target, scale = config["target"], config["noise_scale"]
     check_choice("target", target, TARGETS)

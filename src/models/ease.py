@@ -6,6 +6,7 @@ a training interaction get weights of zero.
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
 from common.graph import HistoryRows, binary_csr
@@ -38,7 +39,7 @@ class EASE(GeneralRecommender):
         return F.embedding_bag(items, self.weights, begin, mode="sum")  # (B, I), X B
 
 
-def item_weights(gram, penalty):
+def item_weights(gram: Tensor, penalty: float) -> Tensor:
     """B of G = X^T X, (I, I) float64, diagonal zero; G is overwritten."""
     gram.diagonal().add_(penalty)
     factor = torch.linalg.cholesky(gram, out=gram)

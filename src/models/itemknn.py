@@ -13,6 +13,7 @@ import math
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
 from common.graph import HistoryRows, binary_csr, owners, row_places
@@ -54,7 +55,7 @@ class ItemKNN(GeneralRecommender):
             self.add_scores(block, rows.view(-1))
         return scores
 
-    def add_scores(self, users, cells):
+    def add_scores(self, users: Tensor, cells: Tensor) -> None:
         """Add the scores of users (B,) to cells (B I,), which hold a row of items for each."""
         owned, begin = self.history.bags(users)  # (M,) the users' items, (B,)
         edge, first = row_places(self.start, owned)  # of all owned items
@@ -63,13 +64,13 @@ class ItemKNN(GeneralRecommender):
         cells.index_add_(0, cell, self.gain[edge])  # (3): the sum of s_ij over the user's items j
 
 
-def weighted(matrix, how):
+def weighted(matrix: sp.csr_matrix, how: str) -> sp.csr_matrix:
     """Binary CSR (U, I) with each user's row times the user's weight."""
     owned = np.asarray(matrix.sum(1)).ravel()  # (U,)
     return (sp.diags(USER_WEIGHTS[how](owned, matrix.shape[1])) @ matrix).tocsr()  # (1)
 
 
-def nearest_items(x, k, shrinkage, power=0.5):
+def nearest_items(x: sp.csr_matrix, k: int, shrinkage: float, power: float = 0.5) -> sp.csr_matrix:
     """s_ij = x_i x_j / (|x_i|^(2 power) |x_j|^(2 - 2 power) + shrinkage) of the k largest of row i.
 
     x: CSR (U, I) without negative entries, x_i its columns. Returns CSR float64 (I, I) without

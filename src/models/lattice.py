@@ -17,9 +17,10 @@ the one step of the epoch has put them, as the same code does under torch 2.
 """
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common.dot_product import DotProductRecommender
 from common.graph import normalized
@@ -75,7 +76,7 @@ class LATTICE(DotProductRecommender):
     def pre_epoch_processing(self):
         self.rebuild = True
 
-    def edges(self):
+    def edges(self) -> tuple[Tensor, Tensor]:
         """The item graph G from the parameters as they are: items and weights of edges, (I, 2Mk).
 
         Row i holds edges (i, items[i, e]); the same edge may occur more than once, then it adds up.
@@ -95,27 +96,27 @@ class LATTICE(DotProductRecommender):
         weights = [(1 - lam) * normalized, lam * torch.cat(original, 1)]  # Eq. 5
         return torch.cat([learned_items, *original_items], 1), torch.cat(weights, 1)
 
-    def shares(self):
+    def shares(self) -> Tensor:
         """The modalities' weights, (M,), which sum to 1."""
         if len(self.modal.tables) == 1:
             return torch.ones_like(self.item_emb.weight[0, :1])
         return self.modal_logits.softmax(0)  # Eq. 6
 
-    def along_edges(self, items, weights):
+    def along_edges(self, items: Tensor, weights: Tensor) -> Tensor:
         """h = G^n_layers E_i (I, D) with gradients to the edges' weights."""
         h = self.item_emb.weight
         for _ in range(self.n_layers):
             h = F.embedding_bag(items, h, per_sample_weights=weights, mode="sum")  # Eq. 7
         return h
 
-    def along_frozen_graph(self):
+    def along_frozen_graph(self) -> Tensor:
         """The same with the epoch's graph, as a constant."""
         h = self.item_emb.weight
         for _ in range(self.n_layers):
             h = sparse_product(self.graph, h, self.graph_transposed)  # Eq. 7
         return h
 
-    def combine(self, h):
+    def combine(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users and all items, (U, D) and (I, D), from h (I, D)."""
         users, items = self.user_emb.weight, self.item_emb.weight
         if self.propagates:
@@ -124,7 +125,7 @@ class LATTICE(DotProductRecommender):
             users, items = mean.split([self.n_users, self.n_items])
         return users, items + F.normalize(h)  # Eq. 10
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings with a graph of the parameters as they are: (U, D) and (I, D)."""
         return self.combine(self.along_edges(*self.edges()))
 
@@ -148,7 +149,7 @@ class LATTICE(DotProductRecommender):
         penalty = l2_penalty(u, p, n) / self.batch_size
         return ranking + self.reg_weight * penalty + idle  # Eq. 12
 
-    def graph_parameters(self):
+    def graph_parameters(self) -> list[nn.Parameter]:
         """What only the item graph depends on: tables, maps, logits."""
         logits = [self.modal_logits] if len(self.modal.tables) > 1 else []
         return [*self.modal.parameters(), *logits]
@@ -167,6 +168,6 @@ class ZeroGradients(torch.autograd.Function):
         return tuple(map(torch.zeros_like, ctx.saved_tensors))
 
 
-def averaging_adjacency(interactions):
+def averaging_adjacency(interactions: sp.spmatrix) -> sp.csr_matrix:
     """D^-1 (A + I) of the user-item graph A as float32 CSR, (U+I, U+I); rows sum to 1."""
     return normalized(looped(interactions), -1, 0).astype(np.float32)
