@@ -12,9 +12,8 @@ import torch.nn.functional as F
 import golden
 import support
 from common.denoiser import p_sample
-from common.trainer import Trainer
 from golden import N_ITEMS, N_USERS, matrix
-from models.diffmm import drawn_graph, info_nce_of_all, looped_adjacency
+from models.diffmm import DiffMM, drawn_graph, info_nce_of_all, looped_adjacency
 from utils import checkpoint
 from utils.errors import DataError, DivergedError
 from utils.runs import run
@@ -470,18 +469,16 @@ def world(blocks, tmp_path):
 
 def test_going_on_equals_never_stopping(world, monkeypatch):
     straight = world("straight").folder.path
-    true, calls = Trainer._train_epoch, []
+    stops = iter([False, True])  # after the second epoch's training
 
-    def interrupted(*args):
-        calls.append(1)
-        if len(calls) == 2:
+    def interrupted(model):
+        if next(stops):
             raise KeyboardInterrupt
-        return true(*args)
 
-    monkeypatch.setattr(Trainer, "_train_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        world("stopped")
-    monkeypatch.setattr(Trainer, "_train_epoch", true)
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffMM, "post_epoch_processing", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            world("stopped")
     stopped = world("stopped", resume=True).folder.path
     lines = (stopped / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]

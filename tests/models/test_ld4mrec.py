@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 
+import golden
 import models.ld4mrec as module
 import support
 from common import graph
@@ -28,22 +29,6 @@ class StrictConfig(dict):
         if name == "get":
             raise AssertionError("plugins index the configuration")
         return super().__getattribute__(name)
-
-
-class Loader:
-    """What the model asks of a training loader."""
-
-    def __init__(self, matrix):
-        self.matrix, self.dataset = matrix, self
-
-    def get_user_num(self):
-        return self.matrix.shape[0]
-
-    def get_item_num(self):
-        return self.matrix.shape[1]
-
-    def inter_matrix(self, form="coo"):
-        return self.matrix.asformat(form)
 
 
 @pytest.fixture
@@ -90,7 +75,7 @@ def config(**options):
 
 def build(seed=0, matrix=None, **options):
     torch.manual_seed(seed)
-    return LD4MRec(config(**options), Loader(tastes() if matrix is None else matrix))
+    return LD4MRec(config(**options), golden.loader(tastes() if matrix is None else matrix))
 
 
 def stir(model, size=0.3, seed=1):
@@ -660,7 +645,7 @@ def test_learns_tastes(host):
     host.features = {}
     torch.manual_seed(0)
     options = {"embedding_size": 32, "hidden_size": 32, "svd_rank": 8, "l2_weight": 0.3}
-    model = LD4MRec(config(**options), Loader(matrix))
+    model = LD4MRec(config(**options), golden.loader(matrix))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(100):
         optimizer.zero_grad()
