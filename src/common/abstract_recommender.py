@@ -1,7 +1,9 @@
 """The base classes every model derives from: MMRec's plugin API, as far as a model sees it."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ld4mrec.data.features import load_features
 
@@ -9,13 +11,13 @@ from ld4mrec.data.features import load_features
 class AbstractRecommender(nn.Module):
     """What the host calls on a model; models override calculate_loss and full_sort_predict."""
 
-    def pre_epoch_processing(self):
+    def pre_epoch_processing(self) -> None:
         """Called before each training epoch, in training mode."""
 
-    def post_epoch_processing(self):
+    def post_epoch_processing(self) -> object:
         """Called after each training epoch; what is returned (unless None) is logged."""
 
-    def calculate_loss(self, interaction):
+    def calculate_loss(self, interaction: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Training loss of a batch: a tensor with one element, or a tuple of such (summed by the
         trainer).
 
@@ -24,11 +26,11 @@ class AbstractRecommender(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define calculate_loss")
 
-    def predict(self, interaction):
+    def predict(self, interaction: Sequence[Tensor]) -> Tensor:
         """Scores of given (user, item) pairs; part of the API, never called by the host."""
         raise NotImplementedError(f"{type(self).__name__} does not define predict")
 
-    def full_sort_predict(self, interaction):
+    def full_sort_predict(self, interaction: Sequence[Tensor]) -> Tensor:
         """Scores of all items for a batch of users, (B, I), on the run's device.
 
         interaction: [users (B,), mask (2, K)]; mask holds (row in the batch, item) of the training
@@ -37,7 +39,7 @@ class AbstractRecommender(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define full_sort_predict")
 
-    def __str__(self):
+    def __str__(self) -> str:
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return f"{super().__str__()}\nTrainable parameters: {trainable:,}"
 

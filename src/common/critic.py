@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
+
+from common.graph import owners
 
 MIN_LENGTH = 1e-12  # of a row that is divided by its length
 PENALTY = 0.3  # MMSSL's factor beside gp_rate
@@ -28,23 +30,23 @@ class Similarity:
     left (B, D), right (I, D); items, begin: what `HistoryRows.bags` gives for the batch's users.
     """
 
-    left: torch.Tensor
-    right: torch.Tensor
-    items: torch.Tensor
-    begin: torch.Tensor
+    left: Tensor
+    right: Tensor
+    items: Tensor
+    begin: Tensor
 
     def __post_init__(self):
-        place = torch.arange(len(self.items), device=self.items.device)
-        self.rows = torch.searchsorted(self.begin, place, right=True) - 1
+        self.rows = owners(self.begin, len(self.items))
         zero = self.left.new_zeros(())
         scores = self.left @ self.right.T
         self.scores = scores.index_put((self.rows, self.items), zero)  # (B, I), before the length
         self.length = torch.linalg.vector_norm(self.scores, dim=1, keepdim=True)  # (B, 1)
 
-    def dense(self):
+    def dense(self) -> Tensor:
+        """S (B, I)."""
         return self.scores / self.length.clamp(min=MIN_LENGTH)
 
-    def times(self, weight):
+    def times(self, weight: Tensor) -> Tensor:
         """dense() @ weight (I, H), (B, H), at the cost of two thin products."""
         product = self.left @ (self.right.T @ weight)
         known = (self.left[self.rows] * self.right[self.items]).sum(1)  # what was set to zero
@@ -60,7 +62,7 @@ class Discriminator(nn.Module):
     Always in training mode: dropout, and statistics of the rows at hand.
     """
 
-    def __init__(self, n_items):
+    def __init__(self, n_items: int):
         super().__init__()
         wide, narrow = max(n_items // 4, 1), max(n_items // 8, 1)
         self.first = nn.Parameter(torch.empty(n_items, wide))  # (I, H), as rows are multiplied
@@ -77,7 +79,7 @@ class Discriminator(nn.Module):
         nn.init.kaiming_normal_(self.rest[5].weight)
         nn.init.zeros_(self.rest[5].bias)
 
-    def forward(self, z):
+    def forward(self, z: Tensor) -> Tensor:
         return SCALE * self.rest(z).sigmoid()
 
 
@@ -88,7 +90,7 @@ class Critic:
     `network` along and keeps the state_dicts of `network` and `adam` in its extra state.
     """
 
-    def __init__(self, n_items, rate, weight_decay, gp_rate):
+    def __init__(self, n_items: int, rate: float, weight_decay: float, gp_rate: float):
         self.gp_rate = gp_rate
         self.network = Discriminator(n_items)
         self.adam = torch.optim.Adam(
@@ -96,11 +98,11 @@ class Critic:
         )
         self.network.requires_grad_(False)
 
-    def __call__(self, fakes):
+    def __call__(self, fakes: list[Similarity]) -> Tensor:
         """Values of the rows of M Similarities, (M B, 1)."""
         return self.network(torch.cat([fake.times(self.network.first) for fake in fakes]))
 
-    def learn(self, real, fakes):
+    def learn(self, real: Tensor, fakes: list[Similarity]) -> None:
         """A step on constants: real rows (B, I), which stand for M copies, and M Similarities."""
         self.network.requires_grad_(True)
         self.loss(real, fakes).backward()
@@ -108,7 +110,7 @@ class Critic:
         self.adam.zero_grad()
         self.network.requires_grad_(False)
 
-    def loss(self, real, fakes):
+    def loss(self, real: Tensor, fakes: list[Similarity]) -> Tensor:
         """-mean D(real) + mean D(fake) + gp_rate * 0.3 * mean((|gradient of D(mixed)| - 1)^2)."""
         first = self.network.first
         z_fake = torch.cat([fake.times(first) for fake in fakes])  # (M B, H)

@@ -6,18 +6,28 @@ h W_out^T + b_out its last.
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number, check_option, is_integer, step_code
+from common.diffusion import TARGETS, GaussianDiffusion, step_code
+from common.graph import HistoryRows
+from common.options import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_option,
+    is_integer,
+)
 
 BIAS_SPREAD = 0.001  # standard deviation of the biases at first, DiffRec's
 
 
-def time_code(steps, size):
+def time_code(steps: Tensor, size: int) -> Tensor:
     """Code of steps t (B,), float32 (B, size): cosines of t 10000^(-k / half), then the sines.
 
     half = size // 2 and k = 0..half-1; an odd size ends in a column of zeros.
@@ -33,16 +43,25 @@ class Denoiser(nn.Module):
     dims: the decoder's widths in its order; the encoder has them reversed: [200, 600] is I + E ->
     600 -> 200, then 200 -> 600 -> I. time_size: E. dropout: share of x that is dropped in training.
     row_norm: scale x's rows to length 1 first. The first layer multiplies x and the time code by
-    matrices of their own, initialised as one of I + E inputs; the two are never joined.
+    matrices of their own, initialised as one of I + E inputs; the two are never joined. Raises
+    ValueError for other values.
     """
 
-    def __init__(self, n_items, steps, dims, time_size, dropout=0.0, row_norm=False):
+    def __init__(
+        self,
+        n_items: int,
+        steps: int,
+        dims: list[int],
+        time_size: int,
+        dropout: float = 0.0,
+        row_norm: bool = False,
+    ):
         super().__init__()
         wanted = "a list of integers >= 1, the widths of the decoder"
         ok = isinstance(dims, list) and dims and all(is_integer(d) and d >= 1 for d in dims)
         check_option("dims", dims, wanted, ok)
         check_number("dropout", dropout, 0, 0.99)
-        check_option("row_norm", row_norm, "True or False", isinstance(row_norm, bool))
+        check_flag("row_norm", row_norm)
         self.dropout, self.row_norm = dropout, row_norm
         codes = time_code(torch.arange(steps), time_size)
         self.register_buffer("codes", codes, persistent=False)  # (T, E)
@@ -54,7 +73,7 @@ class Denoiser(nn.Module):
         self.layers = nn.ModuleList(linear(a, b) for a, b in pairwise([*dims[::-1], *dims[1:]]))
         self.out = linear(width, n_items)
 
-    def forward(self, x, t):
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
         """x (B, I), t a step or one for each row, (B,)."""
         if self.row_norm:
             x = F.normalize(x)
@@ -62,7 +81,7 @@ class Denoiser(nn.Module):
             x = dropped_out(x, self.dropout)
         return self.out(self.hidden(x @ self.item_in, t))
 
-    def hidden(self, product, t):
+    def hidden(self, product: Tensor, t: Tensor | int) -> Tensor:
         """The last hidden layer (B, D), from the first one's x W_in (B, D)."""
         e = self.time_map(self.codes[t])  # (B, E) or (E,), no activation
         h = torch.tanh(product + self.time_in(e))
@@ -71,7 +90,7 @@ class Denoiser(nn.Module):
         return h
 
 
-def linear(n_in, n_out, fan_in=None):
+def linear(n_in: int, n_out: int, fan_in: int | None = None) -> nn.Linear:
     """A linear layer, its weights Xavier-normal as if of fan_in inputs, small random biases."""
     layer = nn.Linear(n_in, n_out)
     nn.init.normal_(layer.weight, std=xavier_spread(fan_in or n_in, n_out))
@@ -79,16 +98,17 @@ def linear(n_in, n_out, fan_in=None):
     return layer
 
 
-def xavier_spread(fan_in, fan_out):
+def xavier_spread(fan_in: int, fan_out: int) -> float:
+    """Standard deviation of Xavier-normal weights."""
     return math.sqrt(2 / (fan_in + fan_out))
 
 
-def dropped_out(x, p):
+def dropped_out(x: Tensor, p: float) -> Tensor:
     """F.dropout(x, p), whose Bernoulli numbers cost four times as much on a CPU."""
     return torch.where(torch.rand_like(x) < p, 0, x).div_(1 - p)
 
 
-def posterior(diffusion):
+def posterior(diffusion: GaussianDiffusion) -> tuple[Tensor, Tensor, Tensor]:
     """c1, c2 and ln v of q(x_{t-1} | x_t, x_0) = N(c1 x_0 + c2 x_t, v), float64 (T,) each.
 
     v is 0 at the first step; its place holds the second's, as in DiffRec. Where no noise was added,
@@ -103,12 +123,12 @@ def posterior(diffusion):
     return c1, c2, logvar
 
 
-def reverse_steps(diffusion, target="x_0"):
+def reverse_steps(diffusion: GaussianDiffusion, target: str = "x_0") -> list[tuple[float, float]]:
     """[(a_t, b_t)]: a step t of the reverse chain is x <- a_t x + b_t f(x, t), f predicting target.
 
     eps: f's x_0 is x / sqrt(alpha_bar) - sqrt(1 / alpha_bar - 1) f(x, t).
     """
-    check_option("target", target, "one of x_0, eps", target in ("x_0", "eps"))
+    check_choice("target", target, TARGETS)
     (c1, c2, _), kept = posterior(diffusion), diffusion.alpha_bar
     if target == "eps":
         c1, c2 = -c1 * (1 / kept - 1).sqrt(), c2 + c1 / kept.sqrt()
@@ -116,7 +136,13 @@ def reverse_steps(diffusion, target="x_0"):
 
 
 @torch.no_grad()
-def p_sample(net, diffusion, x, target="x_0", generator=None):
+def p_sample(
+    net: Callable[[Tensor, int], Tensor],
+    diffusion: GaussianDiffusion,
+    x: Tensor,
+    target: str = "x_0",
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """The reverse chain from x (B, I), all T steps; net(x, t) is f. generator: of its noise."""
     steps, spread = reverse_steps(diffusion, target), (posterior(diffusion)[2] / 2).exp().tolist()
     for t in reversed(range(diffusion.steps)):
@@ -133,18 +159,19 @@ class ReverseChain:
 
     The chain stays in x = p x_T + s W_out^T + q b_out, and of that the network only reads x W_in =
     p x_T W_in + s (W_out^T W_in) + q b_out W_in. So rows of I numbers are made once, at the end,
-    and not in each of T steps; equal up to rounding. Made for one state of the weights.
+    and not in each of T steps; equal up to rounding. Made for one state of the weights. Raises
+    ValueError for a network with row_norm.
     """
 
     @torch.no_grad()
-    def __init__(self, net, diffusion, target="x_0"):
+    def __init__(self, net: Denoiser, diffusion: GaussianDiffusion, target: str = "x_0"):
         check_option("row_norm", net.row_norm, "False in a ReverseChain", not net.row_norm)
         self.net, self.steps = net, reverse_steps(diffusion, target)
         self.product = net.out.weight.T @ net.item_in  # (D, D), W_out^T W_in
         self.shift = net.out.bias @ net.item_in  # (D,), b_out W_in
 
     @torch.no_grad()
-    def from_history(self, history, users):
+    def from_history(self, history: HistoryRows, users: Tensor) -> Tensor:
         """The chain from the clean rows of users (B,), multiplied as the sparse rows they are."""
         items, begin = history.bags(users)
         start = F.embedding_bag(items, self.net.item_in, begin, mode="sum")
@@ -152,7 +179,7 @@ class ReverseChain:
         return scores.add_(history.dense(users), alpha=p) if p else scores
 
     @torch.no_grad()
-    def from_rows(self, x):
+    def from_rows(self, x: Tensor) -> Tensor:
         """The chain from rows x (B, I)."""
         scores, p = self._run(x @ self.net.item_in)
         return scores.add_(x, alpha=p) if p else scores

@@ -8,28 +8,35 @@ similarities is among the top k is torch.topk's choice.
 """
 
 import torch
+from torch import Tensor
+
+from common.rows import unit_rows, where_positive
 
 
-def build_sim(context):
+def build_sim(context: Tensor) -> Tensor:
     """Cosine similarity of all pairs of rows of (I, F), dense (I, I); 0 for a zero row."""
-    length = torch.linalg.vector_norm(context, dim=-1, keepdim=True)
-    unit = context / torch.where(length > 0, length, 1.0)
+    unit = unit_rows(context)
     return unit @ unit.T
 
 
-def build_knn_neighbourhood(adj, topk):
-    """The matrix with only the `topk` largest values of each row, dense; the others are 0."""
+def build_knn_neighbourhood(adj: Tensor, topk: int) -> Tensor:
+    """The matrix with only the `topk` largest values of each row, dense; the others are 0.
+
+    Raises ValueError unless 1 <= topk <= I, as `build_knn_normalized_graph`.
+    """
     value, place = _largest(adj, topk)
     return torch.zeros_like(adj).scatter(-1, place, value)
 
 
-def compute_normalized_laplacian(adj):
+def compute_normalized_laplacian(adj: Tensor) -> Tensor:
     """D^-1/2 A D^-1/2 of a dense matrix, D the row sums, on both sides."""
     factor = _power(adj.sum(-1), -0.5)
     return factor.unsqueeze(-1) * adj * factor
 
 
-def get_sparse_laplacian(edge_index, edge_weight, num_nodes, normalization="none"):
+def get_sparse_laplacian(
+    edge_index: Tensor, edge_weight: Tensor, num_nodes: int, normalization: str = "none"
+) -> tuple[Tensor, Tensor]:
     """Edges and their normalized weights: (edge_index (2, E), weights (E,)).
 
     edge_index holds (row, column) of A's entries, D the sums of its rows. normalization: 'sym'
@@ -46,7 +53,7 @@ def get_sparse_laplacian(edge_index, edge_weight, num_nodes, normalization="none
     return edge_index, factor[row] * edge_weight * factor[col]
 
 
-def get_dense_laplacian(adj, normalization="none"):
+def get_dense_laplacian(adj: Tensor, normalization: str = "none") -> Tensor:
     """`get_sparse_laplacian` of a dense matrix: 'sym' D^-1/2 A D^-1/2, 'rw' D^-1 A, 'none' A."""
     _check_normalization(normalization)
     if normalization == "none":
@@ -56,7 +63,7 @@ def get_dense_laplacian(adj, normalization="none"):
     return compute_normalized_laplacian(adj)
 
 
-def build_knn_normalized_graph(adj, topk, is_sparse, norm_type):
+def build_knn_normalized_graph(adj: Tensor, topk: int, is_sparse: bool, norm_type: str) -> Tensor:
     """Directed graph of each row's `topk` largest values, (I, I), sparse COO or dense.
 
     norm_type: 'sym', 'rw' or 'none', see `get_sparse_laplacian`.
@@ -78,9 +85,7 @@ def _largest(adj, topk):
 
 
 def _power(degree, exponent):
-    """degree ** exponent, 0 where the degree is not above 0, with a finite gradient there."""
-    positive = degree > 0
-    return torch.where(positive, torch.where(positive, degree, 1.0).pow(exponent), 0.0)
+    return where_positive(degree, lambda positive: positive.pow(exponent))
 
 
 def _check_normalization(normalization):

@@ -1,9 +1,12 @@
 """The base of models that learn from triples and score by the product of two vectors."""
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
-from common.diffusion import check_option
+from common.options import check_option
 
 
 class DotProductRecommender(GeneralRecommender):
@@ -30,7 +33,7 @@ class DotProductRecommender(GeneralRecommender):
         return super().train(mode)
 
     @torch.no_grad()
-    def vectors(self):
+    def vectors(self) -> tuple[Tensor, Tensor]:
         """`forward()` without gradients: (U, D) and (I, D)."""
         if self.training:
             return self()
@@ -48,7 +51,7 @@ def _forget(model, *_):
     model.kept_users = model.kept_items = None
 
 
-def check_batches(config, negatives):
+def check_batches(config: Mapping, negatives: bool) -> None:
     """Raise ValueError unless batches are rows of (user, positive), with a negative or without."""
     row = "(user, positive, negative)" if negatives else "(user, positive)"
     wanted = {"use_neg_sampling": negatives, "use_full_sampling": False}

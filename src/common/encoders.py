@@ -6,9 +6,11 @@ Written from the API's description. The adjacency comes from the shared graph fu
 zero rows.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from common.abstract_recommender import GeneralRecommender
 from common.propagation import bipartite_adjacency
@@ -33,13 +35,13 @@ class LightGCN_Encoder(GeneralRecommender):
         adjacency = bipartite_adjacency(dataset.inter_matrix(form="csr"))
         self.register_buffer("adjacency", adjacency.to(self.device), persistent=False)
 
-    def forward(self, inputs):
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Embeddings (B, D) of users inputs[0] and items inputs[1], edges dropped at random."""
         rate = np.random.random()  # noqa: NPY002 - a new rate each call, from the seeded generator
         user_out, item_out = self._propagate(drop_edges(self.adjacency, rate))
         return user_out[inputs[0]], item_out[inputs[1]]
 
-    def get_embedding(self):
+    def get_embedding(self) -> tuple[Tensor, Tensor]:
         """Embeddings of all users (U, D) and all items (I, D), no edge dropped."""
         return self._propagate(self.adjacency)
 
@@ -52,8 +54,11 @@ class LightGCN_Encoder(GeneralRecommender):
         return (total / (self.n_layers + 1)).split([self.n_users, self.n_items])
 
 
-def drop_edges(adjacency, rate):
-    """A coalesced sparse tensor without a share `rate` of its entries, the others / (1 - rate)."""
+def drop_edges(adjacency: Tensor, rate: float) -> Tensor:
+    """A coalesced sparse tensor without a share `rate` of its entries, the others / (1 - rate).
+
+    Raises ValueError unless 0 <= rate < 1.
+    """
     if not 0 <= rate < 1:
         raise ValueError(f"drop_edges wants a rate of at least 0 and below 1, got {rate}")
     place, value = adjacency.indices(), adjacency.values()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def syntax(file: str) -> bytes:
@@ -33,7 +33,7 @@ def syntax(file: str) -> bytes:
 CODE = syntax(__file__)  # part of a cached array's key: other code, other array
 
 
-def binary_csr(interactions):
+def binary_csr(interactions: sp.spmatrix) -> sp.csr_matrix:
     """Interaction matrix R as CSR of float64 ones, (U, I); repeated pairs count once."""
     matrix = sp.csr_matrix(interactions, dtype=np.float64)  # sums duplicates
     matrix.sum_duplicates()
@@ -42,19 +42,33 @@ def binary_csr(interactions):
     return matrix
 
 
-def _power(degree, exponent):
-    """degree ** exponent, and 0 where the degree is 0."""
-    return np.power(degree, exponent, where=degree > 0, out=np.zeros_like(degree))
+def degree_powers(
+    matrix: sp.csr_matrix, user_power: float, item_power: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """D_u^user_power (U,) and D_i^item_power (I,), D the sums of rows and of columns; 0 where a sum
+    is 0.
+    """
+    sums = (np.asarray(matrix.sum(axis)).ravel() for axis in (1, 0))
+    powers = zip(sums, (user_power, item_power), strict=True)
+    users, items = (np.power(d, p, where=d > 0, out=np.zeros_like(d)) for d, p in powers)
+    return users, items
 
 
-def normalized(matrix, user_power=-0.5, item_power=-0.5):
+def normalized(
+    matrix: sp.csr_matrix, user_power: float = -0.5, item_power: float = -0.5
+) -> sp.csr_matrix:
     """D_u^user_power R D_i^item_power as CSR; who has no interaction keeps a zero row."""
-    users = _power(np.asarray(matrix.sum(1)).ravel(), user_power)
-    items = _power(np.asarray(matrix.sum(0)).ravel(), item_power)
+    users, items = degree_powers(matrix, user_power, item_power)
     return (sp.diags(users) @ matrix @ sp.diags(items)).tocsr()
 
 
-def randomized_svd(matrix, rank, power_iterations=6, oversampling=10, seed=0):
+def randomized_svd(
+    matrix: sp.csr_matrix,
+    rank: int,
+    power_iterations: int = 6,
+    oversampling: int = 10,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Leading singular triplets (U, r), (r,), (I, r) in float64: Halko et al., SIAM Review 2011.
 
     r is rank, or less where the matrix has fewer nonzero singular values. The generator is the
@@ -85,7 +99,9 @@ def _orthonormal(columns):
     return torch.linalg.qr(torch.from_numpy(columns)).Q.numpy()
 
 
-def collaborative_signal(matrix, svd_rank, svd_input="normalized", item_block="mean"):
+def collaborative_signal(
+    matrix: sp.csr_matrix, svd_rank: int, svd_input: str = "normalized", item_block: str = "mean"
+) -> np.ndarray:
     """C = [user vectors || clicked items' vectors] of a rank-r SVD, float32 (U, 2r), eq. 14-15.
 
     svd_input: the matrix decomposed, "raw" R or "normalized" D_u^-1/2 R D_i^-1/2. item_block, how a
@@ -104,28 +120,42 @@ def collaborative_signal(matrix, svd_rank, svd_input="normalized", item_block="m
     return np.concatenate([users, clicked], axis=1, dtype=np.float32, casting="same_kind")  # Eq. 15
 
 
-def preference_signal(matrix, features, feature_norm=True):
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Rows (I, F) at length 1, float64; zero rows stay zero."""
+    features = np.asarray(features, dtype=np.float64)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length > 0, length, 1)
+
+
+def preference_signal(
+    matrix: sp.csr_matrix, features: np.ndarray, feature_norm: bool = True
+) -> np.ndarray:
     """m_u = sum of x_i / (sqrt|N_u| sqrt|N_i|) over the user's items, float32 (U, F), eq. 16.
 
     features: (I, F); feature_norm scales each item's row to length 1 first (zero rows stay zero).
     """
-    features = np.asarray(features, dtype=np.float64)
-    if feature_norm:
-        length = np.linalg.norm(features, axis=1, keepdims=True)
-        features = features / np.where(length > 0, length, 1)
+    features = unit_rows(features) if feature_norm else np.asarray(features, dtype=np.float64)
     return (normalized(matrix) @ features).astype(np.float32)
 
 
-def scaled(signal, how):
-    """A signal over its one standard deviation ("global"), each column standardised ("column"), or
-    as it is ("none")."""
+def scaling(signal: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
+    """(centre, spread) with (signal - centre) / spread = scaled(signal, how); float32."""
     if how == "none":
-        return signal
+        return np.float32(0), np.float32(1)
     axis = 0 if how == "column" else None
     spread = signal.std(axis=axis, dtype=np.float64)
     centre = signal.mean(axis=0, dtype=np.float64) if how == "column" else 0.0
-    spread = np.where(spread > 0, spread, 1).astype(np.float32)
-    return (signal - np.float32(centre)) / spread  # float32 throughout: half the memory
+    return np.float32(centre), np.where(spread > 0, spread, 1).astype(np.float32)
+
+
+def scaled(signal: np.ndarray, how: str) -> np.ndarray:
+    """A signal (U, F) over its one standard deviation ("global"), each column standardised
+    ("column"), or as it is ("none").
+    """
+    if how == "none":
+        return signal
+    centre, spread = scaling(signal, how)
+    return (signal - centre) / spread  # float32 throughout: half the memory
 
 
 def cached(folder, function, matrix, *arrays, **options):
@@ -164,27 +194,43 @@ def cached(folder, function, matrix, *arrays, **options):
     return array
 
 
-class HistoryRows(nn.Module):
-    """The users' training items on the model's device, handed out by the batch."""
+def row_places(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the entries of rows (B,) of a CSR matrix stand, row by row, and where among them each
+    row's begin, (B,). start: the matrix's row pointers.
+    """
+    first = start[rows]
+    length = start[rows + 1] - first
+    begin = length.cumsum(0) - length  # (B,)
+    shift = torch.repeat_interleave(first - begin, length)
+    return torch.arange(len(shift), device=shift.device) + shift, begin
 
-    def __init__(self, matrix):
+
+def owners(begin: Tensor, n: int) -> Tensor:
+    """Whose each of n entries in a row is, (n,) numbers in 0..B-1; begin (B,): as `row_places`."""
+    place = torch.arange(n, device=begin.device)
+    return torch.searchsorted(begin, place, right=True) - 1
+
+
+class HistoryRows(nn.Module):
+    """The users' training items on the model's device, handed out by the batch.
+
+    matrix: binary CSR (U, I).
+    """
+
+    def __init__(self, matrix: sp.csr_matrix):
         super().__init__()
         self.n_items = matrix.shape[1]
         self.register_buffer("start", torch.from_numpy(matrix.indptr).long(), persistent=False)
         self.register_buffer("item", torch.from_numpy(matrix.indices).long(), persistent=False)
 
-    def bags(self, users):
+    def bags(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """All items of users (B,) in a row and where each user's begin, for `embedding_bag`."""
-        first = self.start[users]
-        length = self.start[users + 1] - first
-        begin = length.cumsum(0) - length  # (B,)
-        shift = torch.repeat_interleave(first - begin, length)
-        return self.item[torch.arange(len(shift), device=shift.device) + shift], begin
+        place, begin = row_places(self.start, users)
+        return self.item[place], begin
 
-    def dense(self, users):
+    def dense(self, users: Tensor) -> Tensor:
         """Rows of the interaction matrix, (B, I) float32."""
         items, begin = self.bags(users)
         rows = torch.zeros(len(users), self.n_items, device=items.device)
-        place = torch.arange(len(items), device=items.device)
-        rows[torch.searchsorted(begin, place, right=True) - 1, items] = 1.0
+        rows[owners(begin, len(items)), items] = 1.0
         return rows

@@ -7,12 +7,12 @@ For a matrix (n, d): uniform within +-sqrt(6 / (n + d)), or normal with standard
 from torch import nn
 
 
-def xavier_normal_initialization(module):
+def xavier_normal_initialization(module: nn.Module) -> None:
     """Normal weights for Embedding and Linear, zero biases."""
     _initialize(module, nn.init.xavier_normal_)
 
 
-def xavier_uniform_initialization(module):
+def xavier_uniform_initialization(module: nn.Module) -> None:
     """Uniform weights for Embedding and Linear, zero biases."""
     _initialize(module, nn.init.xavier_uniform_)
 

@@ -9,29 +9,26 @@ whole graph; of equal cosines the lowest item is taken, where they leave it to t
 
 import hashlib
 import logging
-import warnings
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
-from common.diffusion import check_integer, check_option
-from common.graph import cached, syntax
+from common.graph import cached
 from common.largest import largest
+from common.options import check_integer, check_option
+from common.rows import unit_rows, where_positive
+from common.sparse import csr_tensor
 
 BLOCK_ENTRIES = 2**21  # cosines held at a time: 16 MiB in float64
-CODE = hashlib.blake2b(syntax(__file__), digest_size=8).hexdigest()
+CODE = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
 EDGE = np.dtype([("item", np.int32), ("cosine", np.float32)])
 
 
-def unit_rows(features):
-    """Rows over their length; a zero row stays zero."""
-    length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    return features / torch.where(length > 0, length, 1.0)
-
-
 @torch.no_grad()
-def nearest(features, k):
+def nearest(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Each row's k most similar rows of (I, F): (items, cosines), (I, k) int64 and float32.
 
     Largest cosine first, of equal ones the lowest item first. Cosines are compared in float32, so
@@ -50,12 +47,13 @@ def nearest(features, k):
     return items, cosines
 
 
-def check_neighbours(k, n_items):
+def check_neighbours(k: int, n_items: int) -> None:
+    """Raise ValueError unless the option knn_k is an integer in [1, I]."""
     check_integer("knn_k", k, 1)
     check_option("knn_k", k, f"at most the {n_items} items of the data set", k <= n_items)
 
 
-def neighbour_table(matrix, features, k, code):
+def neighbour_table(matrix: sp.csr_matrix, features: np.ndarray, k: int, code: str) -> np.ndarray:
     """`nearest` of an (I, F) array, in float64, as (I, k) records of item and cosine.
 
     matrix and code are what `common.graph.cached` keys by beside the features: the table is no
@@ -67,7 +65,9 @@ def neighbour_table(matrix, features, k, code):
     return table
 
 
-def neighbours(features, k, folder, name="item"):
+def neighbours(
+    features: Tensor, k: int, folder: str | Path | None, name: str = "item"
+) -> tuple[Tensor, Tensor]:
     """`nearest` of fixed features (I, F), kept in `folder` (None: not kept) by what it is made of.
 
     name: the modality, for the log, where items without features are reported.
@@ -84,19 +84,17 @@ def neighbours(features, k, folder, name="item"):
     return items, torch.from_numpy(table["cosine"].copy())
 
 
-def symmetric_weights(items, weights):
+def symmetric_weights(items: Tensor, weights: Tensor) -> Tensor:
     """w_ij r_i^-1/2 r_j^-1/2 of edges (i, items[i, e]) with weights (I, K); r: row sums, twice.
 
     The sums of rows also scale columns, so the result is not symmetric and its columns do not sum
     to anything. A sum that is not above 0 counts as factor 0. Differentiable in the weights.
     """
-    total = weights.sum(1)  # (I,), r
-    positive = total > 0
-    factor = torch.where(positive, torch.where(positive, total, 1.0).rsqrt(), 0.0)
+    factor = where_positive(weights.sum(1), torch.rsqrt)  # (I,), r^-1/2
     return factor.unsqueeze(1) * weights * factor[items]
 
 
-def edge_matrix(items, weights):
+def edge_matrix(items: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Edges (i, items[i, e]), (I, K), as a sparse CSR tensor (I, I) and its transpose, also CSR.
 
     Repeated edges add up.
@@ -111,19 +109,9 @@ def edge_matrix(items, weights):
     return csr_tensor(matrix).to(device), csr_tensor(matrix.T.tocsr()).to(device)
 
 
-def csr_tensor(matrix):
-    """A scipy CSR matrix as a sparse CSR tensor of the same type of numbers."""
-    matrix.sort_indices()
-    start, place = (
-        torch.from_numpy(part.astype(np.int64)) for part in (matrix.indptr, matrix.indices)
-    )
-    value = torch.from_numpy(matrix.data.copy())
-    with warnings.catch_warnings():  # torch calls the layout a beta, once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(start, place, value, matrix.shape, check_invariants=True)
-
-
-def knn_graph(features, k, folder, name="item"):
+def knn_graph(
+    features: Tensor, k: int, folder: str | Path | None, name: str = "item"
+) -> tuple[Tensor, Tensor]:
     """The normalized neighbour graph of fixed features: a CSR tensor (I, I) and its transpose."""
     items, cosines = neighbours(features, k, folder, name)
     return edge_matrix(items, symmetric_weights(items, cosines))

@@ -6,7 +6,7 @@ nothing, because third-party models also call them with scores that broadcast.
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 MMREC_GAMMA = 1e-10  # what MMRec adds to the sigmoid of BPR
@@ -14,7 +14,7 @@ SELFREC_GAMMA = 1e-5  # and SELFRec
 BLOCK = 256  # rows of InfoNCE's logits at a time: 2 MiB of them for a batch of 2048
 
 
-def bpr_loss(pos_scores, neg_scores, gamma=0.0):
+def bpr_loss(pos_scores: Tensor, neg_scores: Tensor, gamma: float = 0.0) -> Tensor:
     """Bayesian personalised ranking: the mean of -log sigmoid(pos - neg), a scalar.
 
     pos_scores, neg_scores: (B,) scores of an observed and a sampled item, same users. gamma:
@@ -29,7 +29,7 @@ def bpr_loss(pos_scores, neg_scores, gamma=0.0):
     return F.softplus(neg_scores - pos_scores).mean()
 
 
-def embedding_norm(*embeddings, p=2):
+def embedding_norm(*embeddings: Tensor, p: float = 2) -> Tensor:
     """Sum of the p-norms of whole tensors (p = 2: Frobenius, not squared) over the rows of the
     last, a scalar.
 
@@ -57,7 +57,7 @@ class _Norm(torch.autograd.Function):
         return x * torch.where(norm > 0, gradient / norm, 0.0)
 
 
-def l2_penalty(*embeddings):
+def l2_penalty(*embeddings: Tensor) -> Tensor:
     """Half the sum of all squared entries of all tensors, a scalar; the caller divides by its batch
     size.
 
@@ -68,7 +68,13 @@ def l2_penalty(*embeddings):
     return 0.5 * sum(e.square().sum() for e in embeddings)
 
 
-def info_nce(anchors, positives, temperature, cosine=True, counts=None):
+def info_nce(
+    anchors: Tensor,
+    positives: Tensor,
+    temperature: float,
+    cosine: bool = True,
+    counts: Tensor | None = None,
+) -> Tensor:
     """InfoNCE: the mean over rows of -log softmax(similarity / temperature), a scalar.
 
     anchors, positives: (B, D); row b of one belongs to row b of the other, all other rows of
@@ -126,27 +132,27 @@ class BPRLoss(nn.Module):
     broadcast.
     """
 
-    def __init__(self, gamma=1e-10):
+    def __init__(self, gamma: float = 1e-10):
         super().__init__()
         self.gamma = gamma
 
-    def forward(self, pos_score, neg_score):
+    def forward(self, pos_score: Tensor, neg_score: Tensor) -> Tensor:
         return _guarded_bpr(pos_score, neg_score, self.gamma)
 
 
 class EmbLoss(nn.Module):
     """`embedding_norm` in MMRec's form: called with any number of tensors, shape (1,)."""
 
-    def __init__(self, norm=2):
+    def __init__(self, norm: float = 2):
         super().__init__()
         self.norm = norm
 
-    def forward(self, *embeddings):
+    def forward(self, *embeddings: Tensor) -> Tensor:
         return embedding_norm(*embeddings, p=self.norm).reshape(1)
 
 
 class L2Loss(nn.Module):
     """`l2_penalty` in MMRec's form: called with any number of tensors, shape (1,)."""
 
-    def forward(self, *embeddings):
+    def forward(self, *embeddings: Tensor) -> Tensor:
         return l2_penalty(*embeddings).reshape(1)

@@ -1,12 +1,13 @@
 """Item features as models take them: which there are, and trainable tables of them."""
 
-from torch import nn
+from torch import Tensor, nn
 
+from common.abstract_recommender import GeneralRecommender
 from common.rows import take
 from ld4mrec.errors import DataError
 
 
-def take_features(model):
+def take_features(model: GeneralRecommender) -> dict[str, Tensor]:
     """{modality: (I, F) tensor} of a model, which no longer holds them: it keeps its own form.
 
     Raises DataError if there is none.
@@ -26,17 +27,17 @@ def take_features(model):
 class FeatureTables(nn.Module):
     """Raw features as trainable tables (I, F), one per modality, each with a linear map to (D,)."""
 
-    def __init__(self, features, dim):
+    def __init__(self, features: dict[str, Tensor], dim: int):
         super().__init__()
         tables = features.values()
         self.tables = nn.ParameterList(nn.Parameter(x.clone()) for x in tables)
         self.maps = nn.ModuleList(nn.Linear(x.shape[1], dim, device=x.device) for x in tables)
 
-    def forward(self):
+    def forward(self) -> list[Tensor]:
         """(I, D) of each modality."""
         return [linear(table) for table, linear in zip(self.tables, self.maps, strict=True)]
 
-    def rows(self, items):
+    def rows(self, items: Tensor) -> list[Tensor]:
         """(B, D) of each modality, of these items alone; the others' gradients are zero."""
         pairs = zip(self.tables, self.maps, strict=True)
         return [linear(take(table, items)) for table, linear in pairs]

@@ -3,79 +3,51 @@
 Nodes are users first, then items. Equation numbers are LightGCN's (He et al., SIGIR 2020).
 """
 
-import warnings
-
 import numpy as np
 import scipy.sparse as sp
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 
 from common.graph import binary_csr, normalized
+from common.sparse import csr_tensor, product
 
 
-def bipartite_adjacency(interactions, layout=torch.sparse_coo):
+def bipartite(block: sp.csr_matrix) -> sp.csr_matrix:
+    """[[0, R], [R^T, 0]] of a block R (U, I), CSR (U+I, U+I)."""
+    return sp.bmat([[None, block], [block.T, None]], format="csr")
+
+
+def looped(interactions: sp.spmatrix) -> sp.csr_matrix:
+    """The user-item graph of R (U, I) with a self-loop at each node, CSR of ones (U+I, U+I);
+    repeated pairs count once.
+    """
+    block = binary_csr(interactions)
+    return (bipartite(block) + sp.identity(sum(block.shape))).tocsr()
+
+
+def bipartite_adjacency(
+    interactions: sp.spmatrix, layout: torch.layout = torch.sparse_coo
+) -> Tensor:
     """D^-1/2 [[0, R], [R^T, 0]] D^-1/2 as a float32 tensor, (U+I, U+I), symmetric to the last bit.
 
     interactions: scipy matrix R (U, I); repeated pairs count once, nodes without any keep a zero
     row. layout: torch.sparse_coo (coalesced; what `drop_edges` takes) or torch.sparse_csr (faster
     to multiply with).
     """
-    block = normalized(binary_csr(interactions))
-    full = sp.bmat([[None, block], [block.T, None]], format="csr")
-    full.sort_indices()  # row by row, column by column: what coalesced means
-    value = torch.from_numpy(full.data).float()
+    full = bipartite(normalized(binary_csr(interactions))).astype(np.float32)
     if layout == torch.sparse_csr:
-        start, place = torch.from_numpy(full.indptr).long(), torch.from_numpy(full.indices).long()
-        with warnings.catch_warnings():  # torch calls the layout a beta, once a process
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            return torch.sparse_csr_tensor(start, place, value, full.shape, check_invariants=True)
+        return csr_tensor(full)
+    full.sort_indices()  # row by row, column by column: what coalesced means
     full = full.tocoo()
     place = torch.from_numpy(np.stack([full.row, full.col])).long()
     return torch.sparse_coo_tensor(
-        place, value, full.shape, is_coalesced=True, check_invariants=True
+        place, torch.from_numpy(full.data), full.shape, is_coalesced=True, check_invariants=True
     )
 
 
-def product(matrix, x):
-    """matrix @ x for a fixed sparse matrix (N, N) and x (N, D), without a backward pass.
-
-    On the CPU a sum of weighted rows is several times as fast as torch's product of CSR matrices
-    (benchmarks/models.py); on other devices it is not.
-    """
-    if matrix.layout != torch.sparse_csr or matrix.device.type != "cpu":
-        return matrix @ x
-    start, place, weights = matrix.crow_indices(), matrix.col_indices(), matrix.values()
-    return F.embedding_bag(  # fast for contiguous rows only
-        place,
-        x.contiguous(),
-        start,
-        mode="sum",
-        per_sample_weights=weights,
-        include_last_offset=True,
-    )
-
-
-def sparse_product(matrix, x, transposed=None):
-    """matrix @ x for a fixed sparse matrix (N, N) and x (N, D), with a cheap backward pass.
-
-    transposed: the matrix's transpose; None: the matrix is symmetric. Torch itself would transpose
-    the matrix in every backward pass.
-    """
-    return _SparseProduct.apply(matrix, matrix if transposed is None else transposed, x)
-
-
-class _SparseProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, matrix, transposed, x):
-        ctx.transposed = transposed
-        return product(matrix, x)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return None, None, product(ctx.transposed, gradient)
-
-
-def mean_of_layers(adjacency, users, items, n_layers):
+def mean_of_layers(
+    adjacency: Tensor, users: Tensor, items: Tensor, n_layers: int
+) -> tuple[Tensor, Tensor]:
     """LightGCN's embeddings, the mean over layers 0..n_layers: (U, D) and (I, D).
 
     adjacency: symmetric, (U+I, U+I); users (U, D), items (I, D): layer 0.
@@ -84,7 +56,9 @@ def mean_of_layers(adjacency, users, items, n_layers):
     return nodes.split([len(users), len(items)])
 
 
-def layer_mean(adjacency, nodes, n_layers, transposed=None):
+def layer_mean(
+    adjacency: Tensor, nodes: Tensor, n_layers: int, transposed: Tensor | None = None
+) -> Tensor:
     """The same of all nodes in one tensor, (U+I, D). transposed: as for `sparse_product`."""
     transposed = adjacency if transposed is None else transposed
     return _LayerMean.apply(adjacency, transposed, nodes, n_layers)

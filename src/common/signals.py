@@ -5,10 +5,13 @@ histories, with the degrees, singular vectors and scalings of the training data.
 histories is items (N,), the users' items in a row, and begin (B,), where each user's begin.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common import graph
 
@@ -16,19 +19,19 @@ from common import graph
 class GivenRows(graph.HistoryRows):
     """HistoryRows of the one batch that is given; any (B,) stands for its users."""
 
-    def __init__(self, items, begin, n_items):
+    def __init__(self, items: Tensor, begin: Tensor, n_items: int):
         nn.Module.__init__(self)
         self.given, self.n_items = (items, begin), n_items
 
-    def bags(self, users):
+    def bags(self, users: Tensor) -> tuple[Tensor, Tensor]:
         return self.given
 
 
-def hide_items(items, begin, chance):
+def hide_items(items: Tensor, begin: Tensor, chance: float) -> tuple[Tensor, Tensor]:
     """A batch of histories in which each item stays with probability 1 - chance, and of each
-    history that is not empty one item at least."""
-    size = torch.diff(begin, append=begin.new_tensor([len(items)]))
-    user = torch.repeat_interleave(torch.arange(len(begin), device=items.device), size)
+    history that is not empty one item at least.
+    """
+    user = graph.owners(begin, len(items))
     drawn = torch.rand(len(items), device=items.device)
     largest = drawn.new_zeros(len(begin)).scatter_reduce(0, user, drawn, "amax")
     stays = drawn >= largest.clamp(max=chance)[user]
@@ -36,7 +39,7 @@ def hide_items(items, begin, chance):
     return items[stays], left.cumsum(0) - left
 
 
-def item_vectors(decomposed, users):
+def item_vectors(decomposed: sp.csr_matrix, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """S (r,) and V (I, r), float64, of the SVD that found users' vectors U (U, r): V S = X^T U.
 
     What rounding U to float32 leaves of large columns in small ones, the QR decomposition removes.
@@ -45,22 +48,6 @@ def item_vectors(decomposed, users):
     values = triangle.diagonal()  # S but for signs
     signs = torch.where(values < 0, -1.0, 1.0)
     return (values * signs).numpy(), (vectors * signs).numpy()
-
-
-def scaling(signal, how):
-    """(centre, spread) with (signal - centre) / spread = graph.scaled(signal, how)."""
-    if how == "none":
-        return np.float32(0), np.float32(1)
-    axis = 0 if how == "column" else None
-    spread = signal.std(axis=axis, dtype=np.float64)
-    centre = signal.mean(axis=0, dtype=np.float64) if how == "column" else 0.0
-    return np.float32(centre), np.where(spread > 0, spread, 1).astype(np.float32)
-
-
-def unit_rows(features):
-    """Rows (I, F) float32 at length 1; zero rows stay zero."""
-    length = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
-    return (features / np.where(length > 0, length, 1)).astype(np.float32)
 
 
 class HistorySignals(nn.Module):
@@ -81,7 +68,14 @@ class HistorySignals(nn.Module):
 
     longest = 1.0  # length of u at most
 
-    def __init__(self, matrix, features, collaborative, preferences, config):
+    def __init__(
+        self,
+        matrix: sp.csr_matrix,
+        features: list[np.ndarray],
+        collaborative: np.ndarray,
+        preferences: list[np.ndarray],
+        config: Mapping,
+    ):
         super().__init__()
         self.svd_input, self.item_block = config["svd_input"], config["item_block"]
         self.signal_scale, self.n_modalities = config["signal_scale"], len(features)
@@ -91,24 +85,22 @@ class HistorySignals(nn.Module):
         values, vectors = item_vectors(decomposed, users)
         self._keep("values", values)  # S, (r,)
         self._keep("vectors", vectors)  # V, (I, r)
-        degree = np.asarray(matrix.sum(0)).ravel()
-        item_scale = np.where(degree > 0, np.maximum(degree, 1) ** -0.5, 0)
-        self._keep("item_scale", item_scale)  # D_i^-1/2, (I,)
-        self._keep("one", np.ones((len(degree), 1)))
+        self._keep("item_scale", graph.degree_powers(matrix, 0, -0.5)[1])  # D_i^-1/2, (I,)
+        self._keep("one", np.ones((matrix.shape[1], 1)))
         self._keep_scaling("c", collaborative)
         for m, (x, signal) in enumerate(zip(features, preferences, strict=True)):
-            self._keep(f"features{m}", unit_rows(x) if config["feature_norm"] else x)
+            self._keep(f"features{m}", graph.unit_rows(x) if config["feature_norm"] else x)
             self._keep_scaling(f"m{m}", signal)
 
     def _keep(self, name, array):
         self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
 
     def _keep_scaling(self, name, signal):
-        centre, spread = scaling(signal, self.signal_scale)
+        centre, spread = graph.scaling(signal, self.signal_scale)
         self._keep(f"{name}_centre", centre)
         self._keep(f"{name}_spread", spread)
 
-    def forward(self, items, begin):
+    def forward(self, items: Tensor, begin: Tensor) -> tuple[Tensor, list[Tensor]]:
         def total(table, weights=None):  # (B, ...): the sum over each history
             return F.embedding_bag(items, table, begin, mode="sum", per_sample_weights=weights)
 

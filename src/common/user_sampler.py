@@ -1,8 +1,9 @@
 """Batches of users for models that learn from users drawn uniformly, not from interactions."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from common.graph import HistoryRows
 from ld4mrec.errors import DataError
 
 
@@ -13,7 +14,7 @@ class UserSampler(nn.Module):
     uniform over all items the user has not in training. Raises DataError if a user has all items.
     """
 
-    def __init__(self, history):
+    def __init__(self, history: HistoryRows):
         super().__init__()
         self.n_items = history.n_items
         start, item = history.start, history.item  # each user's items ascend
@@ -33,7 +34,7 @@ class UserSampler(nn.Module):
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
-    def forward(self, n):
+    def forward(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """(users, positives, negatives), (n,) each."""
         size, device = len(self.active), self.start.device
         if n <= size:

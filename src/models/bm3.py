@@ -11,12 +11,12 @@ MMRec's bm3.py and the authors' file compute, with these departures in form:
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import embedding_norm
 from common.modalities import FeatureTables, take_features
+from common.options import check_integer, check_number
 from common.propagation import bipartite_adjacency, mean_of_layers
 from common.rows import take
 
@@ -47,12 +47,12 @@ class BM3(DotProductRecommender):
         adjacency = bipartite_adjacency(dataloader.inter_matrix(), torch.sparse_csr)
         self.register_buffer("adjacency", adjacency, persistent=False)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """What scores are products of, (U, D) and (I, D)."""
         users, items = self.online()
         return self.predictor(users), self.predictor(items)
 
-    def online(self):
+    def online(self) -> tuple[Tensor, Tensor]:
         """Online embeddings of all users and all items before the predictor: (U, D) and (I, D)."""
         tables = self.user_emb.weight, self.item_emb.weight
         users, items = mean_of_layers(self.adjacency, *tables, self.n_layers)  # Eq. 1
@@ -80,12 +80,12 @@ class BM3(DotProductRecommender):
         penalty = embedding_norm(h_users, h_items)
         return loss + self.reg_weight * penalty + self.cl_weight * alignment  # Eq. 8
 
-    def target(self, rows):
+    def target(self, rows: Tensor) -> Tensor:
         """A dropped-out copy without gradient."""
         return F.dropout(rows.detach(), self.dropout)
 
 
-def distance(online, target, counts=None):
+def distance(online: Tensor, target: Tensor, counts: Tensor | None = None) -> Tensor:
     """1 - the mean cosine of the rows of two (B, D), in [0, 2]; a zero row has cosine 0.
 
     counts: (B,), row b stands for so many equal pairs of rows.

@@ -7,11 +7,11 @@ shuffled interactions instead of SGD over drawn ones, the penalty is the norm an
 
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+from common.options import check_integer, check_number
 from common.rows import take
 
 
@@ -26,7 +26,7 @@ class BPR(DotProductRecommender):
         nn.init.xavier_normal_(self.user_emb.weight)
         nn.init.xavier_normal_(self.item_emb.weight)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         return self.user_emb.weight, self.item_emb.weight
 
     def calculate_loss(self, interaction):

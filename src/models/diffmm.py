@@ -11,22 +11,23 @@ the authors' program computes, with these departures:
 - the third kind of projection, meant for a data set that was not released, is left out.
 """
 
-import warnings
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common.denoiser import Denoiser, ReverseChain
-from common.diffusion import GaussianDiffusion, check_integer, check_number, check_option
+from common.diffusion import SCHEDULE, GaussianDiffusion
 from common.dot_product import DotProductRecommender
 from common.graph import HistoryRows, binary_csr, normalized
-from common.item_graph import csr_tensor
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
-from common.propagation import sparse_product
+from common.options import check_choices, check_integer, check_number, check_option
+from common.propagation import looped
+from common.sparse import csr_of_pairs, csr_tensor, sparse_product
 from ld4mrec.errors import DivergedError
 
 CHOICES = {"projection": ("matrix", "linear"), "contrast": ("views", "main")}
@@ -78,11 +79,12 @@ class DiffMM(DotProductRecommender):
             graph = torch.sparse_csr_tensor(*parts, self.adjacency.shape, check_invariants=True)
             self.set_drawn(m, graph)
 
-    def drawn(self, m):
+    def drawn(self, m: int) -> tuple[Tensor, Tensor]:
         """A_m, the graph drawn for a modality, and its transpose, CSR (U+I, U+I)."""
         return getattr(self, f"drawn_{m}"), getattr(self, f"drawn_{m}_transposed")
 
-    def set_drawn(self, m, graph):
+    def set_drawn(self, m: int, graph: Tensor) -> None:
+        """Put a CSR graph (U+I, U+I) in its place."""
         self.register_buffer(f"drawn_{m}", graph, persistent=False)
         transposed = graph.mT.to_sparse_csr()
         self.register_buffer(f"drawn_{m}_transposed", transposed, persistent=False)
@@ -94,18 +96,18 @@ class DiffMM(DotProductRecommender):
         for m, picks in enumerate(self.drawer.draw(self.history, self.batch_size)):
             self.set_drawn(m, drawn_graph(picks, self.n_items, self.keep_rate))
 
-    def projected(self):
+    def projected(self) -> list[Tensor]:
         """G_m (I, D), one per modality."""
         projected = [layer(getattr(self, f"features_{m}")) for m, layer in enumerate(self.maps)]
         return [F.leaky_relu(g, SLOPE) for g in projected] if self.leaky else projected  # Eq. 4
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users and all items: (U, D) and (I, D)."""
         fused = self.fused([F.normalize(g) for g in self.projected()])
         final = self.sum_of_layers(fused) + self.ris_lambda * F.normalize(fused)  # Eq. 9
         return final.split([self.n_users, self.n_items])
 
-    def fused(self, unit):
+    def fused(self, unit: list[Tensor]) -> Tensor:
         """Z (U+I, D), of the projected features' rows at length 1."""
         users, items = self.user_emb.weight, self.item_emb.weight
         weights = self.modal_logits.softmax(0)  # (M,)
@@ -116,12 +118,12 @@ class DiffMM(DotProductRecommender):
         drawn = sum(w * self.hop(m, ids) for m, w in enumerate(weights))
         return first + second + self.ris_adj_lambda * drawn  # Eq. 6
 
-    def hop(self, m, x):
+    def hop(self, m: int, x: Tensor) -> Tensor:
         """A_m x for x (U+I, D)."""
         graph, transposed = self.drawn(m)
         return sparse_product(graph, x, transposed)
 
-    def sum_of_layers(self, layer):
+    def sum_of_layers(self, layer: Tensor) -> Tensor:
         """Layers 0..L over the user-item graph, for one (U+I, D) or several side by side."""
         total = layer
         for _ in range(self.n_layers):
@@ -129,7 +131,7 @@ class DiffMM(DotProductRecommender):
             total = total + layer  # Eq. 8
         return total
 
-    def representations(self):
+    def representations(self) -> tuple[Tensor, ...]:
         """The final embeddings and each modality's view, (U+I, D) each."""
         unit = [F.normalize(g) for g in self.projected()]
         fused, users = self.fused(unit), self.user_emb.weight
@@ -150,7 +152,9 @@ class DiffMM(DotProductRecommender):
         contrast = self.contrast(final, views, users, positives)
         return ranking, self.reg_weight * penalty, self.ssl_reg * contrast  # Eq. 14, their sum
 
-    def contrast(self, final, views, users, positives):
+    def contrast(
+        self, final: Tensor, views: list[Tensor], users: Tensor, positives: Tensor
+    ) -> Tensor:
         """Between the final embeddings and each view, or between all pairs of views."""
         sides = [F.normalize(x).split([self.n_users, self.n_items]) for x in (final, *views)]
         if self.to_main:
@@ -171,10 +175,9 @@ class Drawer:
     them alone, and the model hands on devices and checkpoints.
     """
 
-    def __init__(self, config, n_modalities, n_items):
+    def __init__(self, config: Mapping, n_modalities: int, n_items: int):
         self.e_loss, self.rebuild_k = config["e_loss"], config["rebuild_k"]
-        keys = ("diffusion_steps", "noise_scale", "noise_min", "noise_max", "beta_fixed")
-        self.diffusion = GaussianDiffusion(*(config[key] for key in keys))
+        self.diffusion = GaussianDiffusion(*(config[key] for key in SCHEDULE), weighted="x_0")
         settings = config["dims"], config["time_size"], config["dropout"]
         self.denoisers = nn.ModuleList(
             Denoiser(n_items, self.diffusion.steps, *settings) for _ in range(n_modalities)
@@ -185,23 +188,26 @@ class Drawer:
             torch.optim.Adam(d.parameters(), rate, fused=True) for d in self.denoisers
         ]
 
-    def state(self):
+    def state(self) -> dict:
+        """What a checkpoint holds of it."""
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
         return {"denoisers": self.denoisers.state_dict(), "optimizers": optimizers}
 
-    def load_state(self, state):
+    def load_state(self, state: dict) -> None:
+        """Put back what `state` gave."""
         self.denoisers.load_state_dict(state["denoisers"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 
     @torch.enable_grad()
-    def train(self, history, projected, items, batch_size):
+    def train(
+        self, history: HistoryRows, projected: list[Tensor], items: Tensor, batch_size: int
+    ) -> None:
         """One pass over all users' rows. projected: G_m (I, D) each, items: E_i (I, D); constants.
 
         Raises DivergedError if a loss is not finite.
         """
         self.denoisers.train()
-        weights = self.diffusion.snr_weights()  # (T,)
         total = items.new_zeros(len(projected))
         for users in torch.randperm(len(history.start) - 1, device=items.device).split(batch_size):
             x = history.dense(users)  # (B, I)
@@ -209,7 +215,7 @@ class Drawer:
             liked = F.embedding_bag(bags, items, begin, mode="sum")  # (B, D), x E_i
             nets = zip(self.denoisers, self.optimizers, projected, strict=True)
             for m, (net, optimizer, g) in enumerate(nets):
-                loss = self.loss(net, weights, x, liked, g)
+                loss = self.loss(net, x, liked, g)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -220,14 +226,16 @@ class Drawer:
                 "over an epoch's batches; lower learning_rate, or look at the features"
             )
 
-    def loss(self, net, weights, x, liked, g):
-        t = torch.randint(self.diffusion.steps, (len(x),), device=x.device)
+    def loss(self, net: Denoiser, x: Tensor, liked: Tensor, g: Tensor) -> Tensor:
+        """A denoiser's loss on rows x (B, I), of users who like x E_i (B, D), for G_m (I, D)."""
+        t, divisor = self.diffusion.draw(len(x))
         predicted = net(self.diffusion.q_sample(x, t), t)  # (B, I)
-        errors = weights[t] * (x - predicted).square().mean(1)  # Eq. 1, float64
-        return errors.mean().to(x.dtype) + self.e_loss * F.mse_loss(predicted @ g, liked)  # Eq. 2
+        errors = (x - predicted).square().mean(1)  # (B,)
+        reconstruction = self.diffusion.loss(errors, t, divisor).to(x.dtype)  # Eq. 1
+        return reconstruction + self.e_loss * F.mse_loss(predicted @ g, liked)  # Eq. 2
 
     @torch.no_grad()
-    def draw(self, history, batch_size):
+    def draw(self, history: HistoryRows, batch_size: int) -> Iterator[Tensor]:
         """Each user's top items by each denoiser, clicked ones among them: (U, k) per modality."""
         self.denoisers.eval()
         for net in self.denoisers:
@@ -262,7 +270,7 @@ class _LogSumExp(torch.autograd.Function):
         return *(gradient * saved for saved in ctx.saved_tensors), None
 
 
-def info_nce_of_all(anchors, others, rows, temperature):
+def info_nce_of_all(anchors: Tensor, others: Tensor, rows: Tensor, temperature: float) -> Tensor:
     """InfoNCE of the anchors (R, D) of some rows (B,) against all others (R, D), a scalar.
 
     Both are of length 1. The row's own counterpart is the positive and stands in the denominator.
@@ -272,16 +280,12 @@ def info_nce_of_all(anchors, others, rows, temperature):
     return (log_mass - (anchors * positives).sum() / temperature) / len(rows)
 
 
-def looped_adjacency(interactions):
+def looped_adjacency(interactions: sp.spmatrix) -> Tensor:
     """D^-1/2 (A + 1) D^-1/2 with the self-loops in the degrees D, CSR (U+I, U+I)."""
-    block = binary_csr(interactions)
-    full = sp.bmat([[None, block], [block.T, None]]) + sp.identity(sum(block.shape))
-    with warnings.catch_warnings():  # torch calls the layout a beta, once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return csr_tensor(normalized(full.tocsr()).astype("float32"))
+    return csr_tensor(normalized(looped(interactions)).astype("float32"))
 
 
-def drawn_graph(picks, n_items, keep_rate=1.0):
+def drawn_graph(picks: Tensor, n_items: int, keep_rate: float = 1.0) -> Tensor:
     """`looped_adjacency` of edges to picks (U, k), each entry kept with this chance and over it.
 
     An edge's two directions and the self-loops are dropped one by one.
@@ -294,11 +298,10 @@ def drawn_graph(picks, n_items, keep_rate=1.0):
     degree = torch.bincount(row, minlength=n).double()
     value = (degree[row] * degree[column]).rsqrt().float()
     kept = torch.rand(len(value), device=device) < keep_rate
-    place, value = torch.stack([row, column])[:, kept], value[kept] / keep_rate
-    return torch.sparse_coo_tensor(place, value, (n, n), check_invariants=False).to_sparse_csr()
+    return csr_of_pairs(torch.stack([row, column])[:, kept], value[kept] / keep_rate, (n, n))
 
 
-def check_options(config, n_items):
+def check_options(config: Mapping, n_items: int) -> None:
     """Raise ValueError for an option outside its values; network and process check their own."""
     check_integer("embedding_size", config["embedding_size"], 1)
     check_integer("n_layers", config["n_layers"], 0)
@@ -308,5 +311,4 @@ def check_options(config, n_items):
     for key, high in (("temp", float("inf")), ("keep_rate", 1), ("noise_scale", 1)):
         check_number(key, config[key], 0, high)
         check_option(key, config[key], "above 0", config[key] > 0)
-    for key, allowed in CHOICES.items():
-        check_option(key, config[key], f"one of {', '.join(allowed)}", config[key] in allowed)
+    check_choices(config, CHOICES)

@@ -13,12 +13,21 @@ The variants L-DiffRec (wants item embeddings that are trained elsewhere) and T-
 order of interactions) are left out.
 """
 
+from collections.abc import Mapping
+
 import torch
 
 from common.abstract_recommender import GeneralRecommender
 from common.denoiser import Denoiser, ReverseChain, p_sample
-from common.diffusion import GaussianDiffusion, ImportanceSampler, check_integer, check_option
+from common.diffusion import SCHEDULE, TARGETS, GaussianDiffusion, ImportanceSampler
 from common.graph import HistoryRows, binary_csr
+from common.options import (
+    check_batches_of_users,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_option,
+)
 
 NOISE_SEED = 0  # of the noise to recommend from, so that two evaluations agree
 
@@ -27,26 +36,16 @@ class DiffRec(GeneralRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         check_options(config)
-        self.target, scale = config["target"], config["noise_scale"]
+        self.target = config["target"]
         self.sampling_steps = config["sampling_steps"]
         self.sampling_noise = config["sampling_noise"]
-        self.diffusion = GaussianDiffusion(
-            config["diffusion_steps"],
-            scale,
-            config["noise_min"],
-            config["noise_max"],
-            config["beta_fixed"] if scale else None,  # scale 0 means no noise at all
-        )
+        schedule = {key: config[key] for key in SCHEDULE}
+        if not schedule["noise_scale"]:
+            schedule["beta_fixed"] = None  # no noise at all
+        weighted = self.target if config["reweight"] else None
+        self.diffusion = GaussianDiffusion(**schedule, sampler=ImportanceSampler, weighted=weighted)
         steps = self.diffusion.steps
         check_integer("sampling_steps", self.sampling_steps, 0, steps)
-        self.sampler = ImportanceSampler(steps)
-        weights = torch.ones(steps, dtype=torch.float64)
-        if config["reweight"]:
-            weights = self.diffusion.snr_weights(self.target)
-            if self.target == "eps":  # half the squared error of the x_0 that follows from it
-                kept = self.diffusion.alpha_bar[0]
-                weights[0] = (1 - kept) / (2 * kept)
-        self.register_buffer("loss_weights", weights, persistent=False)  # (T,)
         self.history = HistoryRows(binary_csr(dataloader.inter_matrix(form="coo")))
         self.net = Denoiser(
             self.n_items,
@@ -60,18 +59,11 @@ class DiffRec(GeneralRecommender):
     def calculate_loss(self, users):
         """Reconstruction of the rows of users (B,)."""
         x = self.history.dense(users)  # (B, I)
-        t, divisor = self.sampler.sample(len(users))
+        t, divisor = self.diffusion.draw(len(users))
         noised = self.diffusion.q_sample(x, t)  # Eq. 1
-        wanted = x if self.target == "x_0" else self.noise(x, noised, t)
+        wanted = x if self.target == "x_0" else self.diffusion.added_noise(x, noised, t)
         errors = (wanted - self.net(noised, t)).square().mean(1)  # (B,), Eq. 2
-        errors = self.loss_weights[t] * errors  # Eq. 3, float64
-        self.sampler.push(t, errors)
-        return (errors / divisor).mean()  # Eq. 4
-
-    def noise(self, x, noised, t):
-        """What Eq. 1 has added to x, in standard deviations."""
-        kept = self.diffusion.alpha_bar[t].unsqueeze(1)  # (B, 1)
-        return (noised - kept.sqrt().to(x.dtype) * x) / (1 - kept).sqrt().to(x.dtype)
+        return self.diffusion.loss(errors, t, divisor)  # Eq. 3, weighted, and Eq. 4
 
     @torch.no_grad()
     def full_sort_predict(self, interaction):
@@ -91,14 +83,11 @@ class DiffRec(GeneralRecommender):
         return p_sample(self.net, self.diffusion, x, self.target, noise)
 
 
-def check_options(config):
+def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values; network and process check their own."""
     target, scale = config["target"], config["noise_scale"]
-    check_option("target", target, "one of x_0, eps", target in ("x_0", "eps"))
+    check_choice("target", target, TARGETS)
     for key in ("reweight", "sampling_noise"):
-        check_option(key, config[key], "True or False", isinstance(config[key], bool))
+        check_flag(key, config[key])
     check_option("noise_scale", scale, "above 0 for target eps", target == "x_0" or scale != 0)
-    by_user = bool(config["use_neg_sampling"] and config["use_full_sampling"])
-    check_option(
-        "use_neg_sampling and use_full_sampling", by_user, "True: batches of users", by_user
-    )
+    check_batches_of_users(config)

@@ -4,14 +4,13 @@ Steck, WWW 2019, arXiv:1905.03375; (1) and (2) below are ours. Nothing differs. 
 a training interaction get weights of zero.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
-from common.diffusion import check_integer, check_option, is_number
 from common.graph import HistoryRows, binary_csr
+from common.options import check_integer, check_positive
 
 MATRICES = 2  # of items x items float64 that are in memory at once
 
@@ -20,8 +19,7 @@ class EASE(GeneralRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         penalty, limit = config["reg_weight"], config["max_dense_items"]
-        ok = is_number(penalty) and 0 < penalty < math.inf
-        check_option("reg_weight", penalty, "a number above 0", ok)
+        check_positive("reg_weight", penalty)
         check_integer("max_dense_items", limit, 1)
         if self.n_items > limit:
             need = MATRICES * 8 * self.n_items**2 / 1e9
@@ -41,7 +39,7 @@ class EASE(GeneralRecommender):
         return F.embedding_bag(items, self.weights, begin, mode="sum")  # (B, I), X B
 
 
-def item_weights(gram, penalty):
+def item_weights(gram: Tensor, penalty: float) -> Tensor:
     """B of G = X^T X, (I, I) float64, diagonal zero; G is overwritten."""
     gram.diagonal().add_(penalty)
     factor = torch.linalg.cholesky(gram, out=gram)

@@ -13,10 +13,11 @@ import math
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
-from common.diffusion import check_integer, check_number, check_option
-from common.graph import HistoryRows, binary_csr
+from common.graph import HistoryRows, binary_csr, owners, row_places
+from common.options import check_choice, check_integer, check_number
 
 BLOCK = 1024  # items whose co-occurrences are in memory at once
 SCORE_ROWS = 256  # users whose items' neighbours are in memory at once
@@ -36,8 +37,7 @@ class ItemKNN(GeneralRecommender):
         check_integer("n_neighbours", k, 1)
         check_number("shrinkage", shrinkage, 0, math.inf)
         check_number("alpha", alpha, 0, 1)
-        wanted = f"one of {', '.join(USER_WEIGHTS)}"
-        check_option("user_weight", weight, wanted, weight in USER_WEIGHTS)
+        check_choice("user_weight", weight, USER_WEIGHTS)
         matrix = binary_csr(dataloader.inter_matrix(form="coo"))  # (U, I)
         self.history = HistoryRows(matrix)
         similar = nearest_items(weighted(matrix, weight), k, shrinkage, alpha)
@@ -55,26 +55,22 @@ class ItemKNN(GeneralRecommender):
             self.add_scores(block, rows.view(-1))
         return scores
 
-    def add_scores(self, users, cells):
+    def add_scores(self, users: Tensor, cells: Tensor) -> None:
         """Add the scores of users (B,) to cells (B I,), which hold a row of items for each."""
         owned, begin = self.history.bags(users)  # (M,) the users' items, (B,)
-        place = torch.arange(len(owned), device=users.device)
-        row = torch.searchsorted(begin, place, right=True) - 1  # (M,) whose they are
-        first = self.start[owned]
-        length = self.start[owned + 1] - first
-        shift = torch.repeat_interleave(first - (length.cumsum(0) - length), length)
-        edge = torch.arange(len(shift), device=users.device) + shift  # of all owned items
-        cell = torch.repeat_interleave(row, length) * self.n_items + self.item[edge]
+        edge, first = row_places(self.start, owned)  # of all owned items
+        row = owners(begin, len(owned))[owners(first, len(edge))]  # whose they are
+        cell = row * self.n_items + self.item[edge]
         cells.index_add_(0, cell, self.gain[edge])  # (3): the sum of s_ij over the user's items j
 
 
-def weighted(matrix, how):
+def weighted(matrix: sp.csr_matrix, how: str) -> sp.csr_matrix:
     """Binary CSR (U, I) with each user's row times the user's weight."""
     owned = np.asarray(matrix.sum(1)).ravel()  # (U,)
     return (sp.diags(USER_WEIGHTS[how](owned, matrix.shape[1])) @ matrix).tocsr()  # (1)
 
 
-def nearest_items(x, k, shrinkage, power=0.5):
+def nearest_items(x: sp.csr_matrix, k: int, shrinkage: float, power: float = 0.5) -> sp.csr_matrix:
     """s_ij = x_i x_j / (|x_i|^(2 power) |x_j|^(2 - 2 power) + shrinkage) of the k largest of row i.
 
     x: CSR (U, I) without negative entries, x_i its columns. Returns CSR float64 (I, I) without

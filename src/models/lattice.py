@@ -20,23 +20,17 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number, check_option
 from common.dot_product import DotProductRecommender
-from common.graph import binary_csr
-from common.item_graph import (
-    csr_tensor,
-    edge_matrix,
-    nearest,
-    neighbours,
-    symmetric_weights,
-    unit_rows,
-)
+from common.graph import normalized
+from common.item_graph import edge_matrix, nearest, neighbours, symmetric_weights
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.propagation import layer_mean, sparse_product
-from common.rows import take
+from common.options import check_choices, check_integer, check_number
+from common.propagation import layer_mean, looped
+from common.rows import take, unit_rows
+from common.sparse import csr_tensor, sparse_product
 
 CHOICES = {"cf_model": ("lightgcn", "mf"), "variant": ("faithful", "repaired")}
 
@@ -54,8 +48,7 @@ class LATTICE(DotProductRecommender):
             check_integer(key, config[key], 0)
         check_number("lambda_coeff", self.original_share, 0, 1)
         check_number("reg_weight", self.reg_weight, 0, float("inf"))
-        for key, allowed in CHOICES.items():
-            check_option(key, config[key], f"one of {', '.join(allowed)}", config[key] in allowed)
+        check_choices(config, CHOICES)
         self.propagates = config["cf_model"] == "lightgcn"
         self.zero_fill = config["variant"] == "faithful"
         self.user_emb = nn.Embedding(self.n_users, dim)
@@ -83,7 +76,7 @@ class LATTICE(DotProductRecommender):
     def pre_epoch_processing(self):
         self.rebuild = True
 
-    def edges(self):
+    def edges(self) -> tuple[Tensor, Tensor]:
         """The item graph G from the parameters as they are: items and weights of edges, (I, 2Mk).
 
         Row i holds edges (i, items[i, e]); the same edge may occur more than once, then it adds up.
@@ -103,27 +96,27 @@ class LATTICE(DotProductRecommender):
         weights = [(1 - lam) * normalized, lam * torch.cat(original, 1)]  # Eq. 5
         return torch.cat([learned_items, *original_items], 1), torch.cat(weights, 1)
 
-    def shares(self):
+    def shares(self) -> Tensor:
         """The modalities' weights, (M,), which sum to 1."""
         if len(self.modal.tables) == 1:
             return torch.ones_like(self.item_emb.weight[0, :1])
         return self.modal_logits.softmax(0)  # Eq. 6
 
-    def along_edges(self, items, weights):
+    def along_edges(self, items: Tensor, weights: Tensor) -> Tensor:
         """h = G^n_layers E_i (I, D) with gradients to the edges' weights."""
         h = self.item_emb.weight
         for _ in range(self.n_layers):
             h = F.embedding_bag(items, h, per_sample_weights=weights, mode="sum")  # Eq. 7
         return h
 
-    def along_frozen_graph(self):
+    def along_frozen_graph(self) -> Tensor:
         """The same with the epoch's graph, as a constant."""
         h = self.item_emb.weight
         for _ in range(self.n_layers):
             h = sparse_product(self.graph, h, self.graph_transposed)  # Eq. 7
         return h
 
-    def combine(self, h):
+    def combine(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users and all items, (U, D) and (I, D), from h (I, D)."""
         users, items = self.user_emb.weight, self.item_emb.weight
         if self.propagates:
@@ -132,7 +125,7 @@ class LATTICE(DotProductRecommender):
             users, items = mean.split([self.n_users, self.n_items])
         return users, items + F.normalize(h)  # Eq. 10
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings with a graph of the parameters as they are: (U, D) and (I, D)."""
         return self.combine(self.along_edges(*self.edges()))
 
@@ -156,7 +149,7 @@ class LATTICE(DotProductRecommender):
         penalty = l2_penalty(u, p, n) / self.batch_size
         return ranking + self.reg_weight * penalty + idle  # Eq. 12
 
-    def graph_parameters(self):
+    def graph_parameters(self) -> list[nn.Parameter]:
         """What only the item graph depends on: tables, maps, logits."""
         logits = [self.modal_logits] if len(self.modal.tables) > 1 else []
         return [*self.modal.parameters(), *logits]
@@ -175,9 +168,6 @@ class ZeroGradients(torch.autograd.Function):
         return tuple(map(torch.zeros_like, ctx.saved_tensors))
 
 
-def averaging_adjacency(interactions):
+def averaging_adjacency(interactions: sp.spmatrix) -> sp.csr_matrix:
     """D^-1 (A + I) of the user-item graph A as float32 CSR, (U+I, U+I); rows sum to 1."""
-    block = binary_csr(interactions)
-    full = sp.bmat([[None, block], [block.T, None]], format="csr") + sp.eye(sum(block.shape))
-    degree = np.asarray(full.sum(1)).ravel()
-    return (sp.diags(1 / degree) @ full).tocsr().astype(np.float32)
+    return normalized(looped(interactions), -1, 0).astype(np.float32)

@@ -3,30 +3,39 @@
 Forward noise on a user's row of the interaction matrix, one network (C-Net) that predicts the clean
 row under two conditions, and one pass without noise to recommend. Equation numbers are the paper's,
 whose formulas were reconstructed from its text; LD4MRec.yaml names the doubtful readings.
-Written for MMRec's plugin API, with common/diffusion.py, common/graph.py and common/signals.py.
+Written for MMRec's plugin API, with diffusion.py, graph.py, options.py and signals.py of common.
 """
 
 import math
+from collections.abc import Callable, Mapping
 
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from common import graph
 from common.abstract_recommender import GeneralRecommender
 from common.diffusion import (
+    SCHEDULE,
     GaussianDiffusion,
     ImportanceSampler,
+    StepMeanSampler,
+    step_code,
+)
+from common.options import (
+    check_batches_of_users,
+    check_choices,
     check_integer,
     check_number,
     check_option,
     is_number,
-    step_code,
 )
 from common.signals import GivenRows, HistorySignals, hide_items
 
 ACTIVATIONS = {"tanh": torch.tanh, "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu}
+SAMPLERS = {"mean": StepMeanSampler, "row": ImportanceSampler}
 CHOICES = {
     "svd_input": ("raw", "normalized"),
     "item_block": ("paper", "mean", "scaled", "none"),
@@ -37,7 +46,7 @@ CHOICES = {
     "output_init": ("zero", "xavier"),
     "loss_reduction": ("sum", "mean"),
     "loss_weight": ("none", "snr"),
-    "step_losses": ("mean", "row"),
+    "step_losses": tuple(SAMPLERS),
     "infer_step": ("init_only", "zero"),
     "ablation": ("none", "no_pg", "no_cg", "no_sr"),
 }
@@ -56,20 +65,13 @@ class LD4MRec(GeneralRecommender):
         self.negative_weight, self.l2_weight = config["negative_weight"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
         self.mean_loss = config["loss_reduction"] == "mean"
-        self.mean_steps = config["step_losses"] == "mean"
         self.diffusion = GaussianDiffusion(
-            config["diffusion_steps"],
-            config["noise_scale"],
-            config["noise_min"],
-            config["noise_max"],
-            config["beta_fixed"],
+            *(config[key] for key in SCHEDULE),
+            sampler=SAMPLERS[config["step_losses"]],
+            weighted="x_0" if config["loss_weight"] == "snr" else None,
         )
         steps = self.diffusion.steps
         check_integer("inference_steps", self.inference_steps, 0, steps)
-        self.sampler = ImportanceSampler(steps)
-        snr = config["loss_weight"] == "snr"
-        weights = self.diffusion.snr_weights() if snr else torch.ones(steps, dtype=torch.float64)
-        self.register_buffer("loss_weights", weights, persistent=False)  # (T,)
         codes = step_code(torch.arange(steps + 1), config["step_size"])
         self.register_buffer("codes", codes, persistent=False)  # (T + 1, d_t); row t is e_t
 
@@ -81,7 +83,7 @@ class LD4MRec(GeneralRecommender):
         sizes = [getattr(self, f"preference_{name}").shape[1] for name in self.modalities]
         self.net = CNet(config, self.n_items, self.collaborative.shape[1], sizes)
 
-    def add_signals(self, config, matrix):
+    def add_signals(self, config: Mapping, matrix: sp.csr_matrix) -> None:
         """The conditions, as buffers: C (U, 2r), and (U, F) for each modality at hand."""
         features = getattr(self, "features", None)
         if features is None:  # MMRec knows these two names only
@@ -114,12 +116,12 @@ class LD4MRec(GeneralRecommender):
         )
         self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
 
-    def conditions(self, users):
+    def conditions(self, users: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Rows of the users' signals: (B, 2r), and a list of (B, F), one per modality."""
         preferences = [getattr(self, f"preference_{name}")[users] for name in self.modalities]
         return self.collaborative[users], preferences
 
-    def shown(self, users, x):
+    def shown(self, users: Tensor, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """What the network sees of users (B,) with rows x (B, I): rows and conditions; in training
         those of histories in which item_dropout has hidden items."""
         if not (self.item_dropout and self.training):
@@ -131,7 +133,7 @@ class LD4MRec(GeneralRecommender):
     def calculate_loss(self, users):
         """Algorithm 1 for a batch of users (B,)."""
         x = self.history.dense(users)  # (B, I)
-        k, divisor = self.sampler.sample(len(users))  # table rows: step t is k + 1
+        k, divisor = self.diffusion.draw(len(users))  # table rows: step t is k + 1
         seen, *conditions = self.shown(users, x)
         noised = self.diffusion.q_sample(seen, k)  # Eq. 2
         if self.dropout and self.training:
@@ -141,15 +143,12 @@ class LD4MRec(GeneralRecommender):
         errors = RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)  # Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
-        errors = self.loss_weights[k] * errors
-        push = self.sampler.push_means if self.mean_steps else self.sampler.push
-        push(k, errors)
-        reconstruction = (errors / divisor).mean()  # Eq. 8
+        reconstruction = self.diffusion.loss(errors, k, divisor)  # Eq. 8
         if self.l2_weight == 0:
             return reconstruction
         return reconstruction, self.l2_weight * HalfSquares.apply(*self.net.memorizing_weights())
 
-    def soft_labels(self, x):
+    def soft_labels(self, x: Tensor) -> Tensor:
         """Eq. 7: with probability p an item moves by gamma towards the other label."""
         if self.ablation == "no_sr" or self.soft_prob == 0 or self.soft_gamma == 0:
             return x
@@ -185,11 +184,9 @@ class LD4MRec(GeneralRecommender):
         return scores
 
 
-def check_options(config):
+def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values; the process checks its own."""
-    for key, allowed in CHOICES.items():
-        wanted = f"one of {', '.join(map(str, allowed))}"
-        check_option(key, config[key], wanted, config[key] in allowed)
+    check_choices(config, CHOICES)
     for key in ("svd_rank", "embedding_size", "hidden_size", "pg_rank", "pg_hidden"):
         check_integer(key, config[key], 1)
     limits = {"soft_prob": 1, "soft_gamma": 1, "item_dropout": 0.99, "dropout": 0.99}
@@ -199,10 +196,7 @@ def check_options(config):
     finite = is_number(l2_weight) and 0 <= l2_weight < math.inf
     check_option("l2_weight", l2_weight, "a number >= 0, not infinite", finite)
     check_number("negative_weight", config["negative_weight"], 1e-6, 1)
-    by_user = bool(config["use_neg_sampling"] and config["use_full_sampling"])
-    check_option(
-        "use_neg_sampling and use_full_sampling", by_user, "True: batches of users", by_user
-    )
+    check_batches_of_users(config)
     if config["pg_transform"] == "matrix" and config["hidden_size"] > MATRIX_LIMIT:
         raise ValueError(
             f"pg_transform matrix makes hidden_size^2 numbers for each user and modality and wants "
@@ -216,7 +210,9 @@ class CNet(nn.Module):
     Without modalities, or by ablation, the PG blocks go, and with each the activation before it.
     """
 
-    def __init__(self, config, n_items, signal_size, preference_sizes):
+    def __init__(
+        self, config: Mapping, n_items: int, signal_size: int, preference_sizes: list[int]
+    ):
         super().__init__()
         d, width, step_size = config["embedding_size"], config["hidden_size"], config["step_size"]
         self.act = ACTIVATIONS[config["activation"]]
@@ -235,15 +231,15 @@ class CNet(nn.Module):
         if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
             nn.init.zeros_(self.out.weight)
 
-    def encode(self, x):
+    def encode(self, x: Tensor) -> Tensor:
         """FC in on dense rows (B, I): (B, d)."""
         return self.act(torch.addmm(self.bias_in, x, self.item_in))
 
-    def encode_sparse(self, items, begin):
+    def encode_sparse(self, items: Tensor, begin: Tensor) -> Tensor:
         """FC in on clean rows, given as the users' items and where each user's begin."""
         return self.act(F.embedding_bag(items, self.item_in, begin, mode="sum") + self.bias_in)
 
-    def hidden(self, h, e, c, preferences):
+    def hidden(self, h: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]) -> Tensor:
         """The blocks: h (B, d) with e (B, d_t), c (B, 2r) and a (B, F) per modality to (B, d_h)."""
         for k, cg in enumerate(self.cg_blocks):
             h = cg(self.act(h) if k else h, e, c)
@@ -251,10 +247,11 @@ class CNet(nn.Module):
                 h = self.pg_blocks[k](self.act(h), preferences)
         return h
 
-    def forward(self, x, e, c, preferences):
+    def forward(self, x: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]) -> Tensor:
+        """Scores (B, I) of noised rows x (B, I); the rest as for `hidden`."""
         return self.out(self.hidden(self.encode(x), e, c, preferences))
 
-    def memorizing_weights(self):
+    def memorizing_weights(self) -> list[nn.Parameter]:
         """The matrices that l2_weight holds down; gates and biases stay free, as E does.
 
         C and E identify a user, so free matrices learn the rows by heart; decay on E as well would
@@ -267,24 +264,24 @@ class CNet(nn.Module):
 class StepBlock(nn.Module):
     """A CG block without collaborative signals: eq. 18 alone (the paper's "w/o CG")."""
 
-    def __init__(self, n_in, width, step_size, act):
+    def __init__(self, n_in: int, width: int, step_size: int, act: Callable):
         super().__init__()
         self.behavior = linear(n_in + step_size, width)
         self.act = act
 
-    def forward(self, h, e, c):
+    def forward(self, h: Tensor, e: Tensor, c: Tensor) -> Tensor:
         return self.act(self.behavior(torch.cat([h, e], 1)))  # Eq. 18
 
 
 class CGBlock(StepBlock):
     """Collaboration-aware generation: behavior and collaborative signal, mixed as the step says."""
 
-    def __init__(self, n_in, width, step_size, act, signal_size):
+    def __init__(self, n_in: int, width: int, step_size: int, act: Callable, signal_size: int):
         super().__init__(n_in, width, step_size, act)
         self.collaborative = linear(signal_size, width)
         self.gate = linear(step_size, width)
 
-    def forward(self, h, e, c):
+    def forward(self, h: Tensor, e: Tensor, c: Tensor) -> Tensor:
         h_b = super().forward(h, e, c)  # (B, d_h)
         h_c = self.act(self.collaborative(c))  # Eq. 19
         return torch.lerp(h_c, h_b, self.gate(e).sigmoid())  # Eq. 20: g * h_b + (1 - g) * h_c
@@ -293,13 +290,13 @@ class CGBlock(StepBlock):
 class PGBlock(nn.Module):
     """Preference-aware generation: one affine map per modality, LeakyReLU between them."""
 
-    def __init__(self, config, width, sizes):
+    def __init__(self, config: Mapping, width: int, sizes: list[int]):
         super().__init__()
         affine = AFFINES[config["pg_transform"]]
         hidden, rank = config["pg_hidden"], config["pg_rank"]
         self.affines = nn.ModuleList(affine(size, hidden, width, rank) for size in sizes)
 
-    def forward(self, h, preferences):
+    def forward(self, h: Tensor, preferences: list[Tensor]) -> Tensor:
         for k, affine in enumerate(self.affines):
             h = affine(F.leaky_relu(h) if k else h, preferences[k])  # Eq. 22
         return h
@@ -308,7 +305,7 @@ class PGBlock(nn.Module):
 class Affine(nn.Module):
     """z' = Gamma_u z + b_u, both predicted from a preference signal m; the identity at first."""
 
-    def __init__(self, n_in, hidden, width, start):
+    def __init__(self, n_in: int, hidden: int, width: int, start: Tensor):
         super().__init__()
         self.scale = two_layers(n_in, hidden, start)
         self.shift = two_layers(n_in, hidden, torch.zeros(width))
@@ -317,20 +314,20 @@ class Affine(nn.Module):
 class DiagonalAffine(Affine):
     """One factor per channel."""
 
-    def __init__(self, n_in, hidden, width, rank):
+    def __init__(self, n_in: int, hidden: int, width: int, rank: int):
         super().__init__(n_in, hidden, width, torch.ones(width))
 
-    def forward(self, z, m):
+    def forward(self, z: Tensor, m: Tensor) -> Tensor:
         return torch.addcmul(self.shift(m), self.scale(m), z)
 
 
 class MatrixAffine(Affine):
     """A full matrix per user."""
 
-    def __init__(self, n_in, hidden, width, rank):
+    def __init__(self, n_in: int, hidden: int, width: int, rank: int):
         super().__init__(n_in, hidden, width, torch.eye(width).flatten())
 
-    def forward(self, z, m):
+    def forward(self, z: Tensor, m: Tensor) -> Tensor:
         gamma = self.scale(m).view(len(z), z.shape[1], -1)  # (B, d_h, d_h)
         return (z.unsqueeze(1) @ gamma).squeeze(1) + self.shift(m)
 
@@ -338,11 +335,11 @@ class MatrixAffine(Affine):
 class LowRankAffine(Affine):
     """The identity plus P_u Q_u^T of low rank; only Q_u starts at zero, so that both can learn."""
 
-    def __init__(self, n_in, hidden, width, rank):
+    def __init__(self, n_in: int, hidden: int, width: int, rank: int):
         p = torch.randn(width * rank) / math.sqrt(width)
         super().__init__(n_in, hidden, width, torch.cat([p, torch.zeros_like(p)]))
 
-    def forward(self, z, m):
+    def forward(self, z: Tensor, m: Tensor) -> Tensor:
         p, q = self.scale(m).view(len(z), 2, z.shape[1], -1).unbind(1)  # (B, d_h, rank) each
         return z + (z.unsqueeze(1) @ p @ q.mT).squeeze(1) + self.shift(m)
 
@@ -350,7 +347,7 @@ class LowRankAffine(Affine):
 AFFINES = {"diag": DiagonalAffine, "matrix": MatrixAffine, "lowrank": LowRankAffine}
 
 
-def successes(n, chance, device):
+def successes(n: int, chance: float, device: torch.device) -> Tensor:
     """The numbers of those of n trials that succeed, each with a chance in (0, 1]: (K,), ascending.
 
     Drawn as the gaps between them, which are geometric: far fewer random numbers than trials. (That
@@ -400,7 +397,7 @@ class HalfSquares(torch.autograd.Function):
         return tuple(w * gradient for w in ctx.saved_tensors)
 
 
-def linear(n_in, n_out):
+def linear(n_in: int, n_out: int) -> nn.Linear:
     """A linear layer with Xavier-normal weights and zero bias."""
     layer = nn.Linear(n_in, n_out)
     nn.init.xavier_normal_(layer.weight)
@@ -408,7 +405,7 @@ def linear(n_in, n_out):
     return layer
 
 
-def two_layers(n_in, hidden, start):
+def two_layers(n_in: int, hidden: int, start: Tensor) -> nn.Sequential:
     """An MLP of eq. 21 whose output is the vector `start` until it learns."""
     last = nn.Linear(hidden, len(start))
     nn.init.zeros_(last.weight)

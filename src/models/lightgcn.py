@@ -9,11 +9,11 @@ embeddings start Xavier-uniform. Differs from MMRec's lightgcn.py: no 1e-7 is ad
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
+from common.options import check_integer, check_number
 from common.propagation import bipartite_adjacency, layer_mean
 from common.rows import take
 
@@ -33,11 +33,11 @@ class LightGCN(DotProductRecommender):
         adjacency = bipartite_adjacency(dataloader.inter_matrix(form="coo"), torch.sparse_csr)
         self.register_buffer("adjacency", adjacency, persistent=False)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         _, nodes = self.nodes()
         return nodes.split([self.n_users, self.n_items])
 
-    def nodes(self):
+    def nodes(self) -> tuple[Tensor, Tensor]:
         """Layer 0 and the mean of all layers, of users, then items, (U+I, D) each."""
         table = torch.cat([self.user_emb.weight, self.item_emb.weight])  # E^(0)
         return table, layer_mean(self.adjacency, table, self.n_layers)  # Eq. 7-8

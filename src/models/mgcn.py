@@ -10,18 +10,22 @@ MMRec's mgcn.py and the authors' file compute, with these departures:
 The reference's tau and lambda_coeff are read nowhere there and do not exist here.
 """
 
+from collections.abc import Iterator, Sequence
+
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.graph import binary_csr, normalized
-from common.item_graph import csr_tensor, knn_graph
+from common.item_graph import knn_graph
 from common.loss import bpr_loss, info_nce, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.propagation import bipartite_adjacency, layer_mean, sparse_product
+from common.options import check_integer, check_number
+from common.propagation import bipartite_adjacency, layer_mean
 from common.rows import take
+from common.sparse import csr_tensor, sparse_product
 
 TEMPERATURE = 0.2  # of the contrastive term; fixed in the reference
 
@@ -49,7 +53,9 @@ class MGCN(DotProductRecommender):
         self.query = nn.Linear(dim, 1, bias=False)
         self.add_graphs(dataloader.inter_matrix(), features, config["knn_k"], config["cache_dir"])
 
-    def add_graphs(self, interactions, features, k, folder):
+    def add_graphs(
+        self, interactions: sp.spmatrix, features: dict[str, Tensor], k: int, folder: str | None
+    ) -> None:
         """Fixed matrices as buffers, those that are not symmetric with their transposes."""
         graphs = {"adjacency": bipartite_adjacency(interactions, torch.sparse_csr)}
         block = normalized(binary_csr(interactions)).astype("float32")  # (U, I)
@@ -60,12 +66,14 @@ class MGCN(DotProductRecommender):
         for name, graph in graphs.items():
             self.register_buffer(name, graph, persistent=False)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users and all items: (U, D) and (I, D)."""
         content, side = self.views()
         return (content + side).split([self.n_users, self.n_items])  # Eq. 9
 
-    def views(self, users=None, items=None):
+    def views(
+        self, users: Tensor | None = None, items: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """C and S, the behaviour and the modality view of these users, then of these items, (R, D)
         each; None: of all.
         """
@@ -92,12 +100,12 @@ class MGCN(DotProductRecommender):
             side = side + torch.sigmoid(gate(content)) * (x - common)  # Eq. 7
         return content, side / (len(modal) + 1)  # Eq. 8: a mean
 
-    def gates(self):
+    def gates(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Weight and bias of each modality's purifier after its map: Y is needed nowhere else."""
         for linear, purifier in zip(self.modal.maps, self.purifiers, strict=True):
             yield purifier.weight @ linear.weight, purifier(linear.bias)
 
-    def fusion_weights(self, modal):
+    def fusion_weights(self, modal: Sequence[Tensor]) -> Tensor:
         """Softmax over the modalities, (U+I, M), of their (U+I, D)."""
         logits = [self.query(torch.tanh(self.attention(x))) for x in modal]  # (U+I, 1) each
         return torch.cat(logits, 1).softmax(1)  # Eq. 5

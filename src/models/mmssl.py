@@ -18,20 +18,20 @@ first three of which change no value:
 """
 
 import math
-import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from common.critic import Critic, Similarity
-from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.graph import HistoryRows, binary_csr
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
-from common.propagation import sparse_product
+from common.options import check_choices, check_integer, check_number, check_positive
+from common.sparse import csr_of_pairs, sparse_product
 from common.user_sampler import UserSampler
 
 EPS = 1e-8  # inside the logarithms
@@ -90,16 +90,16 @@ class MMSSL(DotProductRecommender):
         self.decay_once()
         self.replace_graphs(self.collector.after_epoch())
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """Final embeddings of all users and all items: (U, D) and (I, D)."""
         return self.with_content(*self.collaborative()[:2], self.projected())[:2]
 
-    def projected(self):
+    def projected(self) -> Tensor:
         """F_m W_m + b_m of all modalities side by side, (I, M D)."""
         maps = enumerate(self.maps)
         return torch.cat([linear(getattr(self, f"features_{m}")) for m, linear in maps], 1)
 
-    def collaborative(self):
+    def collaborative(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Embeddings before the features are added, (U, D) and (I, D), and pu_m, (U, D) each."""
         e_u, e_i = self.user_emb.weight, self.item_emb.weight
         learned_users = [graph.to_users(e_i) for graph in self.modal_graphs]  # Eq. 3, pu_m
@@ -117,12 +117,14 @@ class MMSSL(DotProductRecommender):
             item_layers.append(items)
         return mean(user_layers), mean(item_layers), learned_users
 
-    def attention(self, modal):
+    def attention(self, modal: list[Tensor]) -> Tensor:
         """The mean of M modalities (N, D) times the sum of the heads' blocks of W_cat, (N, D)."""
         width = self.mix.shape[1]
         return mean(modal) @ self.mix.view(-1, width, width).sum(0)  # Eq. 4
 
-    def with_content(self, users, items, projected):
+    def with_content(
+        self, users: Tensor, items: Tensor, projected: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Final embeddings (U, D) and (I, D), then xu_m and xi_m of each modality, likewise."""
         content = F.dropout(projected, self.dropout, self.training)  # (I, M D), Eq. 1
         content_users = self.graph.to_users(content)  # (U, M D), Eq. 2
@@ -159,7 +161,7 @@ class MMSSL(DotProductRecommender):
         adversarial = -self.critic(fakes).mean()  # Eq. 14
         return ranking, penalty, content, self.cl_rate * contrast, self.g_rate * adversarial
 
-    def real(self, users, similarity):
+    def real(self, users: Tensor, similarity: Similarity) -> Tensor:
         """What the discriminator is to take for real, (B, I)."""
         rows = self.history.dense(users).to(similarity.scores)
         v = torch.rand_like(rows)
@@ -171,14 +173,14 @@ class MMSSL(DotProductRecommender):
         return F.normalize(q + self.ui_pre_scale * similarity.dense())  # Eq. 10
 
     @torch.no_grad()
-    def decay_once(self):
+    def decay_once(self) -> None:
         """AdamW's decay of all parameters; each has a gradient in each step, be it zero."""
         if self.decay_pending:
             for parameter in self.parameters():
                 parameter.mul_(self.decay)
         self.decay_pending = False
 
-    def replace_graphs(self, edges):
+    def replace_graphs(self, edges: Sequence[Tensor] | Tensor | None) -> None:
         """edges: (M, 2, E), or None for no change."""
         if edges is not None:
             shape, dtype = (self.n_users, self.n_items), self.mix.dtype
@@ -214,28 +216,25 @@ class BipartiteGraph(nn.Module):
     product, but zeros without a gradient.
     """
 
-    def __init__(self, edges, shape, dtype=torch.float32):
+    def __init__(self, edges: Tensor, shape: tuple[int, int], dtype: torch.dtype = torch.float32):
         super().__init__()
         self.register_buffer("edges", edges, persistent=False)
         weights = torch.ones(edges.shape[1], dtype=dtype, device=edges.device)
         for name, place, size in (("users", edges, shape), ("items", edges.flip(0), shape[::-1])):
-            with warnings.catch_warnings():  # torch calls the layout a beta, once a process
-                warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-                matrix = torch.sparse_coo_tensor(place, weights, size, check_invariants=True)
-                matrix = matrix.to_sparse_csr()
             degree = torch.bincount(place[0], minlength=size[0]).to(dtype)
             scale = degree.clamp(min=1).rsqrt().unsqueeze(1)  # a row without edges is zero anyway
+            matrix = csr_of_pairs(place, weights, size)
             self.register_buffer(f"to_{name}_matrix", matrix, persistent=False)
             self.register_buffer(f"to_{name}_scale", scale, persistent=False)
 
-    def to_users(self, x):
+    def to_users(self, x: Tensor) -> Tensor:
         """(I, D) to (U, D)."""
         if not self.edges.shape[1]:
             return x.new_zeros(len(self.to_users_scale), x.shape[1])
         product = sparse_product(self.to_users_matrix, x, self.to_items_matrix)
         return self.to_users_scale * product
 
-    def to_items(self, x):
+    def to_items(self, x: Tensor) -> Tensor:
         """(U, D) to (I, D)."""
         if not self.edges.shape[1]:
             return x.new_zeros(len(self.to_items_scale), x.shape[1])
@@ -251,11 +250,13 @@ class TiledEdges:
     empty until the next batch that builds.
     """
 
-    def __init__(self, n_modalities, n_users, n_top, period, device):
+    def __init__(
+        self, n_modalities: int, n_users: int, n_top: int, period: int, device: torch.device
+    ):
         self.n_top, self.period = n_top, period
         self.collected = torch.empty(n_modalities, 2, 0, dtype=torch.int64, device=device)
 
-    def after_batch(self, index, users, fakes):
+    def after_batch(self, index: int, users: Tensor, fakes: list[Similarity]) -> Tensor | None:
         """The new graphs' edges, (M, 2, E), or None; index: of the batch in its epoch."""
         if index > 0 and index % self.period == 0:
             edges, self.collected = self.collected, self.collected[:, :, :0]
@@ -265,7 +266,8 @@ class TiledEdges:
         self.collected = torch.cat([self.collected, edges], 2)
         return None
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
+        """No new graphs."""
         return None
 
 
@@ -277,14 +279,17 @@ class LatestEdges:
     The period has no meaning here.
     """
 
-    def __init__(self, n_modalities, n_users, n_top, period, device):
+    def __init__(
+        self, n_modalities: int, n_users: int, n_top: int, period: int, device: torch.device
+    ):
         self.n_top = n_top
         self.collected = torch.full((n_modalities, n_users, n_top), -1, device=device)
 
-    def after_batch(self, index, users, fakes):
+    def after_batch(self, index: int, users: Tensor, fakes: list[Similarity]) -> None:
+        """Remember the items of the batch\'s users (B,), of each modality."""
         self.collected[:, users] = top_items(fakes, self.n_top)
 
-    def after_epoch(self):
+    def after_epoch(self) -> Tensor | None:
         """The new graphs' edges, (M, 2, E), or None."""
         if not self.n_top:
             return None
@@ -293,12 +298,12 @@ class LatestEdges:
         return torch.stack([users.repeat_interleave(self.n_top).expand_as(items), items], 1)
 
 
-def top_items(fakes, k):
+def top_items(fakes: list[Similarity], k: int) -> Tensor:
     """The k items of the largest scores, (M, B, k); dividing by a row's length changes no order."""
     return torch.stack([fake.scores.detach().topk(k).indices for fake in fakes])
 
 
-def user_contrast(learned, final, temperature):
+def user_contrast(learned: Tensor, final: Tensor, temperature: float) -> Tensor:
     """Eq. 13: -log of a user's share among the batch's users of both kinds, (B, D) each; a scalar.
 
     Not `loss.info_nce`: the denominator also has the anchor's similarities to the other anchors.
@@ -310,11 +315,13 @@ def user_contrast(learned, final, temperature):
     return -(across.diagonal() / total + EPS).log().mean()
 
 
-def mean(tensors):
+def mean(tensors: Sequence[Tensor]) -> Tensor:
+    """Of tensors of one shape."""
     return sum(tensors) / len(tensors)
 
 
-def check_options(config):
+def check_options(config: Mapping) -> None:
+    """Raise ValueError for an option outside its values."""
     for key in ("embedding_size", "n_heads", "n_layers", "graph_period"):
         check_integer(key, config[key], 1)
     check_integer("train_batch_size", config["train_batch_size"], 2)  # statistics of a row: none
@@ -323,7 +330,5 @@ def check_options(config):
     check_number("dropout", config["dropout"], 0, 0.99)
     check_number("m_topk_rate", config["m_topk_rate"], 0, 1)
     for key in ("tau", "real_data_tau"):
-        ok = is_number(config[key]) and config[key] > 0
-        check_option(key, config[key], "a number above 0", ok)
-    for key, allowed in CHOICES.items():
-        check_option(key, config[key], f"one of {', '.join(allowed)}", config[key] in allowed)
+        check_positive(key, config[key])
+    check_choices(config, CHOICES)

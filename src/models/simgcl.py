@@ -14,13 +14,14 @@ each table's contrast is a mean over the batch's distinct users and items. Diffe
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.loss import SELFREC_GAMMA, bpr_loss, embedding_norm, info_nce
-from common.propagation import bipartite_adjacency, layer_mean, product, sparse_product
+from common.options import check_integer, check_number, check_positive
+from common.propagation import bipartite_adjacency, layer_mean
 from common.rows import take
+from common.sparse import product, sparse_product
 
 NO_LENGTH = 1e-12  # of noise; shorter is not stretched to eps
 
@@ -35,8 +36,7 @@ class SimGCL(DotProductRecommender):
         check_integer("n_layers", self.n_layers, 1)
         for key in ("cl_weight", "reg_weight", "eps"):
             check_number(key, config[key], 0, math.inf)
-        ok = is_number(self.temperature) and self.temperature > 0
-        check_option("temperature", self.temperature, "a number above 0", ok)
+        check_positive("temperature", self.temperature)
         self.user_emb = nn.Embedding(self.n_users, dim)
         self.item_emb = nn.Embedding(self.n_items, dim)
         nn.init.xavier_uniform_(self.user_emb.weight)
@@ -44,18 +44,18 @@ class SimGCL(DotProductRecommender):
         adjacency = bipartite_adjacency(dataloader.inter_matrix(form="coo"), torch.sparse_csr)
         self.register_buffer("adjacency", adjacency, persistent=False)
 
-    def layers(self):
+    def layers(self) -> tuple[Tensor, Tensor]:
         """Layer 1 and the mean of layers 1..L, without noise, (U+I, D) each."""
         table = torch.cat([self.user_emb.weight, self.item_emb.weight])  # E^(0)
         first = sparse_product(self.adjacency, table)
         return first, layer_mean(self.adjacency, first, self.n_layers - 1)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         _, clean = self.layers()
         return clean.split([self.n_users, self.n_items])
 
     @torch.no_grad()
-    def disturbed(self, first, nodes=None):
+    def disturbed(self, first: Tensor, nodes: Tensor | None = None) -> Tensor:
         """Mean of layers 1..L with noise on each, of these nodes, (R, D); None: of all.
 
         first: layer 1 of all before its noise, (U+I, D).
@@ -71,12 +71,12 @@ class SimGCL(DotProductRecommender):
             total = total + layer
         return total / self.n_layers  # (2)
 
-    def disturb(self, layer, noise):
+    def disturb(self, layer: Tensor, noise: Tensor) -> Tensor:
         """Every row plus a random vector of length eps, within the row's orthant."""
         length = torch.linalg.vector_norm(noise, dim=1, keepdim=True).clamp(min=NO_LENGTH)
         return layer.addcmul(noise * (self.eps / length), layer.sign())  # (1)
 
-    def draw(self, layer):
+    def draw(self, layer: Tensor) -> Tensor:
         return torch.rand_like(layer)  # uniform in [0, 1), of all nodes
 
     def calculate_loss(self, interaction):

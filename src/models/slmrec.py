@@ -21,12 +21,12 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number, check_option, is_number
 from common.dot_product import DotProductRecommender
 from common.loss import info_nce
 from common.modalities import take_features
+from common.options import check_choice, check_integer, check_number, check_positive
 from common.propagation import bipartite_adjacency, mean_of_layers
 from common.rows import take
 
@@ -44,10 +44,9 @@ class SLMRec(DotProductRecommender):
         check_integer("embedding_size", dim, 2)  # the last heads are half as wide
         check_integer("n_layers", self.n_layers, 0)
         for key in ("temp", "ssl_temp"):
-            ok = is_number(config[key]) and 0 < config[key] < math.inf
-            check_option(key, config[key], "a number above 0", ok)
+            check_positive(key, config[key])
         check_number("ssl_alpha", self.ssl_alpha, 0, math.inf)
-        check_option("variant", variant, f"one of {', '.join(VARIANTS)}", variant in VARIANTS)
+        check_choice("variant", variant, VARIANTS)
         self.stale = variant == "faithful"
         self.last_batch = None  # plain: a run's checkpoints hold it
         self.user_emb = nn.Embedding(self.n_users, dim)
@@ -65,7 +64,7 @@ class SLMRec(DotProductRecommender):
         adjacency = bipartite_adjacency(dataloader.inter_matrix(), torch.sparse_csr)
         self.register_buffer("adjacency", adjacency, persistent=False)
 
-    def add_heads(self, dim, n_modalities):
+    def add_heads(self, dim: int, n_modalities: int) -> None:
         """The fusions of all channels, and for each modality a pair of heads of one width."""
         self.user_fusion = nn.Linear(dim * (1 + n_modalities), dim)
         self.item_fusion = nn.Linear(dim * (1 + n_modalities), dim)
@@ -75,17 +74,17 @@ class SLMRec(DotProductRecommender):
         if n_modalities == 2:  # the authors' middle head, audio's, stays where audio is gone
             self.id_heads[1] = nn.Sequential(nn.Linear(dim, dim), self.id_heads[1])
 
-    def channels(self):
+    def channels(self) -> tuple[Tensor, Tensor]:
         """Propagated IDs and modalities side by side: (U, (1 + M) D) and (I, (1 + M) D)."""
         items = [layer(getattr(self, f"content_{m}")) for m, layer in enumerate(self.maps)]  # Eq. 1
         items = torch.cat([self.item_emb.weight, *items], 1)
         users = self.user_emb.weight.repeat(1, 1 + len(self.maps))  # the same in each channel
         return mean_of_layers(self.adjacency, users, items, self.n_layers)  # Eq. 2
 
-    def fusion_parameters(self):
+    def fusion_parameters(self) -> tuple[nn.Parameter, ...]:
         return *self.user_fusion.parameters(), *self.item_fusion.parameters()
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """What scores are products of, (U, D) and (I, D)."""
         channels, parameters = self.last_batch or (self.channels(), self.fusion_parameters())
         return tuple(F.linear(channels[k], *parameters[2 * k : 2 * k + 2]) for k in (0, 1))  # Eq. 3
@@ -104,7 +103,7 @@ class SLMRec(DotProductRecommender):
         main = info_nce(z_u, z_p, self.temperature)  # Eq. 4
         return main + self.ssl_alpha * self.fine_and_coarse(p, counts)  # Eq. 7
 
-    def fine_and_coarse(self, p, counts=None):
+    def fine_and_coarse(self, p: Tensor, counts: Tensor | None = None) -> Tensor:
         """The task FAC on the channels of items, (B', (1 + M) D), each of which occurs so often."""
         x, *modal = p.chunk(1 + len(self.maps), 1)  # (B', D) each, IDs first
         loss = 0

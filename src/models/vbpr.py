@@ -9,12 +9,12 @@ vbpr.py: a batch projects its own items only (equal loss and gradients).
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from common.diffusion import check_integer, check_number
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
 from common.modalities import take_features
+from common.options import check_integer, check_number
 from common.rows import take
 
 
@@ -35,7 +35,7 @@ class VBPR(DotProductRecommender):
         nn.init.xavier_normal_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
 
-    def forward(self):
+    def forward(self) -> tuple[Tensor, Tensor]:
         """(U, 2D) and (I, 2D), the learned half first."""
         projected = self.projection(self.content)
         return self.user_emb.weight, torch.cat([self.item_emb.weight, projected], 1)

@@ -6,7 +6,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.diffusion import GaussianDiffusion, ImportanceSampler, step_code
+from common.diffusion import (
+    GaussianDiffusion,
+    ImportanceSampler,
+    StepMeanSampler,
+    UniformSampler,
+    step_code,
+)
 
 
 @pytest.mark.parametrize("steps", [2, 5, 40])
@@ -52,7 +58,8 @@ def test_schedule_by_the_recipe_in_a_loop():
     kept = np.cumprod(1 - np.array(beta))
     assert process.alpha_bar.tolist() == pytest.approx(kept.tolist(), rel=1e-12)
     lost = 1 - kept
-    eps = [1] + [lost[t] / (lost[t - 1] ** 2 * (1 - beta[t])) for t in (1, 2, 3)]
+    eps = [lost[0] / (2 * kept[0])]
+    eps += [lost[t] / (lost[t - 1] ** 2 * (1 - beta[t])) for t in (1, 2, 3)]
     assert process.snr_weights("eps").tolist() == pytest.approx(eps, rel=1e-9)
 
 
@@ -89,6 +96,44 @@ def test_weights_need_noise_and_a_known_target():
         GaussianDiffusion(5, 0, 1e-3).snr_weights()
     with pytest.raises(ValueError, match="target must be one of x_0, eps, got 'x_t'"):
         GaussianDiffusion(5, 0.1, 1e-3).snr_weights("x_t")
+
+
+def test_the_first_weight_of_eps_is_half_the_error_of_its_x_0():
+    process = GaussianDiffusion(3, 0.5, 0.1, weighted="eps")
+    kept = 0.95  # of the first step
+    assert process.weights[0].item() == pytest.approx((1 - kept) / (2 * kept))
+    assert process.weights.tolist() == process.snr_weights("eps").tolist()
+    assert GaussianDiffusion(3, 0.5, 0.1).weights.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("sampler", [UniformSampler, ImportanceSampler, StepMeanSampler])
+def test_loss_is_weighted_remembered_and_divided_by_the_chance(sampler):
+    process = GaussianDiffusion(3, 0.5, 0.1, sampler=sampler, weighted="x_0")
+    errors, rows = torch.tensor([2.0, 1.0, 4.0]), torch.tensor([2, 0, 2])
+    weights, divisor = process.snr_weights().tolist(), torch.tensor([0.5, 2, 0.5]).double()
+    losses = [2 * weights[2], weights[0], 4 * weights[2]]
+    got = process.loss(errors, rows, divisor)
+    assert got.item() == pytest.approx((losses[0] * 2 + losses[1] / 2 + losses[2] * 2) / 3)
+    assert got.dtype == torch.float64
+    if sampler is UniformSampler:
+        return
+    last = losses[::2] if sampler is ImportanceSampler else [sum(losses[::2]) / 2]
+    assert process.sampler.history[2, : len(last)].tolist() == pytest.approx(last)
+    assert process.sampler.count.tolist() == [1, 0, len(last)]
+
+
+def test_uniform_steps():
+    torch.manual_seed(0)
+    rows, divisor = GaussianDiffusion(4, 0.5, 0.1).draw(4000)
+    assert divisor.item() == 1
+    assert rows.bincount().float().div(4000).tolist() == pytest.approx([0.25] * 4, abs=0.03)
+
+
+def test_added_noise_is_what_q_sample_has_added():
+    process, x, rows = GaussianDiffusion(3, 0.5, 0.1), torch.rand(2, 5), torch.tensor([2, 0])
+    noise = torch.randn(2, 5, generator=torch.Generator().manual_seed(1))
+    x_t = process.q_sample(x, rows, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(process.added_noise(x, x_t, rows), noise)
 
 
 def test_q_sample_mixes_row_and_noise_by_the_step():
@@ -166,11 +211,11 @@ def test_history_equals_a_naive_queue(seed, steps, size, batches):
 
 @given(data=st.data())
 def test_means_of_a_batch_equal_a_loop(data):
-    sampler, history = ImportanceSampler(3, memory=2), {step: [] for step in range(3)}
+    sampler, history = StepMeanSampler(3, memory=2), {step: [] for step in range(3)}
     for _ in range(data.draw(st.integers(1, 6))):
         rows = data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=5))
         losses = data.draw(st.lists(st.integers(0, 9), min_size=len(rows), max_size=len(rows)))
-        sampler.push_means(torch.tensor(rows), torch.tensor(losses, dtype=torch.float32))
+        sampler.push(torch.tensor(rows), torch.tensor(losses, dtype=torch.float32))
         for step in set(rows):
             mine = [loss for row, loss in zip(rows, losses, strict=True) if row == step]
             history[step] = [*history[step], sum(mine) / len(mine)][-2:]

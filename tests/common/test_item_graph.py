@@ -14,7 +14,6 @@ from common.item_graph import (
     nearest,
     neighbours,
     symmetric_weights,
-    unit_rows,
 )
 
 K = 4
@@ -103,14 +102,6 @@ def test_the_edges_stay_as_they_are():
     edge_matrix(items, weights)
     assert items.tolist() == [[1, 0], [1, 0]]
     assert weights.tolist() == [[1, 2], [4, 8]]
-
-
-def test_unit_rows_keep_zero_rows_and_finite_gradients():
-    rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
-    unit = unit_rows(rows)
-    torch.testing.assert_close(unit, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
-    unit.sum().backward()
-    assert rows.grad.isfinite().all()
 
 
 def test_what_is_kept_is_never_stale(rows, tmp_path, monkeypatch):

@@ -4,21 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+import golden
 import support
-import toy_world
-from common.propagation import (
-    bipartite_adjacency,
-    layer_mean,
-    mean_of_layers,
-    product,
-    sparse_product,
-)
+from common.propagation import bipartite_adjacency, layer_mean, looped, mean_of_layers
 
-N = toy_world.N_USERS + toy_world.N_ITEMS
+N = golden.N_USERS + golden.N_ITEMS
 
 
 def adjacency():
-    return bipartite_adjacency(toy_world.matrix(support.TRAIN), torch.sparse_csr).double()
+    return bipartite_adjacency(golden.matrix(support.TRAIN), torch.sparse_csr).double()
 
 
 def random(*shape):
@@ -28,40 +22,18 @@ def random(*shape):
 def test_both_layouts_hold_the_same_symmetric_matrix():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rows = bipartite_adjacency(toy_world.matrix(support.TRAIN), torch.sparse_csr)
-    pairs = bipartite_adjacency(toy_world.matrix(support.TRAIN))
+        rows = bipartite_adjacency(golden.matrix(support.TRAIN), torch.sparse_csr)
+    pairs = bipartite_adjacency(golden.matrix(support.TRAIN))
     assert (rows.layout, pairs.layout) == (torch.sparse_csr, torch.sparse_coo)
     assert rows.to_dense().equal(pairs.to_dense())
     assert rows.to_dense().equal(rows.to_dense().T)
     assert rows._nnz() == 2 * len(support.TRAIN)
 
 
-def test_a_symmetric_product_and_its_gradient():
-    x, weight = random(N, 3), random(N, 3)
-    dense = adjacency().to_dense() @ x
-    torch.testing.assert_close(sparse_product(adjacency(), x), dense)
-    (got,) = torch.autograd.grad((sparse_product(adjacency(), x) * weight).sum(), x)
-    (expected,) = torch.autograd.grad((dense * weight).sum(), x)
-    torch.testing.assert_close(got, expected)
-
-
-def test_a_product_that_is_not_symmetric_has_the_transposes_gradient():
-    matrix = adjacency().to_dense() * torch.arange(1.0, N + 1, dtype=torch.float64)
-    x, weight = random(N, 3), random(N, 3)
-    product = sparse_product(matrix.to_sparse_csr(), x, matrix.T.contiguous().to_sparse_csr())
-    (got,) = torch.autograd.grad((product * weight).sum(), x)
-    (expected,) = torch.autograd.grad(((matrix @ x) * weight).sum(), x)
-    torch.testing.assert_close(got, expected)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_product_of_any_matrix_and_any_x(dtype):
-    dense = torch.rand(6, 4, dtype=dtype) * (torch.rand(6, 4) < 0.5)
-    dense[[0, 5]] = 0  # rows without entries
-    x = torch.rand(5, 4, dtype=dtype).T  # (4, 5), not contiguous
-    for matrix in (dense, torch.zeros_like(dense)):
-        torch.testing.assert_close(product(matrix.to_sparse_csr(), x), matrix @ x)
-        torch.testing.assert_close(product(matrix.to_sparse_coo(), x), matrix @ x)
+def test_loops_stand_beside_the_edges():
+    graph = looped(golden.matrix(support.TRAIN * 2)).toarray()
+    edges = adjacency().to_dense().numpy() > 0
+    assert np.array_equal(graph, edges + np.eye(N))
 
 
 def test_layers_of_a_matrix_that_is_not_symmetric():
@@ -79,14 +51,14 @@ def test_layers_of_a_matrix_that_is_not_symmetric():
 
 @pytest.mark.parametrize("n_layers", [0, 1, 3])
 def test_mean_of_layers_and_its_gradient_are_the_slow_ones(n_layers):
-    users, items = random(toy_world.N_USERS, 4), random(toy_world.N_ITEMS, 4)
+    users, items = random(golden.N_USERS, 4), random(golden.N_ITEMS, 4)
     before = users.detach().clone(), items.detach().clone()
     power, total = torch.eye(N, dtype=torch.float64), torch.zeros(N, N, dtype=torch.float64)
     for _ in range(n_layers + 1):
         total, power = total + power / (n_layers + 1), adjacency().to_dense() @ power
-    expected = (total @ torch.cat([users, items])).split([toy_world.N_USERS, toy_world.N_ITEMS])
+    expected = (total @ torch.cat([users, items])).split([golden.N_USERS, golden.N_ITEMS])
     got = mean_of_layers(adjacency(), users, items, n_layers)
-    weights = random(toy_world.N_USERS, 4), random(toy_world.N_ITEMS, 4)
+    weights = random(golden.N_USERS, 4), random(golden.N_ITEMS, 4)
     gradients = []
     for out in (got, expected):
         loss = sum((x * w).sum() for x, w in zip(out, weights, strict=True))
@@ -98,7 +70,7 @@ def test_mean_of_layers_and_its_gradient_are_the_slow_ones(n_layers):
 
 
 def test_the_gradient_of_a_part_is_left_as_it_is():
-    users, items = random(toy_world.N_USERS, 4), random(toy_world.N_ITEMS, 4)
+    users, items = random(golden.N_USERS, 4), random(golden.N_ITEMS, 4)
     out = torch.cat(mean_of_layers(adjacency(), users, items, 2))
     out.retain_grad()
     out.sum().backward()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import graph
-from common.signals import GivenRows, HistorySignals, hide_items, item_vectors, scaling
+from common.signals import GivenRows, HistorySignals, hide_items, item_vectors
 
 USERS, ITEMS, RANK = 30, 20, 6
 
@@ -45,14 +45,6 @@ def signals(matrix, features=None, **changed):
     found = HistorySignals(matrix, features, c, raw, config)
     c, *m = (graph.scaled(signal, config["signal_scale"]) for signal in (c, *raw))
     return found, c, m
-
-
-def test_scaling_is_the_graphs():
-    signal = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
-    signal[:, 2] = 1.5
-    for how in ("global", "column", "none"):
-        centre, spread = scaling(signal, how)
-        assert np.array_equal((signal - centre) / spread, graph.scaled(signal, how))
 
 
 @given(
@@ -111,7 +103,7 @@ def test_signals_of_any_history_equal_a_loop(svd_input, item_block, signal_scale
         u /= max(1, np.linalg.norm(u))
         second = {"paper": near, "mean": mean, "scaled": near * values, "none": []}[item_block]
         for got, by_hand, raw in ((c, np.concatenate([u, second]), raw_c), (m, m_u, raw_m)):
-            centre, spread = scaling(raw, signal_scale)
+            centre, spread = graph.scaling(raw, signal_scale)
             np.testing.assert_allclose(got[b], (by_hand - centre) / spread, rtol=1e-4, atol=1e-5)
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from common.graph import HistoryRows, binary_csr
 from common.user_sampler import UserSampler
+from golden import matrix
 from ld4mrec.errors import DataError
-from toy_world import matrix
 
 
 def sampler(pairs, n_users, n_items):

@@ -10,15 +10,15 @@ from ld4mrec.errors import DataError
 from models.bm3 import distance
 
 PAIRS = BATCH[:2]
-SETTING = {"n_layers": 1, "dropout": 0.0, "reg_weight": 0.1, "cl_weight": 2.0}
+SETTING = golden.SMALL | {"n_layers": 1, "dropout": 0.0, "reg_weight": 0.1, "cl_weight": 2.0}
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """A BM3 in the toy world with the sheet's parameters; tables: other features."""
 
-    def make(tables=None, **options):
-        model = golden.build("BM3", monkeypatch, tmp_path, tables, **SETTING | options)
+    def make(tables=golden.FEATURES, **options):
+        model = golden.build("BM3", toy, tables, **SETTING | options)
         phases = {
             model.user_emb.weight: 1,
             model.item_emb.weight: 2,

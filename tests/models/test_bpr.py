@@ -5,21 +5,20 @@ import pytest
 import torch
 
 import golden
-import toy_world
 from common.loss import embedding_norm
-from golden import BATCH
-from toy_world import near
+from golden import BATCH, near
 
+SMALL = golden.SMALL | {"reg_weight": 0.1}
 PHASES = {"user_emb.weight": 1, "item_emb.weight": 2}
 
 
 @pytest.fixture
 def model(toy):
-    return toy_world.set_waves(toy_world.build("BPR", toy, **toy_world.SMALL), PHASES)
+    return golden.set_waves(golden.build("BPR", toy, **SMALL), PHASES)
 
 
 def test_loss_and_gradients_are_the_references(model):
-    loss, norms = toy_world.gradient_norms(model)
+    loss, norms = golden.loss_and_norms(model)
     assert loss == near(0.712630)
     assert norms == near({"user_emb.weight": 0.211328, "item_emb.weight": 0.221893})
 
@@ -36,7 +35,7 @@ def test_scores_are_the_references_before_and_after_training(model):
 
 @pytest.mark.parametrize("reg_weight", [0, 0.1, 2.0])
 def test_the_loss_of_zero_vectors_is_log_2(toy, reg_weight):
-    model = toy_world.build("BPR", toy, **toy_world.SMALL | {"reg_weight": reg_weight})
+    model = golden.build("BPR", toy, **SMALL | {"reg_weight": reg_weight})
     with torch.no_grad():
         for table in model.parameters():
             table.zero_()
@@ -78,8 +77,8 @@ def test_relabelling_permutes_the_scores_and_keeps_the_loss(model):
 
 
 def test_tables_start_xavier_normal(blocks):
-    interactions = toy_world.matrix([(0, 0)], 3000, 2000)
-    model = toy_world.build("BPR", blocks, interactions)
+    interactions = golden.matrix([(0, 0)], 3000, 2000)
+    model = golden.build("BPR", blocks, interactions=interactions)
     for table in model.parameters():
         assert table.std().item() == pytest.approx(math.sqrt(2 / sum(table.shape)), rel=0.02)
         assert table.abs().max().item() > math.sqrt(6 / sum(table.shape))  # not uniform
@@ -97,4 +96,4 @@ def test_tables_start_xavier_normal(blocks):
 )
 def test_refused_options(toy, options, message):
     with pytest.raises(ValueError, match=message):
-        toy_world.build("BPR", toy, **options)
+        golden.build("BPR", toy, **options)

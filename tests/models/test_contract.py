@@ -98,7 +98,7 @@ def test_no_trainable_tensor_hides_outside_the_parameters(name, blocks):
     model, *_ = build(name, blocks)
     known = {id(p) for p in model.parameters()}
     for path, module in model.named_modules():
-        for attribute, value in [*vars(module).items(), *module._buffers.items()]:
+        for attribute, value in [*vars(module).items(), *module.named_buffers(recurse=False)]:
             if isinstance(value, torch.Tensor):
                 assert not value.requires_grad or id(value) in known, f"{path}.{attribute}"
 

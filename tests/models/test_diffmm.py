@@ -12,24 +12,23 @@ import torch.nn.functional as F
 import golden
 import support
 from common.denoiser import p_sample
+from golden import N_ITEMS, N_USERS, matrix
 from ld4mrec.errors import DataError, DivergedError
 from ld4mrec.search.train import run
 from ld4mrec.training import checkpoint
-from ld4mrec.training.trainer import Trainer
-from models.diffmm import drawn_graph, info_nce_of_all, looped_adjacency
-from toy_world import N_ITEMS, N_USERS, matrix
+from models.diffmm import DiffMM, drawn_graph, info_nce_of_all, looped_adjacency
 
 BATCH = golden.BATCH[:, :4]  # shorter than the configured 5
-SMALL = {"dims": [6], "time_size": 4}
+SMALL = golden.SMALL | {"dims": [6], "time_size": 4}
 PICKS = torch.tensor([[0, 4], [1, 6], [3, 4], [5, 0], [2, 6]])
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """A DiffMM in the toy world, float64, its modalities' graphs drawn at random."""
 
-    def make(tables=None, **options):
-        model = golden.build("DiffMM", monkeypatch, tmp_path, tables, **SMALL | options)
+    def make(tables=golden.FEATURES, **options):
+        model = golden.build("DiffMM", toy, tables, **SMALL | options)
         torch.manual_seed(1)
         for parameter in model.parameters():
             parameter.data.copy_(torch.randn(parameter.shape) * 0.5)
@@ -226,7 +225,7 @@ def test_diffusion_loss_equals_the_equations(make, monkeypatch):
         predicted = net((kept[step].sqrt() * x[u] + (1 - kept[step]).sqrt() * z[u])[None], step)[0]
         error = weights[step] * (x[u] - predicted).square().mean()
         losses.append(error + 0.4 * (predicted @ g - x[u] @ items).square().mean())
-    got = drawer.loss(net, drawer.diffusion.snr_weights(), x, x @ items, g)
+    got = drawer.loss(net, x, x @ items, g)
     assert got.item() == pytest.approx((sum(losses) / 5).item(), rel=1e-5)
 
 
@@ -234,7 +233,7 @@ def test_training_the_denoisers_sees_all_users_and_constants(make, monkeypatch):
     model = make(train_batch_size=2)
     drawer, seen = model.drawer, []
 
-    def loss(net, weights, x, liked, g):
+    def loss(net, x, liked, g):
         assert net.training
         m = [net is other for other in drawer.denoisers].index(True)
         torch.testing.assert_close(liked, x.double() @ model.item_emb.weight)
@@ -257,7 +256,7 @@ def float32(model):
     """The toy model as a run has it; the process's tables stay float64."""
     tables = copy.deepcopy(model.drawer.diffusion)
     model.float()
-    for name in ("beta", "alpha_bar"):
+    for name in ("beta", "alpha_bar", "weights"):
         setattr(model.drawer.diffusion, name, getattr(tables, name))
     return model
 
@@ -379,16 +378,16 @@ def test_the_denoisers_move_and_convert_with_the_model(ready):
     assert model.to("meta").drawer.denoisers[0].item_in.device.type == "meta"
 
 
-def test_before_the_first_epoch_the_drawn_graphs_are_loops(monkeypatch, tmp_path):
-    model = golden.build("DiffMM", monkeypatch, tmp_path, **SMALL)
+def test_before_the_first_epoch_the_drawn_graphs_are_loops(toy):
+    model = golden.build("DiffMM", toy, **SMALL)
     for m in range(2):
         assert torch.equal(model.drawn(m)[0].to_dense(), torch.eye(12).double())
 
 
 @pytest.mark.parametrize(("contrast", "n"), [("views", 2), ("main", 3)])
-def test_weights_start_equal(monkeypatch, tmp_path, contrast, n):
+def test_weights_start_equal(toy, contrast, n):
     options = SMALL | {"contrast": contrast} | (three() if n == 3 else {})
-    model = golden.build("DiffMM", monkeypatch, tmp_path, **options)
+    model = golden.build("DiffMM", toy, **options)
     assert model.modal_logits.tolist() == pytest.approx([1 / n] * n)
     for layer in model.maps:
         assert layer.weight.abs().max() <= math.sqrt(6 / (layer.in_features + 8))
@@ -470,18 +469,16 @@ def world(blocks, tmp_path):
 
 def test_going_on_equals_never_stopping(world, monkeypatch):
     straight = world("straight").folder.path
-    true, calls = Trainer._train_epoch, []
+    stops = iter([False, True])  # after the second epoch's training
 
-    def interrupted(*args):
-        calls.append(1)
-        if len(calls) == 2:
+    def interrupted(model):
+        if next(stops):
             raise KeyboardInterrupt
-        return true(*args)
 
-    monkeypatch.setattr(Trainer, "_train_epoch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        world("stopped")
-    monkeypatch.setattr(Trainer, "_train_epoch", true)
+    with monkeypatch.context() as patch:
+        patch.setattr(DiffMM, "post_epoch_processing", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            world("stopped")
     stopped = world("stopped", resume=True).folder.path
     lines = (stopped / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]

@@ -7,15 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import golden
 import support
-import toy_world
 from common.denoiser import p_sample
-from common.diffusion import ImportanceSampler
+from common.diffusion import GaussianDiffusion
+from golden import N_ITEMS, N_USERS
 from models.diffrec import DiffRec
-from toy_world import N_ITEMS, N_USERS
 
 USERS = torch.tensor([3, 0, 4, 1])
 SMALL = {"dims": [[6]], "time_size": 4}
+NOISY = {"noise_scale": 0.5, "noise_min": 0.1, "noise_max": 0.9}
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def make(tmp_path):
         keys = {key: [value] for key, value in options.items() if key == "dims"}
         config = support.config_for(folder, "DiffRec", **SMALL | options | keys)
         torch.manual_seed(0)
-        model = DiffRec(config, toy_world.loader(toy_world.matrix(support.TRAIN))).eval()
+        model = DiffRec(config, golden.loader(golden.matrix(support.TRAIN))).eval()
         for parameter in model.parameters():
             parameter.data.copy_(0.5 * torch.randn(parameter.shape))
         return model
@@ -41,40 +42,17 @@ def rows(users):
     return matrix[users]
 
 
-# (diffusion_steps, noise_scale, noise_min, noise_max): 1 - alpha_bar and the weights of the loss
-SHEET = {
-    (5, 0.01, 0.001, 0.01): (
-        [1e-5, 3.25e-5, 5.5e-5, 7.75e-5, 1e-4],
-        [1, 69230.8, 12587.4, 5278.6, 2903.2],
-    ),
-    (5, 1e-4, 5e-4, 0.005): (
-        [1.0e-5, 1.01125e-5, 1.0225e-5, 1.03375e-5, 1.045e-5],
-        [1, 1112.47, 1087.99, 1064.31, 1041.40],
-    ),
-    (5, 0.5, 0.001, 0.01): (
-        [1e-5, 1.13555e-3, 2.2611e-3, 3.38665e-3, 4.51221e-3],
-        [1, 99119, 438.37, 146.98, 73.66],
-    ),
-}
-
-
-def schedule(setting):
-    keys = ("diffusion_steps", "noise_scale", "noise_min", "noise_max")
-    return dict(zip(keys, setting, strict=True))
-
-
-@pytest.mark.parametrize("setting", SHEET)
-def test_schedule_and_weights_equal_the_sheet(make, setting):
-    model = make(**schedule(setting))
-    variance, weights = SHEET[setting]
-    np.testing.assert_allclose(1 - model.diffusion.alpha_bar, variance, rtol=2e-6)
-    np.testing.assert_allclose(model.loss_weights, weights, rtol=1e-4)
-    assert model.loss_weights.dtype == torch.float64
+@pytest.mark.parametrize("fixed", [1e-5, None])
+def test_schedule_and_weights_are_the_configured_ones(make, fixed):
+    model = make(**NOISY, diffusion_steps=4, beta_fixed=fixed)
+    process = GaussianDiffusion(4, *NOISY.values(), fixed)
+    assert torch.equal(model.diffusion.alpha_bar, process.alpha_bar)
+    assert torch.equal(model.diffusion.weights, process.snr_weights())
 
 
 def known_draw(model, t):
     """Make the next calculate_loss draw steps t, uniformly, and return the noise it will add."""
-    model.sampler.sample = lambda n: (t, torch.ones(n, dtype=torch.float64))
+    model.diffusion.draw = lambda n: (t, torch.ones(n, dtype=torch.float64))
     torch.manual_seed(3)
     noise = torch.randn(len(t), N_ITEMS)
     torch.manual_seed(3)
@@ -84,7 +62,7 @@ def known_draw(model, t):
 @pytest.mark.parametrize("reweight", [True, False])
 @pytest.mark.parametrize("target", ["x_0", "eps"])
 def test_loss_equals_the_equations_row_by_row(make, target, reweight):
-    model = make(target=target, reweight=reweight, noise_scale=0.5, noise_min=0.1, noise_max=0.9)
+    model = make(target=target, reweight=reweight, **NOISY)
     t = torch.tensor([0, 2, 4, 0])
     x, z = rows(USERS), known_draw(model, t)
     kept = model.diffusion.alpha_bar.tolist()
@@ -105,8 +83,8 @@ def test_loss_equals_the_equations_row_by_row(make, target, reweight):
         expected.append(loss)
     got = model.calculate_loss(USERS)
     assert got.item() == pytest.approx(np.mean(expected), rel=1e-4)
-    assert model.sampler.history[0, :2].tolist() == pytest.approx(expected[::3], rel=2e-3)
-    assert model.sampler.count.tolist() == [2, 0, 1, 0, 1]
+    assert model.diffusion.sampler.history[0, :2].tolist() == pytest.approx(expected[::3], rel=2e-3)
+    assert model.diffusion.sampler.count.tolist() == [2, 0, 1, 0, 1]
 
 
 def test_loss_is_divided_by_the_chance_and_remembered_undivided(make):
@@ -114,38 +92,13 @@ def test_loss_is_divided_by_the_chance_and_remembered_undivided(make):
     t = torch.tensor([4, 1, 1, 2])
     known_draw(model, t)
     plain = model.calculate_loss(USERS).item()
-    remembered = model.sampler.history.clone()
-    model.sampler.history.zero_(), model.sampler.count.zero_()
+    sampler = model.diffusion.sampler
+    remembered = sampler.history.clone()
+    sampler.history.zero_(), sampler.count.zero_()
     known_draw(model, t)
-    model.sampler.sample = lambda n: (t, torch.full((n,), 4.0, dtype=torch.float64))
+    model.diffusion.draw = lambda n: (t, torch.full((n,), 4.0, dtype=torch.float64))
     assert model.calculate_loss(USERS).item() == pytest.approx(plain / 4)
-    assert torch.equal(model.sampler.history, remembered)
-
-
-def test_sampler_is_uniform_until_every_step_has_ten_losses(make):
-    sampler = make(diffusion_steps=3).sampler
-    for t, count in ((0, 30), (1, 10), (2, 9)):
-        sampler.push(torch.full((count,), t), torch.full((count,), 10.0**t))
-    t, divisor = sampler.sample(6)
-    assert divisor.tolist() == [1] * 6
-    sampler.push(torch.tensor([2]), torch.tensor([100.0]))
-    p = sampler.probabilities()
-    assert p.sum().item() == pytest.approx(1)
-    assert p.min() >= 0.001 / 3
-    expected = [0.999 * x / 111 + 0.001 / 3 for x in (1, 10, 100)]
-    assert p.tolist() == pytest.approx(expected)
-    g = torch.tensor([5.0, -2.0, 0.3], dtype=torch.float64)
-    assert (p * g / (3 * p)).sum().item() == pytest.approx(g.mean().item())
-    t, divisor = sampler.sample(1000)
-    assert torch.equal(divisor, 3 * p[t])
-
-
-def test_history_keeps_the_last_ten_of_a_batch_that_holds_more():
-    sampler = ImportanceSampler(2)
-    sampler.push(torch.tensor([0] * 13 + [1]), torch.arange(14.0))
-    sampler.push(torch.tensor([0]), torch.tensor([99.0]))
-    assert sorted(sampler.history[0].tolist()) == [*range(4, 13), 99]
-    assert sampler.history[1].sum() == 13
+    assert torch.equal(sampler.history, remembered)
 
 
 def test_scores_are_the_chain_from_the_clean_row(make, monkeypatch):
@@ -164,8 +117,7 @@ def test_scores_are_the_chain_from_the_clean_row(make, monkeypatch):
 @pytest.mark.parametrize("options", [{}, {"row_norm": True}, {"sampling_noise": True}])
 @pytest.mark.parametrize("sampling_steps", [0, 2])
 def test_every_way_to_sample(make, sampling_steps, options, target):
-    schedule = {"noise_scale": 0.5, "noise_min": 0.1, "noise_max": 0.9}
-    model = make(sampling_steps=sampling_steps, target=target, **schedule, **options)
+    model = make(sampling_steps=sampling_steps, target=target, **NOISY, **options)
     generator, x = torch.Generator().manual_seed(0), rows(USERS)
     if sampling_steps:
         t = torch.full((4,), sampling_steps - 1)
@@ -209,7 +161,7 @@ def test_state_is_the_network_and_the_losses_remembered(make):
     model = make()
     assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"net"}
     others = model.state_dict().keys() - dict(model.named_parameters()).keys()
-    assert others == {"sampler.history", "sampler.count"}
+    assert others == {"diffusion.sampler.history", "diffusion.sampler.count"}
 
 
 def test_number_of_parameters():

@@ -4,11 +4,10 @@ import torch
 
 import golden
 import support
-import toy_world
+from golden import N_ITEMS
 from ld4mrec.errors import ConfigError
 from ld4mrec.search.train import run
 from models.ease import item_weights
-from toy_world import N_ITEMS
 
 
 def slow_weights(x, penalty):
@@ -25,15 +24,15 @@ def slow_weights(x, penalty):
 
 @pytest.mark.parametrize("penalty", [0.5, 10.0])
 def test_scores_are_the_slow_ones(toy, penalty):
-    model = toy_world.build("EASE", toy, reg_weight=penalty)
-    x = toy_world.matrix(support.TRAIN).toarray()
+    model = golden.build("EASE", toy, reg_weight=penalty)
+    x = golden.matrix(support.TRAIN).toarray()
     expected = x @ slow_weights(x, penalty)
     np.testing.assert_allclose(golden.scores(model).numpy(), expected, atol=1e-12)
     np.testing.assert_allclose(golden.scores(model, [3, 1]).numpy(), expected[[3, 1]], atol=1e-12)
 
 
 def test_it_is_the_best_with_a_zero_diagonal(toy):
-    x = torch.from_numpy(toy_world.matrix(support.TRAIN).toarray())
+    x = torch.from_numpy(golden.matrix(support.TRAIN).toarray())
     weights = item_weights(x.T @ x, 2.0)
     assert weights.diagonal().eq(0).all()
 
@@ -47,7 +46,7 @@ def test_it_is_the_best_with_a_zero_diagonal(toy):
 
 
 def test_it_has_nothing_to_train_and_its_matrix_is_no_state(toy):
-    model = toy_world.build("EASE", toy)
+    model = golden.build("EASE", toy)
     assert not list(model.parameters())
     assert not model.state_dict()
     assert model.weights.dtype == torch.float64
@@ -55,26 +54,26 @@ def test_it_has_nothing_to_train_and_its_matrix_is_no_state(toy):
 
 def test_users_and_items_without_training_score_zero(toy):
     pairs = [(u, i) for u, i in support.TRAIN if u != 2]
-    scores = golden.scores(toy_world.build("EASE", toy, toy_world.matrix(pairs)))
+    scores = golden.scores(golden.build("EASE", toy, interactions=golden.matrix(pairs)))
     assert scores[2].eq(0).all()
     assert scores[:, 6].eq(0).all()
     assert scores[0].ne(0).any()
 
 
 def test_repeated_pairs_count_once(toy):
-    once = golden.scores(toy_world.build("EASE", toy))
-    twice = toy_world.build("EASE", toy, toy_world.matrix(support.TRAIN * 2))
+    once = golden.scores(golden.build("EASE", toy))
+    twice = golden.build("EASE", toy, interactions=golden.matrix(support.TRAIN * 2))
     assert golden.scores(twice).equal(once)
 
 
 def test_too_many_items_are_refused_with_the_memory(toy, tmp_path):
     message = "max_dense_items = 6 items, got 7, which take about 0.0 GB; raise .* or use ItemKNN"
     with pytest.raises(ValueError, match=message):
-        toy_world.build("EASE", toy, max_dense_items=6)
-    assert toy_world.build("EASE", toy, max_dense_items=N_ITEMS)
-    many = toy_world.matrix([(0, 0)], n_items=40_000)
+        golden.build("EASE", toy, max_dense_items=6)
+    assert golden.build("EASE", toy, max_dense_items=N_ITEMS)
+    many = golden.matrix([(0, 0)], n_items=40_000)
     with pytest.raises(ValueError, match="at most max_dense_items = 30000 items, got 40000, .* GB"):
-        toy_world.build("EASE", toy, many)
+        golden.build("EASE", toy, interactions=many)
     paths = {"data_path": f"{toy.parent}/", "runs_dir": str(tmp_path / "runs"), "topk": [2]}
     with pytest.raises(ConfigError, match="EASE: .* at most max_dense_items = 6"):
         run("EASE", toy.name, paths | {"valid_metric": "recall@2", "max_dense_items": 6})
@@ -90,4 +89,4 @@ def test_too_many_items_are_refused_with_the_memory(toy, tmp_path):
 )
 def test_refused_options(toy, options, message):
     with pytest.raises(ValueError, match=message):
-        toy_world.build("EASE", toy, **options)
+        golden.build("EASE", toy, **options)

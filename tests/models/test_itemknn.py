@@ -8,7 +8,6 @@ import torch
 import golden
 import models.itemknn as module
 import support
-import toy_world
 from models.itemknn import USER_WEIGHTS, nearest_items, weighted
 
 PLAIN = {"user_weight": "none", "alpha": 0.5, "shrinkage": 0.0}
@@ -82,7 +81,7 @@ def test_weights_of_users(how):
 
 
 def test_rows_of_length_one():
-    x = weighted(toy_world.matrix(support.TRAIN).tocsr(), "length")
+    x = weighted(golden.matrix(support.TRAIN).tocsr(), "length")
     np.testing.assert_allclose(x.power(2).sum(1), 1)
 
 
@@ -91,9 +90,9 @@ def test_rows_of_length_one():
 @pytest.mark.parametrize("rows", [2, 5])
 def test_scores_are_sums_over_the_users_items(toy, monkeypatch, weight, alpha, shrinkage, rows):
     monkeypatch.setattr(module, "SCORE_ROWS", rows)
-    binary = toy_world.matrix(support.TRAIN).toarray()
+    binary = golden.matrix(support.TRAIN).toarray()
     options = {"user_weight": weight, "alpha": alpha, "shrinkage": shrinkage}
-    model = toy_world.build("ItemKNN", toy, n_neighbours=2, **options)
+    model = golden.build("ItemKNN", toy, n_neighbours=2, **options)
     x = slow_weights(binary, weight) * binary
     expected = binary @ slow_similarities(x, 2, shrinkage, alpha).T
     np.testing.assert_allclose(golden.scores(model).numpy(), expected, atol=1e-6)
@@ -103,8 +102,8 @@ def test_scores_are_sums_over_the_users_items(toy, monkeypatch, weight, alpha, s
 
 def test_by_hand(toy):
     # users 0 and 1 own item 0, user 1 also item 1: cos = 1 / (sqrt 2 sqrt 1)
-    interactions = toy_world.matrix([(0, 0), (1, 0), (1, 1)], 3, 3)
-    model = toy_world.build("ItemKNN", toy, interactions, **PLAIN | {"shrinkage": 1.0})
+    interactions = golden.matrix([(0, 0), (1, 0), (1, 1)], 3, 3)
+    model = golden.build("ItemKNN", toy, interactions=interactions, **PLAIN | {"shrinkage": 1.0})
     scores = golden.scores(model, range(3))
     value = 1 / (math.sqrt(2) + 1)
     assert scores.tolist() == [
@@ -116,9 +115,11 @@ def test_by_hand(toy):
 
 def test_alpha_0_with_rows_of_length_1_walks_at_random(toy):
     # from an item to a user, from there to an item; users 0 and 1 own 1 and 2 items
-    interactions = toy_world.matrix([(0, 0), (1, 0), (1, 1)], 3, 3)
+    interactions = golden.matrix([(0, 0), (1, 0), (1, 1)], 3, 3)
     options = {"user_weight": "length", "alpha": 0.0, "shrinkage": 0.0}
-    scores = golden.scores(toy_world.build("ItemKNN", toy, interactions, **options), range(2))
+    scores = golden.scores(
+        golden.build("ItemKNN", toy, interactions=interactions, **options), range(2)
+    )
     # item 0 weighs 1 + 1/2, item 1 weighs 1/2, together they have 1/2
     assert scores.tolist() == [pytest.approx([0, 1 / 3, 0]), pytest.approx([1, 1 / 3, 0])]
 
@@ -126,7 +127,7 @@ def test_alpha_0_with_rows_of_length_1_walks_at_random(toy):
 def test_weights_make_light_of_users_who_own_everything():
     # users 0 to 3 own all ten items; users 4 and 5 only 0 and 1
     pairs = [*((u, i) for u in range(4) for i in range(10)), (4, 0), (4, 1), (5, 0), (5, 1)]
-    matrix = toy_world.matrix(pairs, 6, 10).tocsr()
+    matrix = golden.matrix(pairs, 6, 10).tocsr()
     value = {how: nearest_items(weighted(matrix, how), 10, 0.0)[0, 2] for how in USER_WEIGHTS}
     assert value["none"] == pytest.approx(4 / math.sqrt(6 * 4))
     assert value["length"] == pytest.approx(0.4 / math.sqrt(1.4 * 0.4))
@@ -136,30 +137,28 @@ def test_weights_make_light_of_users_who_own_everything():
 def test_shrinkage_prefers_what_was_seen_often():
     # items 0 and 1 share one user and have no other; 2 and 3 share eight of ten
     pairs = [(0, 0), (0, 1), *((u, i) for u in range(1, 9) for i in (2, 3)), (9, 2), (10, 3)]
-    matrix = toy_world.matrix(pairs, 11, 4).tocsr()
+    matrix = golden.matrix(pairs, 11, 4).tocsr()
     plain, shrunk = (nearest_items(matrix, 1, shrinkage) for shrinkage in (0.0, 10.0))
     assert plain[0, 1] > plain[2, 3]
     assert shrunk[0, 1] < shrunk[2, 3]
 
 
 def test_repeated_pairs_count_once(toy):
-    once = golden.scores(toy_world.build("ItemKNN", toy))
-    twice = toy_world.build("ItemKNN", toy, toy_world.matrix(support.TRAIN * 2))
+    once = golden.scores(golden.build("ItemKNN", toy))
+    twice = golden.build("ItemKNN", toy, interactions=golden.matrix(support.TRAIN * 2))
     assert golden.scores(twice).equal(once)
 
 
 def test_nothing_dense_is_kept_and_nothing_is_state(toy):
-    interactions = toy_world.matrix(
-        np.random.default_rng(0).integers(0, 3000, (9000, 2)), 3000, 3000
-    )
-    model = toy_world.build("ItemKNN", toy, interactions, n_neighbours=5)
+    interactions = golden.matrix(np.random.default_rng(0).integers(0, 3000, (9000, 2)), 3000, 3000)
+    model = golden.build("ItemKNN", toy, interactions=interactions, n_neighbours=5)
     assert max(buffer.numel() for buffer in model.buffers()) <= 5 * 3000
     assert not model.state_dict()
     assert not list(model.parameters())
 
 
 def test_users_alone_with_their_items(toy):
-    model = toy_world.build("ItemKNN", toy, toy_world.matrix([(0, 0), (1, 1)]))
+    model = golden.build("ItemKNN", toy, interactions=golden.matrix([(0, 0), (1, 1)]))
     assert golden.scores(model).equal(torch.zeros(5, 7, dtype=torch.float64))
 
 
@@ -174,4 +173,4 @@ def test_users_alone_with_their_items(toy):
 )
 def test_refused_options(toy, options, message):
     with pytest.raises(ValueError, match=message):
-        toy_world.build("ItemKNN", toy, **options)
+        golden.build("ItemKNN", toy, **options)

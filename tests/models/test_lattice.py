@@ -8,12 +8,12 @@ import torch.nn.functional as F
 
 import golden
 from common import dense_graph
-from common.item_graph import csr_tensor
+from common.sparse import csr_tensor
 from golden import BATCH, close, numbers
 from ld4mrec.errors import DataError
 from models.lattice import averaging_adjacency
 
-SETTING = {
+SETTING = golden.SMALL | {
     "feat_embed_dim": 8,
     "n_ui_layers": 2,
     "n_layers": 1,
@@ -25,11 +25,11 @@ PHASES = {6: 3, 5: 5}
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """A LATTICE in the toy world with the sheet's parameters; tables: other features."""
 
-    def make(tables=None, **options):
-        model = golden.build("LATTICE", monkeypatch, tmp_path, tables, **SETTING | options)
+    def make(tables=golden.FEATURES, **options):
+        model = golden.build("LATTICE", toy, tables, **SETTING | options)
         phases = {model.user_emb.weight: 1, model.item_emb.weight: 2}
         for linear in model.modal.maps:
             phase = PHASES[linear.in_features]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 
+import golden
 import models.ld4mrec as module
 import support
 from common import graph
@@ -28,22 +29,6 @@ class StrictConfig(dict):
         if name == "get":
             raise AssertionError("plugins index the configuration")
         return super().__getattribute__(name)
-
-
-class Loader:
-    """What the model asks of a training loader."""
-
-    def __init__(self, matrix):
-        self.matrix, self.dataset = matrix, self
-
-    def get_user_num(self):
-        return self.matrix.shape[0]
-
-    def get_item_num(self):
-        return self.matrix.shape[1]
-
-    def inter_matrix(self, form="coo"):
-        return self.matrix.asformat(form)
 
 
 @pytest.fixture
@@ -90,7 +75,7 @@ def config(**options):
 
 def build(seed=0, matrix=None, **options):
     torch.manual_seed(seed)
-    return LD4MRec(config(**options), Loader(tastes() if matrix is None else matrix))
+    return LD4MRec(config(**options), golden.loader(tastes() if matrix is None else matrix))
 
 
 def stir(model, size=0.3, seed=1):
@@ -268,8 +253,8 @@ def test_zero_step_adds_the_code_of_step_0(host):
 def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, monkeypatch):
     model = stir(build(item_dropout=0))
     fed = fed_to_the_network(model, monkeypatch)
-    users = torch.tensor([1, 4, 3, 9])
-    monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.tensor([0, 4, 2, 2]), 1.0))
+    users, k = torch.tensor([1, 4, 3, 9]), torch.tensor([0, 4, 2, 2])
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, 1.0))
     torch.manual_seed(5)
     model.calculate_loss(users)
     assert torch.equal(fed["e"], model.codes[[1, 5, 3, 3]] + model.user_step[users])
@@ -414,7 +399,7 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(
     model = stir(build(ablation="no_sr", **options))
     users, k = torch.tensor([2, 3, 8, 5]), torch.tensor([1, 4, 0, 1])
     divisor = torch.tensor([0.5, 2.0, 1.0, 0.5]).double()
-    monkeypatch.setattr(model.sampler, "sample", lambda n: (k, divisor))
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, divisor))
     torch.manual_seed(3)
     reconstruction, penalty = model.calculate_loss(users)
     torch.manual_seed(3)
@@ -436,9 +421,9 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(
         wanted = [losses[b] for b in mine]
         if remembered == "mean" and mine:
             wanted = [np.mean(wanted)]
-        kept = model.sampler.history[step, : len(wanted)].tolist()
+        kept = model.diffusion.sampler.history[step, : len(wanted)].tolist()
         assert kept == pytest.approx(wanted, rel=1e-5)
-    assert model.sampler.count.tolist() == [1, 2 if remembered == "row" else 1, 0, 0, 1]
+    assert model.diffusion.sampler.count.tolist() == [1, 2 if remembered == "row" else 1, 0, 0, 1]
     held = model.net.memorizing_weights()
     square = sum(p.detach().double().square().sum().item() for p in held)
     assert penalty.item() == pytest.approx(model.l2_weight / 2 * square, rel=1e-5)
@@ -462,7 +447,7 @@ def test_two_calls_for_one_batch(host):
     first, second = (total(model.calculate_loss(users)) for _ in range(2))
     (first - second).backward()
     assert users.tolist() == [0, 1, 2]
-    assert model.sampler.count.sum() == 6
+    assert model.diffusion.sampler.count.sum() == 6
 
 
 def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch):
@@ -495,7 +480,7 @@ def test_hidden_clicked_items_weigh_as_clicked_ones(host, monkeypatch):
     soften, forward = model.soft_labels, model.net.forward
     monkeypatch.setattr(model, "soft_labels", lambda x: kept.setdefault("target", soften(x)))
     monkeypatch.setattr(model.net, "forward", lambda *a: kept.setdefault("out", forward(*a)))
-    monkeypatch.setattr(model.sampler, "sample", lambda n: (torch.zeros_like(users), 1.0))
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (torch.zeros_like(users), 1.0))
     reconstruction, _ = model.train().calculate_loss(users)
     clicked = model.history.dense(users) == 1
     square = (kept["target"] - kept["out"]).detach().square()
@@ -568,12 +553,12 @@ def test_noised_inference_leaves_the_global_generator_and_repeats(host):
 def test_checkpoint_holds_parameters_and_the_sampler(host):
     model = stir(build())
     names = set(model.state_dict()) - {name for name, _ in model.named_parameters()}
-    assert names == {"sampler.history", "sampler.count"}
+    assert names == {"diffusion.sampler.history", "diffusion.sampler.count"}
     model.calculate_loss(torch.arange(U))
     other = build(seed=7)
     other.load_state_dict(model.state_dict())
     assert torch.equal(scores(other), scores(model))
-    assert torch.equal(other.sampler.history, model.sampler.history)
+    assert torch.equal(other.diffusion.sampler.history, model.diffusion.sampler.history)
 
 
 def test_cache_changes_no_number(host, tmp_path):
@@ -587,20 +572,10 @@ def test_cache_changes_no_number(host, tmp_path):
 
 
 REFUSED = [
-    ({"svd_input": "log"}, "svd_input must be one of raw, normalized, got 'log'"),
-    ({"item_block": None}, "item_block must be one of paper, mean, scaled, none, got None"),
-    ({"signal_scale": "row"}, "signal_scale must be one of global, column, none, got 'row'"),
-    ({"feature_norm": "yes"}, "feature_norm must be one of True, False, got 'yes'"),
-    ({"pg_transform": "full"}, "pg_transform must be one of diag, matrix, lowrank, got 'full'"),
-    ({"activation": "elu"}, "activation must be one of tanh, leaky_relu, relu, gelu, got 'elu'"),
-    ({"loss_reduction": "max"}, "loss_reduction must be one of sum, mean, got 'max'"),
-    ({"output_init": "ones"}, "output_init must be one of zero, xavier, got 'ones'"),
-    ({"step_losses": "sum"}, "step_losses must be one of mean, row, got 'sum'"),
+    *(({key: "other"}, f"{key} must be one of .*, got 'other'") for key in module.CHOICES),
+    ({"loss_weight": True}, "loss_weight must be one of none, snr, got True"),
     ({"item_dropout": 1}, r"item_dropout must be a number in \[0, 0.99\], got 1"),
     ({"negative_weight": 0}, r"negative_weight must be a number in \[1e-06, 1\], got 0"),
-    ({"loss_weight": True}, "loss_weight must be one of none, snr, got True"),
-    ({"infer_step": 0}, "infer_step must be one of init_only, zero, got 0"),
-    ({"ablation": "no"}, "ablation must be one of none, no_pg, no_cg, no_sr, got 'no'"),
     ({"svd_rank": 0}, "svd_rank must be an integer >= 1, got 0"),
     ({"embedding_size": 9.5}, "embedding_size must be an integer >= 1, got 9.5"),
     ({"hidden_size": "8"}, "hidden_size must be an integer >= 1, got '8'"),
@@ -660,7 +635,7 @@ def test_learns_tastes(host):
     host.features = {}
     torch.manual_seed(0)
     options = {"embedding_size": 32, "hidden_size": 32, "svd_rank": 8, "l2_weight": 0.3}
-    model = LD4MRec(config(**options), Loader(matrix))
+    model = LD4MRec(config(**options), golden.loader(matrix))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(100):
         optimizer.zero_grad()

@@ -6,18 +6,17 @@ import torch
 
 import golden
 import support
-import toy_world
-from golden import BATCH
-from toy_world import N_ITEMS, N_USERS, near
+from golden import BATCH, N_ITEMS, N_USERS, near
 
+SMALL = golden.SMALL | {"reg_weight": 0.1}
 PHASES = {"user_emb.weight": 1, "item_emb.weight": 2}
 
 
 def build(folder, n_layers=2, interactions=None):
-    model = toy_world.build(
-        "LightGCN", folder, interactions, **toy_world.SMALL | {"n_layers": n_layers}
+    model = golden.build(
+        "LightGCN", folder, interactions=interactions, **SMALL | {"n_layers": n_layers}
     )
-    return toy_world.set_waves(model, PHASES)
+    return golden.set_waves(model, PHASES)
 
 
 def nodes(model):
@@ -25,7 +24,7 @@ def nodes(model):
 
 
 def test_loss_and_gradients_are_the_references(toy):
-    loss, norms = toy_world.gradient_norms(build(toy))
+    loss, norms = golden.loss_and_norms(build(toy))
     assert loss == near(0.739113)
     assert norms == near({"user_emb.weight": 0.061803, "item_emb.weight": 0.049143})
 
@@ -42,9 +41,9 @@ def test_scores_are_the_references_before_and_after_training(toy):
 
 
 def test_no_layers_is_bpr(toy):
-    bpr = toy_world.set_waves(toy_world.build("BPR", toy, **toy_world.SMALL), PHASES)
+    bpr = golden.set_waves(golden.build("BPR", toy, **SMALL), PHASES)
     model = build(toy, n_layers=0)
-    (loss, norms), (expected, other) = map(toy_world.gradient_norms, (model, bpr))
+    (loss, norms), (expected, other) = map(golden.loss_and_norms, (model, bpr))
     assert loss == pytest.approx(expected, rel=1e-12)
     assert norms == pytest.approx(other, rel=1e-12)
     assert golden.scores(model).equal(golden.scores(bpr))
@@ -68,7 +67,7 @@ def test_propagation_is_linear(toy, n_layers):
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
 def test_root_of_degree_stays_as_it_is_and_isolated_nodes_shrink(toy, n_layers):
     model = build(toy, n_layers)
-    full = toy_world.matrix(support.TRAIN)
+    full = golden.matrix(support.TRAIN)
     degree = np.concatenate([full.sum(1).A1, full.sum(0).A1])
     start = torch.from_numpy(np.sqrt(degree))
     start[-1] = 1.0  # item 6 has no training interaction
@@ -85,7 +84,7 @@ def test_relabelling_permutes_the_scores(toy):
     generator = np.random.default_rng(0)
     users, items = generator.permutation(N_USERS), generator.permutation(N_ITEMS)  # new -> old
     pairs = [(np.argsort(users)[u], np.argsort(items)[i]) for u, i in support.TRAIN]
-    other = build(toy, interactions=toy_world.matrix(pairs))
+    other = build(toy, interactions=golden.matrix(pairs))
     with torch.no_grad():
         other.user_emb.weight.copy_(model.user_emb.weight[users])
         other.item_emb.weight.copy_(model.item_emb.weight[items])
@@ -95,19 +94,19 @@ def test_relabelling_permutes_the_scores(toy):
 
 def test_another_component_does_not_matter(toy):
     apart = [(0, 0), (0, 1), (1, 1), (2, 2), (3, 3), (3, 2), (4, 4)]
-    whole = build(toy, interactions=toy_world.matrix(apart))
-    part = build(toy, interactions=toy_world.matrix(apart[:3]))
+    whole = build(toy, interactions=golden.matrix(apart))
+    part = build(toy, interactions=golden.matrix(apart[:3]))
     one, other = (golden.scores(model, [0, 1])[:, :2] for model in (whole, part))
     torch.testing.assert_close(one, other)
 
 
 def test_repeated_pairs_count_once(toy):
-    twice = build(toy, interactions=toy_world.matrix(support.TRAIN * 2))
+    twice = build(toy, interactions=golden.matrix(support.TRAIN * 2))
     assert golden.scores(twice).equal(golden.scores(build(toy)))
 
 
 def test_tables_start_xavier_uniform_each_for_itself(toy):
-    model = toy_world.build("LightGCN", toy, toy_world.matrix([(0, 0)], 3000, 200))
+    model = golden.build("LightGCN", toy, interactions=golden.matrix([(0, 0)], 3000, 200))
     for table in model.parameters():
         bound = math.sqrt(6 / sum(table.shape))
         assert bound * 0.99 < table.abs().max().item() <= bound
@@ -129,7 +128,7 @@ def test_embeddings_are_computed_once_per_evaluation(toy, monkeypatch):
 
 
 def test_loaded_weights_replace_kept_embeddings(toy):
-    model, other = build(toy), toy_world.build("LightGCN", toy, **toy_world.SMALL | {"n_layers": 2})
+    model, other = build(toy), golden.build("LightGCN", toy, **SMALL | {"n_layers": 2})
     expected = golden.scores(model)
     golden.scores(other)
     other.load_state_dict(model.state_dict())
@@ -150,4 +149,4 @@ def test_scores_are_the_hosts_to_write_into(toy, evaluate):
 @pytest.mark.parametrize("n_layers", [-1, 1.5])
 def test_refused_layers(toy, n_layers):
     with pytest.raises(ValueError, match=f"n_layers must be an integer >= 0, got {n_layers}"):
-        toy_world.build("LightGCN", toy, n_layers=n_layers)
+        golden.build("LightGCN", toy, n_layers=n_layers)

@@ -13,15 +13,16 @@ from ld4mrec.errors import DataError
 from models.mgcn import TEMPERATURE
 
 SETTING = {"n_ui_layers": 2, "n_layers": 1, "knn_k": 3, "cl_loss": 0.1, "reg_weight": 0.1}
+SETTING |= golden.SMALL
 PHASES = {6: (3, 10, 14), 5: (5, 12, 16)}  # map, purifier, preference gate; biases one more
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """An MGCN in the toy world with the sheet's parameters; tables: other features."""
 
-    def make(tables=None, **options):
-        model = golden.build("MGCN", monkeypatch, tmp_path, tables, **SETTING | options)
+    def make(tables=golden.FEATURES, **options):
+        model = golden.build("MGCN", toy, tables, **SETTING | options)
         phases = {model.user_emb.weight: 1, model.item_emb.weight: 2, model.query.weight: 9}
         phases |= {model.attention.weight: 7, model.attention.bias: 8}
         for m, linear in enumerate(model.modal.maps):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 import golden
 import support
-from golden import close
+from golden import close, matrix
 from ld4mrec.errors import DataError
 from ld4mrec.search.train import run
 from ld4mrec.training.trainer import Trainer
@@ -19,20 +19,20 @@ from models.mmssl import (
     TiledEdges,
     user_contrast,
 )
-from toy_world import matrix
 
-SETTING = {"n_heads": 4, "dropout": 0.2, "m_topk_rate": 0.3, "G_rate": 0.5}  # k = 2 of 7 items
+# m_topk_rate: k = 2 of 7 items
+SETTING = golden.SMALL | {"n_heads": 4, "dropout": 0.2, "m_topk_rate": 0.3, "G_rate": 0.5}
 USERS, POSITIVES, NEGATIVES = [0, 1, 2, 3, 4], [1, 3, 4, 5, 5], [4, 0, 5, 0, 3]
 PARTS = ("ranking", "penalty", "content", "contrast", "adversarial")
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(toy):
     """An MMSSL in the toy world, in float64; tables: other features."""
 
-    def make(tables=None, **options):
+    def make(tables=golden.FEATURES, **options):
         options = SETTING | options
-        return golden.build("MMSSL", monkeypatch, tmp_path, tables, **options)
+        return golden.build("MMSSL", toy, tables, **options)
 
     return make
 

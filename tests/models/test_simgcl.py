@@ -6,20 +6,21 @@ import torch
 
 import golden
 import support
-import toy_world
 from common.loss import embedding_norm, info_nce
-from golden import BATCH
-from toy_world import N_USERS, near
+from golden import BATCH, N_USERS, near
 
+SMALL = golden.SMALL | {"reg_weight": 0.1}
 PHASES = {"user_emb.weight": 1, "item_emb.weight": 2}
 N_ITEMS = 6  # without the item that is never trained
 
 
 def build(folder, interactions=None, **options):
     if interactions is None:
-        interactions = toy_world.matrix(support.TRAIN, n_items=N_ITEMS)
-    options = toy_world.SMALL | {"n_layers": 2, "cl_weight": 0.5, "eps": 0.1} | options
-    return toy_world.set_waves(toy_world.build("SimGCL", folder, interactions, **options), PHASES)
+        interactions = golden.matrix(support.TRAIN, n_items=N_ITEMS)
+    options = SMALL | {"n_layers": 2, "cl_weight": 0.5, "eps": 0.1} | options
+    return golden.set_waves(
+        golden.build("SimGCL", folder, interactions=interactions, **options), PHASES
+    )
 
 
 def known_noise(model, order):
@@ -57,7 +58,7 @@ def slow_contrast(model, noise):
 
 
 def test_loss_and_gradients_without_noise_are_the_references(toy):
-    loss, norms = toy_world.gradient_norms(build(toy, eps=0))
+    loss, norms = golden.loss_and_norms(build(toy, eps=0))
     assert loss == near(1.181569)
     assert norms == near({"user_emb.weight": 0.820360, "item_emb.weight": 0.784119})
 
@@ -81,7 +82,7 @@ def test_trajectory_and_scores_are_the_references(toy):
 
 
 def test_with_known_noise_it_is_the_references(toy):
-    loss, norms = toy_world.gradient_norms(known_noise(build(toy), range(1, 5)))
+    loss, norms = golden.loss_and_norms(known_noise(build(toy), range(1, 5)))
     assert loss == near(1.217348)
     assert norms == near({"user_emb.weight": 0.905102, "item_emb.weight": 0.846444})
     losses = [1.217348, 1.094346, 1.034881, 0.939643, 0.870375]
@@ -128,7 +129,7 @@ def test_relabelling_permutes_the_scores(toy):
     generator = np.random.default_rng(0)
     users, items = generator.permutation(N_USERS), generator.permutation(N_ITEMS)  # new -> old
     pairs = [(np.argsort(users)[u], np.argsort(items)[i]) for u, i in support.TRAIN]
-    other = build(toy, toy_world.matrix(pairs, n_items=N_ITEMS))
+    other = build(toy, golden.matrix(pairs, n_items=N_ITEMS))
     with torch.no_grad():
         other.user_emb.weight.copy_(model.user_emb.weight[users])
         other.item_emb.weight.copy_(model.item_emb.weight[items])
@@ -179,16 +180,16 @@ def test_the_penalty_is_on_propagated_users_and_positives(toy):
 
 
 def test_an_item_without_training_scores_zero_and_harms_nothing(toy):
-    model = build(toy, toy_world.matrix(support.TRAIN))  # item 6
+    model = build(toy, golden.matrix(support.TRAIN))  # item 6
     assert golden.scores(model)[:, 6].equal(torch.zeros(N_USERS, dtype=torch.float64))
     batch = BATCH.clone()
     batch[2, 0] = batch[1, 1] = 6
-    _, norms = toy_world.gradient_norms(model.train(), batch)
+    _, norms = golden.loss_and_norms(model.train(), batch)
     assert all(math.isfinite(norm) for norm in norms.values())
 
 
 def test_repeated_pairs_count_once(toy):
-    twice = build(toy, toy_world.matrix(support.TRAIN * 2, n_items=N_ITEMS))
+    twice = build(toy, golden.matrix(support.TRAIN * 2, n_items=N_ITEMS))
     assert golden.scores(twice).equal(golden.scores(build(toy)))
 
 
@@ -222,4 +223,4 @@ def test_contrast_of_orthogonal_and_of_equal_rows():
 )
 def test_refused_options(toy, options, message):
     with pytest.raises(ValueError, match=message):
-        toy_world.build("SimGCL", toy, **options)
+        golden.build("SimGCL", toy, **options)

@@ -5,40 +5,30 @@ import pytest
 import torch
 
 import golden
-import toy_world
-from golden import BATCH
+from golden import BATCH, near
 from ld4mrec.errors import DataError
 from ld4mrec.search.train import run
-from toy_world import near
 
-TEXT, IMAGE = golden.feature(5, 2), golden.feature(6, 1)
+SMALL = golden.SMALL | {"reg_weight": 0.1}
 PHASES = {"user_emb.weight": 1, "item_emb.weight": 2, "projection.weight": 3, "projection.bias": 4}
 
 
-def build(folder, *content, **options):
-    """content: the known features used instead of the folder's, text first."""
-    model = toy_world.build("VBPR", folder, **toy_world.SMALL | options)
-    toy_world.set_waves(model, PHASES)
-    if content:
-        known = torch.cat(content, 1)
-        assert model.content.shape == known.shape
-        model.content = known
-    return model
+def build(folder, tables=None):
+    return golden.set_waves(golden.build("VBPR", folder, tables, **SMALL), PHASES)
 
 
 @pytest.fixture
 def both(toy):
-    return build(toy, TEXT, IMAGE)
+    return build(toy, golden.FEATURES)
 
 
 @pytest.fixture
 def image_only(toy):
-    (toy / "text_feat.npy").unlink()
-    return build(toy, IMAGE)
+    return build(toy, {"image": golden.FEATURES["image"]})
 
 
 def test_loss_and_gradients_are_the_references(both):
-    loss, norms = toy_world.gradient_norms(both)
+    loss, norms = golden.loss_and_norms(both)
     assert loss == near(0.944465)
     expected = dict(zip(PHASES, (0.264122, 0.196989, 0.294500, 0.084042), strict=True))
     assert norms == near(expected)
@@ -55,7 +45,7 @@ def test_trajectory_and_scores_are_the_references(both):
 def test_with_the_image_alone_it_is_the_references(image_only):
     scores = [0.640189, 0.245217, 0.754831, 0.154806, 0.796552, 0.108096, 0.815681]
     assert golden.scores(image_only, [0])[0].tolist() == near(scores)
-    loss, norms = toy_world.gradient_norms(image_only.train())
+    loss, norms = golden.loss_and_norms(image_only.train())
     assert loss == near(0.936336)
     expected = dict(zip(PHASES, (0.253261, 0.196372, 0.203117, 0.083970), strict=True))
     assert norms == near(expected)
@@ -72,7 +62,7 @@ def test_features_are_used_as_they_are_text_first(toy):
 
 
 def test_without_projection_it_is_bpr(both, toy):
-    bpr = toy_world.build("BPR", toy, **toy_world.SMALL)
+    bpr = golden.build("BPR", toy, **SMALL)
     with torch.no_grad():
         both.projection.weight.zero_()
         both.projection.bias.zero_()
@@ -130,7 +120,7 @@ def test_a_batch_projects_its_own_items_with_the_same_result(both):
 
 
 def test_initial_values(toy):
-    model = toy_world.build("VBPR", toy, **toy_world.SMALL | {"embedding_size": 500})
+    model = golden.build("VBPR", toy, **SMALL | {"embedding_size": 500})
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     assert shapes == dict(zip(PHASES, [(5, 1000), (7, 500), (500, 11), (500,)], strict=True))
     for table in (model.user_emb.weight, model.item_emb.weight):
@@ -159,14 +149,12 @@ def test_number_of_parameters(both):
 )
 def test_refused_options(toy, options, message):
     with pytest.raises(ValueError, match=message):
-        toy_world.build("VBPR", toy, **options)
+        golden.build("VBPR", toy, **options)
 
 
 def test_without_features_it_is_refused(toy, tmp_path):
-    for name in ("text", "image"):
-        (toy / f"{name}_feat.npy").unlink()
     with pytest.raises(ValueError, match="wants item features .* got none; name the feature files"):
-        toy_world.build("VBPR", toy)
+        golden.build("VBPR", toy, {})
     paths = {"data_path": f"{toy.parent}/", "runs_dir": str(tmp_path / "runs"), "topk": [2]}
     options = paths | {"cache_dir": None, "valid_metric": "recall@2"}
     with pytest.raises(DataError, match="VBPR wants item features"):

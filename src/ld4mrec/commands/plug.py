@@ -3,7 +3,7 @@
     python src/plug.py PATH            PATH: the checkout, or its src folder
     python src/plug.py PATH --remove
 
-Copies models/ld4mrec.py, common/diffusion.py, common/graph.py, common/signals.py,
+Copies models/ld4mrec.py, diffusion.py, graph.py, options.py and signals.py of common,
 configs/model/LD4MRec.yaml and the data set yamls that the checkout lacks. Nothing is overwritten:
 where a file of ours has a namesake there, the command stops before it writes anything; a data set
 yaml that is there stays. A record in the checkout, src/ld4mrec_plug.json, tells --remove what was
@@ -23,6 +23,7 @@ NEEDED = (
     "models/ld4mrec.py",
     "common/diffusion.py",
     "common/graph.py",
+    "common/options.py",
     "common/signals.py",
     "configs/model/LD4MRec.yaml",
 )

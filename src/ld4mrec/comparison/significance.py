@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from common.diffusion import check_integer, check_number
+from common.options import check_integer, check_number
 from ld4mrec.errors import RunError
 
 DECIMALS = 12  # of a difference; metrics are of order 1, so what lies beyond is rounding
