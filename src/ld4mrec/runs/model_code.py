@@ -19,7 +19,10 @@ HOST = ("utils", "ld4mrec")  # not followed; what it defines has one name wherev
 # Stand for the statements at the top of a module, and for all names of a module.
 TOP, WHOLE = "(top level)", "(whole module)"
 # Code with one of these may reach any name of its module.
-LOOKS_AROUND = ("builtin globals", "builtin eval", "builtin exec", "sys.modules")
+LOOKS_AROUND = (
+    *("builtin globals", "builtin eval", "builtin exec", "sys.modules"),
+    *(".__subclasses__", "'__init_subclass__'"),
+)
 
 
 def code_fingerprint(source) -> dict[str, str]:
