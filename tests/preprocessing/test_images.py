@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prepare import images
-from prepare.images import BrokenImageError, ImageFolder, ImageZip, decode
-from utils.errors import DataError
+from ld4mrec.errors import DataError
+from ld4mrec.preprocessing.steps import images
+from ld4mrec.preprocessing.steps.images import BrokenImageError, ImageFolder, ImageZip, decode
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

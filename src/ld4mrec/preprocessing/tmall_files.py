@@ -9,12 +9,15 @@ import re
 import tarfile
 import zipfile
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 
-from prepare.raw import BLOCK, RawError
-from prepare.sources import HashedFile, contents_of, damage_named, reading
+from ld4mrec.preprocessing.steps.raw import BLOCK, RawError
+from ld4mrec.preprocessing.steps.sources import HashedFile, contents_of, damage_named, reading
 
 SEPARATOR = "\x01"
 NAME = re.compile(r"rec_tmall_(product|log|review)(?:[._]part([a-z]))?", re.IGNORECASE)
@@ -33,11 +36,11 @@ BYTES_PER_ROW = 41.7  # of the log, unpacked
 class Packed:
     """One file, or the pieces of one, that holds a table or a part of it."""
 
-    paths: tuple
+    paths: tuple[Path, ...]
     packing: str
     part: str | None = None
 
-    def text_bytes(self):
+    def text_bytes(self) -> float:
         """Bytes of the text unpacked; a guess for tar.gz."""
         if self.packing == ZIP:
             with damage_named(self.paths[0]), zipfile.ZipFile(self.paths[0]) as archive:
@@ -46,7 +49,7 @@ class Packed:
         return size * COMPRESSION if self.packing == TAR else size
 
 
-def find_table(raw, table, parts=None):
+def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
     """The Packed files of a table, `product` or `log`.
 
     parts: letters of the log's parts that must be there, if it comes in parts. A part that is
@@ -89,13 +92,14 @@ def find_table(raw, table, parts=None):
     return [whole(best(found, None))]
 
 
-def best(found, part):
+def best(found: dict[tuple, Packed], part: str | None) -> Packed:
+    """The first of the packings of a part: text, zip, tar.gz, small sample."""
     return next(
         found[part, packing] for packing in (TEXT, ZIP, TAR, CSV) if (part, packing) in found
     )
 
 
-def whole(packed):
+def whole(packed: Packed) -> Packed:
     """The same, when the pieces of an archive are all there; RawError otherwise."""
     numbers = [PIECE.search(path.name) for path in packed.paths]
     numbers = [int(match[1]) for match in numbers if match and match[1]]
@@ -105,12 +109,14 @@ def whole(packed):
     return packed
 
 
-def log_rows(files):
+def log_rows(files: list[Packed]) -> float:
     """Rough number of rows of a log, from the sizes of its files."""
     return sum(file.text_bytes() for file in files) / BYTES_PER_ROW
 
 
-def streams(packed, table, records):
+def streams(
+    packed: Packed, table: str, records: list[dict]
+) -> Iterator[tuple[str, BinaryIO, int | None]]:
     """Yield (name, stream, bytes or None) of each text file that is packed.
 
     records is appended to: the files' records, when all was read.
@@ -131,7 +137,7 @@ def streams(packed, table, records):
         records += file.finish()
 
 
-def is_sample(name, stream, table):
+def is_sample(name: str, stream: BinaryIO, table: str) -> bool:
     """Whether a stream is one of the small comma-separated samples; RawError for another table."""
     line = stream.peek(1 << 12).split(b"\n", 1)[0]
     if SEPARATOR.encode() in line:
@@ -145,7 +151,7 @@ def is_sample(name, stream, table):
     )
 
 
-def read_sample(name, stream):
+def read_sample(name: str, stream: BinaryIO) -> pd.DataFrame:
     """A small comma-separated sample as a frame of text, in UTF-8 or GBK."""
     content = stream.read()
     for encoding in ("utf-8-sig", "gb18030"):

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from samples.world import picture
+from ld4mrec.preprocessing.samples.world import picture
 
 # product type, product group, words for the name and for the description
 GARMENTS = (

@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 
-from samples.world import picture
+from ld4mrec.preprocessing.samples.world import picture
 
 # words of titles, by subject; the real ones are machine translations with tags
 WORDS = (

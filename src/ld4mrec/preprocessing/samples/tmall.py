@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from samples.world import picture
+from ld4mrec.preprocessing.samples.world import picture
 
 SEPARATOR = "\x01"
 # Chinese key words, by subject: dresses, phone cases, tea, toys, cosmetics, furniture

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prepare.interactions import Ids, Interactions, k_core
-from utils.errors import UserError
+from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.steps.interactions import Counts, Ids, Interactions, k_core
 
 SUBJECTS, LOOKS = 6, 6
+KINDS = SUBJECTS * LOOKS
 STRENGTH = 2.4  # a match in subject, or in look, multiplies the odds of a click by exp of it
 WRONG_CLICKS = 0.1  # share of clicks that follow exposure alone
-POP_SPREAD = 0.5  # of the logarithm of an item's exposure
-FEWEST, EXTRA, MOST = 3, 7.0, 40  # clicks per user: FEWEST + Exp(EXTRA), at most MOST
+POP_SPREAD = 0.5
+FEWEST, EXTRA, MOST = 3, 7.0, 40  # clicks per user
 SIZE = 128  # pixels of a picture's side
-FACTS = "manifest.json"
 
 # shape, colour, pattern
 LOOK_PARTS = (
@@ -36,58 +36,79 @@ LOOK_PARTS = (
 class World:
     """Users like a kind, items are of a kind: subject * LOOKS + look.
 
-    user_kind (U,), item_kind (I,); users, items (N,): the distinct clicks, in no order.
+    user_kind (U,), item_kind (I,); exposure (I,): its sum is 1; users, items (N,): the distinct
+    clicks, in no order.
     """
 
     user_kind: np.ndarray
     item_kind: np.ndarray
+    exposure: np.ndarray
     users: np.ndarray
     items: np.ndarray
 
     @property
-    def subject(self):
+    def subject(self) -> np.ndarray:
         return self.item_kind // LOOKS
 
     @property
-    def look(self):
+    def look(self) -> np.ndarray:
         return self.item_kind % LOOKS
 
 
-def draw_world(n_users, n_items, rng, fewest=FEWEST):
-    """A World; `fewest` clicks that every user makes. UserError for too small numbers."""
+def draw_world(
+    n_users: int,
+    n_items: int,
+    rng: np.random.Generator,
+    fewest: int = FEWEST,
+    extra: float = EXTRA,
+    pop_spread: float = POP_SPREAD,
+) -> World:
+    """A World. UserError for too small numbers.
+
+    A user makes fewest + floor(Exp(extra)) clicks, at most MOST and a quarter of the items.
+    pop_spread: standard deviation of the logarithm of an item's exposure.
+    """
     for name, value, least in (("users", n_users, 20), ("items", n_items, 40)):
         if not least <= value <= 100_000:
             raise UserError(f"--{name} is {value}; wanted {least} to 100000")
     if n_users * n_items > 50_000_000:
         raise UserError(f"{n_users} users x {n_items} items: at most 50 million; this is a sample")
-    kinds = SUBJECTS * LOOKS
     # each kind has items, also in a small sample
-    item_kind = rng.permutation(np.arange(n_items) % kinds)
-    user_kind = rng.integers(kinds, size=n_users)
-    exposure = np.exp(POP_SPREAD * rng.standard_normal(n_items))
+    item_kind = rng.permutation(np.arange(n_items) % KINDS)
+    user_kind = rng.integers(KINDS, size=n_users)
+    exposure = np.exp(pop_spread * rng.standard_normal(n_items))
     exposure /= exposure.sum()
-    subject, look = np.divmod(np.arange(kinds), LOOKS)
-    match = (subject[:, None] == subject).astype(float) + (look[:, None] == look)
-    taste = np.exp(STRENGTH * match)[:, item_kind] * exposure  # (kinds, I)
-    taste /= taste.sum(axis=1, keepdims=True)
-    chance = WRONG_CLICKS * exposure + (1 - WRONG_CLICKS) * taste
-    counts = fewest + np.floor(rng.exponential(EXTRA, n_users)).astype(int)
+    counts = fewest + np.floor(rng.exponential(extra, n_users)).astype(int)
     counts = np.minimum(counts, min(MOST, n_items // 4))
+    chance = click_odds(item_kind, exposure)[:, item_kind] * exposure  # (KINDS, I)
     score = np.log(chance)[user_kind] + rng.gumbel(size=(n_users, n_items))
     order = np.argsort(-score, axis=1)  # Gumbel top-m: m different items
     users, place = np.nonzero(np.arange(n_items) < counts[:, None])
-    return World(user_kind, item_kind, users, order[users, place])
+    return World(user_kind, item_kind, exposure, users, order[users, place])
 
 
-def core_counts(world, k=5):
-    """(users, items, interactions) of the clicks' k-core, and of all clicks."""
+def click_odds(item_kind: np.ndarray, exposure: np.ndarray) -> np.ndarray:
+    """(KINDS, KINDS) odds that a user of one kind clicks an item of another kind, beside exposure.
+
+    An item's chance is its odds times its exposure: 1 for a wrong click, else exp(STRENGTH) for
+    each of subject and look that match, scaled so that the chances of all items add up to 1.
+    """
+    subject, look = np.divmod(np.arange(KINDS), LOOKS)
+    match = (subject[:, None] == subject).astype(float) + (look[:, None] == look)
+    taste = np.exp(STRENGTH * match)
+    taste /= (taste * np.bincount(item_kind, exposure, KINDS)).sum(axis=1, keepdims=True)
+    return WRONG_CLICKS + (1 - WRONG_CLICKS) * taste
+
+
+def core_counts(world: World, k: int = 5) -> tuple[Counts, Counts]:
+    """Counts of the clicks' k-core, and of all clicks."""
     numbers = np.arange(max(len(world.user_kind), len(world.item_kind)))
     ids = Ids(numbers, numbers.astype(np.uint64))
     clicks = Interactions(world.users, world.items, np.zeros(len(world.users)), ids, ids)
     return k_core(clicks, k)[0].counts(), clicks.counts()
 
 
-def picture(look, rng):
+def picture(look: int, rng: np.random.Generator) -> bytes:
     """JPEG bytes of a picture that shows a look; place, size and background vary."""
     from PIL import Image, ImageDraw
 
@@ -107,7 +128,7 @@ def picture(look, rng):
     return out.getvalue()
 
 
-def outline(draw, shape, x, y, r):
+def outline(draw, shape: str, x: int, y: int, r: int) -> None:
     """Draw a filled shape of radius r around (x, y)."""
     box = (x - r, y - r, x + r, y + r)
     if shape == "circle":
@@ -126,7 +147,7 @@ def outline(draw, shape, x, y, r):
         draw.polygon(points, fill=255)
 
 
-def decorate(draw, pattern, step):
+def decorate(draw, pattern: str, step: int) -> None:
     """Draw a light pattern over the whole canvas."""
     light = (250, 250, 245)
     if pattern == "stripes":

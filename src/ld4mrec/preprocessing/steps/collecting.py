@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from prepare.interactions import Ids, earliest, number_ids, user_order
-from prepare.raw import RawError
+from ld4mrec.preprocessing.steps.interactions import Ids, earliest, number_ids, user_order
+from ld4mrec.preprocessing.steps.raw import RawError
 
 
 class Codes:
@@ -14,10 +14,10 @@ class Codes:
         self.known = np.empty(0, dtype=np.uint64)  # keys, ascending
         self.code_of_known = np.empty(0, dtype=np.int32)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.known)
 
-    def __call__(self, keys):
+    def __call__(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n,) int32 codes of (n,) uint64 keys, and the rows (m,) where new codes are first seen,
         in the codes' order.
         """
@@ -42,7 +42,7 @@ class Codes:
         first_row[place[::-1]] = np.arange(len(place) - 1, -1, -1)
         return by_distinct[place], first_row[new]
 
-    def keys(self):
+    def keys(self) -> np.ndarray:
         """(codes,) uint64 key of each code."""
         keys = np.empty_like(self.known)
         keys[self.code_of_known] = self.known
@@ -52,11 +52,12 @@ class Codes:
 class NumberCodes(Codes):
     """Codes for id numbers."""
 
-    def __call__(self, numbers):
+    def __call__(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) int32 codes of (n,) int64 numbers, none negative."""
         return super().__call__(numbers.astype(np.uint64))[0]
 
-    def ids(self, digits=0):
+    def ids(self, digits: int = 0) -> Ids:
+        """The numbers as ids, written with at least so many digits."""
         return number_ids(self.keys().astype(np.int64), digits=digits)
 
 
@@ -67,7 +68,7 @@ class TextCodes(Codes):
     compared with the text that the key stands for.
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         super().__init__()
         if width % 8:
             raise ValueError(f"TextCodes wants a width in whole 8-byte words, got {width}")
@@ -75,7 +76,7 @@ class TextCodes(Codes):
         self.weights = 2 * words + 1
         self.texts = np.empty((1024, width), dtype=np.uint8)  # row: code; grows by doubling
 
-    def __call__(self, texts):
+    def __call__(self, texts: np.ndarray) -> np.ndarray:
         """(n,) int32 codes of (n, width) uint8 texts. RawError if two texts share a key."""
         before = len(self)
         words = texts.view(np.uint64)
@@ -87,7 +88,8 @@ class TextCodes(Codes):
             raise RawError("two different ids share a 64-bit key; please report this download")
         return codes
 
-    def ids(self):
+    def ids(self) -> Ids:
+        """The texts as ids."""
         texts = np.ascontiguousarray(self.texts[: len(self)])
         return Ids(texts.view(f"S{texts.shape[1]}").ravel(), self.keys())
 
@@ -103,14 +105,14 @@ class Collector:
     PART = 1 << 20  # rows that are stored together
     MOST_PENDING = 1 << 25  # 400 MB
 
-    def __init__(self, most_users=None, seed=0):
+    def __init__(self, most_users: int | None = None, seed: int = 0):
         self.most_users, self.seed = most_users, seed
         self.limit = None  # place in the seeded order, of the last user that is kept
         self.parts = []  # (users, items, times) each; the first is what the last compacting left
         self.n_kept = self.n_pending = 0
         self.loose, self.n_loose = [], 0
 
-    def add(self, users, items, times):
+    def add(self, users: np.ndarray, items: np.ndarray, times: np.ndarray) -> None:
         """Integer arrays (n,) each, none negative."""
         if self.limit is not None:
             rows = user_order(users.astype(np.uint64), self.seed) <= self.limit
@@ -145,7 +147,7 @@ class Collector:
             rows = user_order(part[0].astype(np.uint64), self.seed) <= self.limit
             self.parts[place] = tuple(column[rows] for column in part)
 
-    def result(self):
+    def result(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(users, items, times), distinct pairs, by user and item; the collector is empty then."""
         if self.n_loose or not self.parts:
             self.loose = self.loose or [(np.empty(0, dtype=np.int32),) * 3]

@@ -3,60 +3,68 @@
 import logging
 import os
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from prepare import features, published, splits, writing
-from prepare.encoders import FILE, MODALITIES
-from prepare.interactions import k_core, sample_for_core, sample_users
-from prepare.options import check_options, parser_of, wants
-from prepare.report import Report, table_row
-from prepare.sources import raw_folder
-from utils.errors import DataError, UserError
+from ld4mrec.data import splits
+from ld4mrec.errors import DataError, UserError
+from ld4mrec.preprocessing.steps import feature_report, features, published, writing
+from ld4mrec.preprocessing.steps.data_set import DataSet
+from ld4mrec.preprocessing.steps.encoders.base import FILE, MODALITIES
+from ld4mrec.preprocessing.steps.images import Images
+from ld4mrec.preprocessing.steps.interactions import (
+    Counts,
+    Interactions,
+    k_core,
+    sample_for_core,
+    sample_users,
+)
+from ld4mrec.preprocessing.steps.options import check_options, parser_of, wants
+from ld4mrec.preprocessing.steps.report import Report, table_row
+from ld4mrec.preprocessing.steps.sources import raw_folder
 
 VERSION = 1  # a change of the outputs' bytes raises it
 FEW_IMAGES = 0.05  # below this share of items with an image, the folder is another data set's
 
 
-def chosen(data_set, options, report):
+def chosen(
+    data_set: DataSet, options: Namespace, report: Report
+) -> tuple[Interactions, list[dict], list[Counts]]:
     """The interactions to write, renumbered; records of the files read; the core's rounds."""
     everything, files = data_set.interactions(options, report)
     left = everything
     # equal where the rows were sampled while they were read
-    if options.users is not None and options.users != left.counts()[0]:
+    if options.users is not None and options.users != left.counts().users:
         left = sample_users(left, options.users, options.seed)
-        step(report, f"sample of {options.users:,} users (seed {options.seed})", left)
+        report.step(f"sample of {options.users:,} users (seed {options.seed})", left.counts())
     if options.target_users is not None:
         target, k = options.target_users, options.k_core
         report.say(f"searching the sample of users whose {k}-core has {target:,} users")
         left, n = sample_for_core(left, k, target, options.seed)
-        step(report, f"sample of {n:,} users (seed {options.seed})", left)
+        report.step(f"sample of {n:,} users (seed {options.seed})", left.counts())
     left, rounds = k_core(left, options.k_core)
     why = (
         "Every user or item has too few interactions, directly or after others were dropped: use a "
         "smaller --k-core, more users, or a longer window."
     )
-    step(report, f"{options.k_core}-core ({len(rounds) - 1} rounds)", left, why)
+    report.step(f"{options.k_core}-core ({len(rounds) - 1} rounds)", left.counts(), why)
     return left.renumbered(), files, rounds
 
 
-def step(report, name, interactions, why_empty=""):
-    users, items, n = interactions.counts()
-    report.step(name, n, users, items, why_empty)
-
-
-def beside_the_paper(data_set, report):
+def beside_the_paper(data_set: DataSet, report: Report) -> None:
     """Print the paper's counts under ours, and what must be said about them."""
     paper = published.TABLE_1[data_set.name]
-    row = vars(paper) | {"step": "the paper's Table 1", "density": paper.density}
+    row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
     report.say(table_row(row))
     report.note(published.NOT_A_10_CORE)
     report.note(published.NOT_PUBLISHED)
 
 
-def image_source(data_set, options):
+def image_source(data_set: DataSet, options: Namespace) -> Images:
     """Where the images are; DataError if there are none."""
     images = data_set.images(options)
     if images is None:
@@ -67,7 +75,7 @@ def image_source(data_set, options):
     return images
 
 
-def check_images(images, items):
+def check_images(images: Images, items: list[str]) -> None:
     """DataError if almost no item has an image."""
     held = np.fromiter((item in images for item in items), dtype=bool, count=len(items))
     if held.mean() < FEW_IMAGES:
@@ -79,7 +87,7 @@ def check_images(images, items):
         )
 
 
-def check_apart(out, options):
+def check_apart(out: Path, options: Namespace) -> None:
     """UserError if a path that is read or written beside `out` lies in it: `out` is made anew."""
     paths = {
         f"--{name}": getattr(options, name, None) for name in ("raw", "images", "store", "urls")
@@ -97,7 +105,9 @@ def check_apart(out, options):
             )
 
 
-def prepare(data_set, options, say=print):
+def prepare(
+    data_set: DataSet, options: Namespace, say: Callable[[str], object] = print
+) -> dict | None:
     """The whole way; returns the manifest, None for --dry-run."""
     out = Path(os.path.abspath(options.out))
     raw_folder(options.raw)
@@ -137,22 +147,21 @@ def prepare(data_set, options, say=print):
             "sources": files,
             "lines": report.bad_lines,
             "steps": report.steps,
-            "core_rounds": [
-                dict(zip(("users", "items", "interactions"), one, strict=True)) for one in rounds
-            ],
-            "published": vars(published.TABLE_1[data_set.name]),
+            "core_rounds": [one._asdict() for one in rounds],
+            "published": published.TABLE_1[data_set.name]._asdict(),
             "notes": report.notes,
             "split": {"rule": options.split, **parts},
             "timestamp": {"unit": data_set.time_unit, "since": "1970-01-01", "zone": data_set.zone},
             "features": made,
             "versions": {"numpy": np.__version__, "pandas": pd.__version__},
         }
-        writing.write_manifest(folder, manifest)
+        manifest = writing.write_manifest(folder, manifest)
     say(f"made {out}")
     return manifest
 
 
-def say_split(report, options, parts):
+def say_split(report: Report, options: Namespace, parts: dict) -> None:
+    """Print the sizes of the split, and what training never shows."""
     report.say(
         f"split {options.split}: {parts['train']:,} train, {parts['validation']:,} validation, "
         f"{parts['test']:,} test"
@@ -167,17 +176,17 @@ def say_split(report, options, parts):
         )
 
 
-def estimate(options, interactions, images, items, say):
+def estimate(options, interactions, images, items, say) -> None:
     """Print what writing and encoding would take."""
     say(f"interactions and mappings: about {writing.inter_bytes(interactions) / 2**20:.1f} MiB")
     if not options.no_features:
         n_images = sum(item in images for item in items) if images is not None else 0
-        for line in features.estimate(options, len(items), n_images):
+        for line in feature_report.estimate(options, len(items), n_images):
             say(line)
     say("nothing was written (--dry-run)")
 
 
-def plain(options):
+def plain(options: Namespace) -> dict:
     """The options as JSON can hold them."""
     hidden = {"window", "dry_run", "force"}
     return {
@@ -187,7 +196,7 @@ def plain(options):
     }
 
 
-def run(data_set, arguments=None):
+def run(data_set: DataSet, arguments: list[str] | None = None) -> int:
     """Parse, prepare, and turn what a user can mend into a message. Returns the exit status."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     options = parser_of(data_set).parse_args(arguments)

@@ -7,20 +7,27 @@ the same bytes; what another data set or another k-core has encoded is not encod
 """
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from prepare.encoders import EncoderError
-from prepare.images import BrokenImageError, decode
-from prepare.inference import default_batch_size, threads, vectors, workers
-from prepare.stores import content_key
-from utils.errors import DataError
+from ld4mrec.errors import DataError
+from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError
+from ld4mrec.preprocessing.steps.encoders.inference import (
+    default_batch_size,
+    threads,
+    vectors,
+    workers,
+)
+from ld4mrec.preprocessing.steps.images import BrokenImageError, Images, decode
+from ld4mrec.preprocessing.steps.stores import Space, content_key
+from ld4mrec.progress import Display
 
+# (keys, pool) to the encoder's inputs, aligned with keys; BrokenImageErrors among them
+Load = Callable[[Sequence[bytes], ThreadPoolExecutor], list]
 HASHED_AT_ONCE = 1024
-# from this share of items with an image on, the folder is believed to be the data set's own
-FEWEST_IMAGES = 0.02
 
 
 @dataclass
@@ -31,9 +38,21 @@ class Contents:
     source: {key: the text, or the id of an item whose image it is}.
     """
 
-    keys: list
-    broken: dict = field(default_factory=dict)
-    source: dict = field(default_factory=dict)
+    keys: list[bytes | None]
+    broken: dict[int, str] = field(default_factory=dict)
+    source: dict[bytes, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """batch_size: None for one that fits the memory. resume: leave alone what the store has.
+
+    limit: called with the Contents when something was found broken; raises when it is too much.
+    """
+
+    batch_size: int | None
+    resume: bool
+    limit: Callable[[Contents], None]
 
 
 @dataclass
@@ -45,7 +64,7 @@ class Outcome:
     batch_size: int = 0
 
 
-def text_contents(texts):
+def text_contents(texts: list[str | None]) -> Contents:
     """The Contents of texts (str or None); blank ones have none, white space is collapsed."""
     contents = Contents([])
     for text in texts:
@@ -57,21 +76,20 @@ def text_contents(texts):
     return contents
 
 
-def clean_text(text):
+def clean_text(text: str | None) -> str:
     """White space collapsed to single blanks, none at the ends; what UTF-8 cannot hold becomes ?"""
     return " ".join((text or "").split()).encode("utf-8", "replace").decode()
 
 
-def text_loader(contents):
+def text_loader(contents: Contents) -> Load:
     """What `encode_contents` needs as `load` for texts."""
     return lambda keys, _pool: [contents.source[key] for key in keys]
 
 
-def image_contents(items, images, limit, say):
+def image_contents(items: list[str], images: Images, limit: Callable[[Contents], None]) -> Contents:
     """The Contents of the items' images, all of them read once.
 
-    limit: called with the contents; raises when too many are broken. Raises DataError if almost no
-    item has an image.
+    limit: called with the contents; raises when too many are broken.
     """
     contents = Contents([])
 
@@ -86,7 +104,7 @@ def image_contents(items, images, limit, say):
 
     with (
         ThreadPoolExecutor(threads()) as pool,
-        say.bar("reading images", len(items), "images") as step,
+        Display("reading images", len(items), "images") as shown,
     ):
         for start in range(0, len(items), HASHED_AT_ONCE):
             chunk = items[start : start + HASHED_AT_ONCE]
@@ -97,41 +115,29 @@ def image_contents(items, images, limit, say):
                     contents.broken[row], key = key, None
                 contents.keys.append(key)
                 contents.source.setdefault(key, item)
-            step(len(chunk))
+            shown.advance(len(chunk))
+            shown.show()
     contents.source.pop(None, None)
-    refuse_other_folder(items, images, len(items) - contents.keys.count(None), contents.broken)
     limit(contents)
     return contents
 
 
-def refuse_other_folder(items, images, n_found, broken):
-    """DataError if almost no item has an image: the images are then another data set's."""
-    n_found += len(broken)
-    if n_found >= FEWEST_IMAGES * len(items):
-        return
-    looked = "\n  ".join(images.where(item) for item in items[:3])
-    raise DataError(
-        f"{n_found} of {len(items)} items have an image in {images.describe()['path']}; are these "
-        f"the images of another data set? Looked for, among others:\n  {looked}"
-    )
-
-
-def encode_contents(contents, encoder, space, load, options, say):
+def encode_contents(
+    contents: Contents, encoder: Encoder, space: Space, load: Load, settings: Settings
+) -> Outcome:
     """Encode into `space` the contents that it lacks; returns the Outcome.
 
-    load: (keys, pool) -> inputs of the encoder, aligned with keys, BrokenImageErrors among them;
-    their items become broken in `contents`. options: batch_size or None, resume, and limit, called
-    with the contents when something was found broken.
+    The items whose input cannot be loaded become broken in `contents`.
     """
-    size = options.batch_size or default_batch_size(encoder)
+    size = settings.batch_size or default_batch_size(encoder)
     outcome = Outcome(batch_size=size)
     keys = sorted(contents.source)
     started = time.monotonic()
     label = f"{encoder.modality}: {encoder.name}"
-    with workers(encoder) as pool, say.bar(label, len(keys), f"{encoder.modality}s") as step:
+    with workers(encoder) as pool, Display(label, len(keys), f"{encoder.modality}s") as shown:
         for start in range(0, len(keys), size):
             batch = keys[start : start + size]
-            wanted = space.absent(batch) if options.resume else batch
+            wanted = space.absent(batch) if settings.resume else batch
             if wanted:
                 inputs = load(wanted, pool)
                 good = [
@@ -141,12 +147,13 @@ def encode_contents(contents, encoder, space, load, options, say):
                 ]
                 if len(good) < len(wanted):
                     _note_broken(contents, dict(zip(wanted, inputs, strict=True)))
-                    options.limit(contents)
+                    settings.limit(contents)
                 if good:
                     done, ready = zip(*good, strict=True)
                     space.write(done, vectors(encoder, list(ready), pool, size))
                     outcome.encoded += len(good)
-            step(len(batch), worked=len(wanted))
+            shown.advance(len(batch), worked=len(wanted))
+            shown.show()
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -160,7 +167,9 @@ def _note_broken(contents, inputs):
             contents.broken[row] = why[key]
 
 
-def pixel_loader(contents, encoder, images, covers):
+def pixel_loader(
+    contents: Contents, encoder: Encoder, images: Images, covers: Space | None
+) -> Load:
     """What `encode_contents` needs as `load` for images: decoded covers, out of the space `covers`
     or decoded now and put there; covers may be None.
     """
@@ -198,7 +207,7 @@ def _pixels(encoder, picture):
     return pixels
 
 
-def filled(keys, space):
+def filled(keys: list[bytes | None], space: Space) -> np.ndarray:
     """(I, D) float32: each item's vector, and the mean of those for items whose key is None."""
     distinct = sorted({key for key in keys if key is not None})
     place = {key: row for row, key in enumerate(distinct)}
@@ -206,7 +215,7 @@ def filled(keys, space):
     return fill(space.read(distinct), where)
 
 
-def fill(vectors, where):
+def fill(vectors: np.ndarray, where: np.ndarray) -> np.ndarray:
     """(I, D) float32: vectors[where[r]] in row r, and the mean of these rows where it is -1."""
     present = where >= 0
     rows = vectors[where]

@@ -1,16 +1,16 @@
-"""What the feature step tells: before it, the time, memory and disk it takes; after it, what was
-done.
-"""
+"""What the feature step prints: before it, what it will take; after it, what was done."""
 
-from prepare.encoders import FILE, NONE, OFFLINE
-from prepare.inference import threads
+from argparse import Namespace
+
+from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE, OFFLINE
+from ld4mrec.preprocessing.steps.encoders.inference import threads
 
 PAGE = 4096  # LMDB keeps a large value in pages of its own, after a header of 16 bytes
 SHOWN = 5
 
 
-def summary(modality, made):
-    """Lines for the terminal."""
+def summary(modality: str, made) -> str:
+    """Lines on what `features.Made` holds."""
     n_items, facts = len(made.features), made.facts
     line = f"{modality}: {n_items:,} items, {facts['encoder']}, {facts['dimension']}-d"
     if "encoded now" in facts:
@@ -30,7 +30,7 @@ def summary(modality, made):
     return line + "".join(shown) + (f"\n  and {rest:,} more, see the manifest" if rest > 0 else "")
 
 
-def estimate(options, n_items, n_images):
+def estimate(options: Namespace, n_items: int, n_images: int) -> list[str]:
     """Lines on the time, memory and disk that `encode` will take at most; for --dry-run.
 
     Loads and writes nothing. What the store has already is not subtracted.

@@ -8,38 +8,37 @@ these items. Vectors and decoded covers are kept in a store, see stores.py, and 
 import argparse
 import csv
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
-from prepare import encoding
-from prepare.bars import Bars
-from prepare.encoders import (
+from ld4mrec.errors import DataError
+from ld4mrec.files import replacing
+from ld4mrec.preprocessing.steps import encoding
+from ld4mrec.preprocessing.steps.encoders.base import (
     FILE,
     MODALITIES,
     NONE,
-    OFFLINE,
     EncoderError,
-    check_encoder,
     how_to_install,
-    load_encoder,
+    offline_names,
+    versions_of,
 )
-from prepare.inference import choose_device, versions_of
-from prepare.stores import ArrayStore
-from prepare.telling import estimate, summary
-from utils.errors import DataError
-from utils.files import replacing
+from ld4mrec.preprocessing.steps.encoders.inference import choose_device
+from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
+from ld4mrec.preprocessing.steps.encoders.registry import check_encoder, load_encoder
+from ld4mrec.preprocessing.steps.feature_report import summary
+from ld4mrec.preprocessing.steps.images import Images
+from ld4mrec.preprocessing.steps.stores import ArrayStore
 
-__all__ = ["add_arguments", "check", "encode", "estimate"]
-
-DEFAULT_STORE = Path(__file__).resolve().parents[2] / "cache" / "encoded"
+DEFAULT_STORE = Path(__file__).resolve().parents[4] / "cache" / "encoded"  # in the project's folder
 MAX_BROKEN = 0.05
+FEWEST_OWN = 0.02  # below this share of items with a vector, the file is another data set's
 SHOWN = 5
 
 
-def share(text):
+def share(text: str) -> float:
     """An argument between 0 and 1."""
     try:
         value = float(text)
@@ -50,21 +49,21 @@ def share(text):
     return value
 
 
-def positive(text):
+def positive(text: str) -> int:
     """An argument that counts something."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number; wanted 1 or more")
     return int(text)
 
 
-def add_arguments(parser, text_default, image_default):
+def add_arguments(parser, text_default: str, image_default: str) -> None:
     """Add the options of the feature step to an argparse parser or group of arguments."""
     names = (
         "a hub id or local folder of a sentence-transformers or transformers model, "
         f"{FILE}PATH for your own vectors by original item id (.npz, .csv, .tsv), or {NONE}"
     )
     for modality, default in (("text", text_default), ("image", image_default)):
-        known = ", ".join(name for name, facts in OFFLINE.items() if facts.modality == modality)
+        known = ", ".join(offline_names(modality))
         parser.add_argument(
             f"--{modality}-encoder",
             default=default,
@@ -104,7 +103,7 @@ def add_arguments(parser, text_default, image_default):
     )
 
 
-def check(options):
+def check(options: argparse.Namespace) -> None:
     """Raise UserError where it can be seen at once that `encode` would fail; loads no weights."""
     if options.no_features:
         return
@@ -126,19 +125,26 @@ def _need_packages(*modules):
             )
 
 
-def encoder_name(options, modality):
+def encoder_name(options: argparse.Namespace, modality: str) -> str:
+    """The encoder that the options name for a modality."""
     return getattr(options, f"{modality}_encoder")
 
 
-def encode(options, items, texts, images, out):
+def encode(
+    options: argparse.Namespace,
+    items: list[str],
+    texts: list[str | None] | None,
+    images: Images | None,
+    out: str | Path,
+) -> dict:
     """Encode a data set's items; returns the manifest's part, {modality: facts}.
 
     options: namespace of `add_arguments`, and `resume`; False encodes anew what the store has.
     items: I original item ids, item r has itemID r. texts: I texts, None or blank where there is
-    none, or None for no text modality. images: ImageFolder, ImageZip or None.
+    none, or None for no text modality. images: None for no image modality.
     out: existing folder; gets <modality>_feat.npy, (I, D) float32, and <modality>_missing.csv.
     Raises UserError: an encoder that cannot be loaded, a store that cannot be used, no content at
-    all, images of another data set, more broken images than --max-broken.
+    all, more broken images than --max-broken.
     """
     if options.no_features:
         return {}
@@ -149,7 +155,7 @@ def encode(options, items, texts, images, out):
     for modality, content in (("text", texts), ("image", images)):
         name = encoder_name(options, modality)
         if name.startswith(FILE):
-            made = _own(load_encoder(name, modality), items, modality)
+            made = _own(load_encoder(name, modality), items)
         elif content is None or name == NONE:
             continue
         else:
@@ -162,19 +168,18 @@ def encode(options, items, texts, images, out):
 
 @dataclass
 class Made:
-    """features: (I, D) float32. missing, broken: {row: why}. facts: for the manifest."""
+    """features: (I, D) float32. facts: for the manifest. missing, broken: {row: why}."""
 
     features: np.ndarray
-    missing: dict
-    broken: dict
     facts: dict
+    missing: dict[int, str]
+    broken: dict[int, str] = field(default_factory=dict)
 
 
 def _encoded(options, modality, items, content):
     """The features of an encoder that computes, out of the store or made now."""
     encoder = load_encoder(encoder_name(options, modality), modality, options.device)
-    say = Bars()
-    settings = SimpleNamespace(
+    settings = encoding.Settings(
         batch_size=options.batch_size,
         resume=options.resume,
         limit=lambda contents: _limit_broken(contents, items, content, options.max_broken),
@@ -187,10 +192,10 @@ def _encoded(options, modality, items, content):
             contents = encoding.text_contents(content)
             load = encoding.text_loader(contents)
         else:
-            contents = encoding.image_contents(items, content, settings.limit, say)
+            contents = encoding.image_contents(items, content, settings.limit)
             held = None if options.no_covers else _cover_space(covers, encoder)
             load = encoding.pixel_loader(contents, encoder, content, held)
-        outcome = encoding.encode_contents(contents, encoder, space, load, settings, say)
+        outcome = encoding.encode_contents(contents, encoder, space, load, settings)
         _refuse_nothing(contents.keys, modality)
         features = encoding.filled(contents.keys, space)
         first_made_with = space.record()["first made with"]
@@ -215,7 +220,7 @@ def _encoded(options, modality, items, content):
     }
     if modality == "image":
         facts["source"] = content.describe()
-    return _made(features, missing, contents.broken, facts, items, content)
+    return _with_fill(Made(features, facts, missing, contents.broken), items, content)
 
 
 def _cover_space(store, encoder):
@@ -224,11 +229,11 @@ def _cover_space(store, encoder):
     return store.space(encoder.pixel_preprocessing, encoder.pixel_shape, np.uint8, made_with)
 
 
-def _own(vectors, items, modality):
+def _own(vectors: OwnVectors, items):
     """The features of a `file:PATH` encoder."""
     where = vectors.rows_of(items)
     found = int((where >= 0).sum())
-    if found < encoding.FEWEST_IMAGES * len(items) or not found:
+    if found < FEWEST_OWN * len(items) or not found:
         raise DataError(
             f"{vectors.path} has vectors for {found} of {len(items)} items; its ids look like "
             f"{vectors.ids[0]!r}, the data set's like {items[0]!r}. Wanted original item ids, as "
@@ -241,22 +246,23 @@ def _own(vectors, items, modality):
         "dimension": vectors.dimension,
         "vectors of other items": len(vectors.ids) - found,
     }
-    return _made(encoding.fill(vectors.vectors, where), missing, {}, facts, items, None)
+    return _with_fill(Made(encoding.fill(vectors.vectors, where), facts, missing), items, None)
 
 
-def _made(features, missing, broken, facts, items, images):
-    facts |= {
+def _with_fill(made, items, images):
+    """The same, whose facts also list the rows that were filled in."""
+    made.facts |= {
         "fill": "mean of the available vectors",
-        "missing": {"count": len(missing), "itemIDs": sorted(missing)},
+        "missing": {"count": len(made.missing), "itemIDs": sorted(made.missing)},
         "broken": {
-            "count": len(broken),
+            "count": len(made.broken),
             "images": [
                 {"itemID": row, "image": images.where(items[row]), "why": why}
-                for row, why in sorted(broken.items())
+                for row, why in sorted(made.broken.items())
             ],
         },
     }
-    return Made(features, missing, broken, facts)
+    return made
 
 
 def _limit_broken(contents, items, images, allowed):

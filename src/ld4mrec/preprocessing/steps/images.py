@@ -7,11 +7,12 @@ and cannot be used is a `BrokenImageError`, an image that is not there is None.
 import io
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 # Formats that product pictures come in. Pillow knows more; its EPS reader would start a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -30,21 +31,21 @@ class ImageFolder:
     counts as no image.
     """
 
-    def __init__(self, root, relative):
+    def __init__(self, root: str | Path, relative: Callable[[str], str]):
         self.root = Path(root)
         self.relative = relative
         if not self.root.is_dir():
             what = "is a file" if self.root.exists() else "does not exist"
             raise DataError(f"{self.root} {what}; the images should be files below this folder")
 
-    def where(self, item_id):
+    def where(self, item_id: str) -> str:
         """The place where the image is looked for, for messages."""
         return str(self.root / self.relative(item_id))
 
-    def __contains__(self, item_id):
+    def __contains__(self, item_id: str) -> bool:
         return self._inside(item_id) and os.path.isfile(self.where(item_id))
 
-    def read(self, item_id):
+    def read(self, item_id: str) -> bytes | None:
         """The file's bytes, or None if there is no such file. Raises BrokenImageError."""
         if item_id not in self:
             return None
@@ -55,7 +56,8 @@ class ImageFolder:
         except OSError as error:
             raise BrokenImageError(f"cannot be read ({error.strerror or error})") from error
 
-    def describe(self):
+    def describe(self) -> dict:
+        """What the manifest says of the source."""
         return {"kind": "folder", "path": str(self.root)}
 
     def _inside(self, item_id):
@@ -69,7 +71,7 @@ class ImageZip:
     member: item id (str) -> the member's name. Raises DataError for a file that is no whole zip.
     """
 
-    def __init__(self, path, member):
+    def __init__(self, path: str | Path, member: Callable[[str], str]):
         self.path = Path(path)
         self.member = member
         try:
@@ -81,14 +83,14 @@ class ImageZip:
             ) from error
         self.names = set(self._zip.namelist())
 
-    def where(self, item_id):
+    def where(self, item_id: str) -> str:
         """The place where the image is looked for, for messages."""
         return f"{self.path}:{self.member(item_id)}"
 
-    def __contains__(self, item_id):
+    def __contains__(self, item_id: str) -> bool:
         return self.member(item_id) in self.names
 
-    def read(self, item_id):
+    def read(self, item_id: str) -> bytes | None:
         """The member's bytes, or None if the zip has no such member. Raises BrokenImageError.
 
         May be called from several threads.
@@ -104,8 +106,12 @@ class ImageZip:
         except Exception as error:  # a damaged member: wrong checksum, zlib, encryption, seek, ...
             raise BrokenImageError(f"cannot be read from the zip ({error})") from error
 
-    def describe(self):
+    def describe(self) -> dict:
+        """What the manifest says of the source."""
         return {"kind": "zip", "path": str(self.path)}
+
+
+Images = ImageFolder | ImageZip
 
 
 def _limit(size):
@@ -113,7 +119,7 @@ def _limit(size):
         raise BrokenImageError(f"has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
 
 
-def decode(content):
+def decode(content: bytes):
     """The first frame of an encoded image as an RGB `PIL.Image`, in the file's own orientation.
 
     EXIF is ignored, its rotation included. Transparent parts become white; 16-bit grey is scaled

@@ -1,14 +1,27 @@
 """Interactions as arrays of integer codes: distinct ones, samples of users, the k-core."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
 SLICE = 1 << 21  # rows that are sorted at once: bounds what sorting takes beside the rows
 LARGEST_TABLE = 1 << 27  # id numbers below it are looked up in a table, others are sorted
 TOLERANCE = 0.01  # of the users that --target-users asks for
+
+
+class Counts(NamedTuple):
+    """How many users, items and interactions there are."""
+
+    users: int
+    items: int
+    interactions: int
+
+    @property
+    def density(self) -> float:
+        return self.interactions / max(1, self.users * self.items)
 
 
 @dataclass(frozen=True)
@@ -24,21 +37,22 @@ class Ids:
     prefix: str = ""
     digits: int = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, codes):
+    def take(self, codes: np.ndarray) -> "Ids":
+        """The ids of some codes, which become 0, 1, 2, ..."""
         return Ids(self.values[codes], self.keys[codes], self.prefix, self.digits)
 
-    def texts(self):
-        """The ids as the raw files write them: list of str."""
+    def texts(self) -> list[str]:
+        """The ids as the raw files write them."""
         if self.values.dtype.kind == "S":
             return np.char.decode(self.values, "ascii").tolist()
         digits = np.char.zfill(self.values.astype(str), self.digits)
         return np.char.add(self.prefix, digits).tolist()
 
 
-def number_ids(values, prefix="", digits=0):
+def number_ids(values: np.ndarray, prefix: str = "", digits: int = 0) -> Ids:
     """Ids that are whole numbers."""
     return Ids(values, values.astype(np.uint64), prefix, digits)
 
@@ -53,28 +67,28 @@ class Interactions:
     user_ids: Ids
     item_ids: Ids
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.users)
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> "Interactions":
         """The rows of a mask or index; the ids keep their codes."""
         columns = self.users[rows], self.items[rows], self.times[rows]
         return Interactions(*columns, self.user_ids, self.item_ids)
 
-    def counts(self):
+    def counts(self) -> Counts:
         """Users, items and interactions that occur."""
         per_user = counted(self.users, len(self.user_ids))
         per_item = counted(self.items, len(self.item_ids))
-        return int(np.count_nonzero(per_user)), int(np.count_nonzero(per_item)), len(self)
+        return Counts(int(np.count_nonzero(per_user)), int(np.count_nonzero(per_item)), len(self))
 
-    def renumbered(self):
+    def renumbered(self) -> "Interactions":
         """Codes without gaps in the order of the original ids; ids without rows are dropped."""
         users, user_ids = renumber(self.users, self.user_ids)
         items, item_ids = renumber(self.items, self.item_ids)
         return Interactions(users, items, self.times, user_ids, item_ids)
 
 
-def counted(codes, n):
+def counted(codes: np.ndarray, n: int) -> np.ndarray:
     """(n,) rows per code, as numpy.bincount; in slices, for numpy makes 8 bytes of each code."""
     counts = np.zeros(n, dtype=np.int64)
     for start in range(0, len(codes), SLICE):
@@ -82,7 +96,7 @@ def counted(codes, n):
     return counts
 
 
-def looked_up(table, codes):
+def looked_up(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """table[codes], in slices for the same reason."""
     values = np.empty(len(codes), dtype=table.dtype)
     for start in range(0, len(codes), SLICE):
@@ -90,7 +104,8 @@ def looked_up(table, codes):
     return values
 
 
-def renumber(codes, ids):
+def renumber(codes: np.ndarray, ids: Ids) -> tuple[np.ndarray, Ids]:
+    """Codes without gaps in the order of the ids, and the ids that occur."""
     used = np.flatnonzero(counted(codes, len(ids)))
     used = used[np.argsort(ids.values[used], kind="stable")]
     place = np.empty(len(ids), dtype=np.int32)
@@ -98,7 +113,13 @@ def renumber(codes, ids):
     return looked_up(place, codes), ids.take(used)
 
 
-def coded(users, items, times, user_prefix="", item_prefix=""):
+def coded(
+    users: np.ndarray,
+    items: np.ndarray,
+    times: np.ndarray,
+    user_prefix: str = "",
+    item_prefix: str = "",
+) -> Interactions:
     """Interactions of id numbers (N,), which become codes in ascending order."""
     users, user_values = compressed(users)
     items, item_values = compressed(items)
@@ -106,7 +127,7 @@ def coded(users, items, times, user_prefix="", item_prefix=""):
     return Interactions(users, items, times, *ids)
 
 
-def compressed(values):
+def compressed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N,) int32 codes of numbers, none negative, and the (n,) int64 numbers they stand for."""
     if len(values) and values.max() < LARGEST_TABLE:
         present = np.zeros(int(values.max()) + 1, dtype=bool)
@@ -118,7 +139,9 @@ def compressed(values):
     return codes.astype(np.int32), distinct.astype(np.int64)
 
 
-def earliest(parts):
+def earliest(
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct (user, item) pairs with their earliest time, sorted by user, then item.
 
     parts: list of (users, items, times), integer arrays (n,) each, none negative; it is emptied.
@@ -170,7 +193,7 @@ def _earliest(users, items, times):
     )
 
 
-def user_order(keys, seed):
+def user_order(keys: np.ndarray, seed: int) -> np.ndarray:
     """(n,) uint64 places of users in a seeded random order, from their keys alone.
 
     SplitMix64 (Steele et al., OOPSLA 2014), a bijection: different keys never share a place. So
@@ -183,7 +206,7 @@ def user_order(keys, seed):
     return z ^ (z >> np.uint64(31))
 
 
-def places(interactions, seed):
+def places(interactions: Interactions, seed: int) -> np.ndarray:
     """(users,) rank of each user with rows in the seeded order; users without rows come last."""
     order = user_order(interactions.user_ids.keys, seed)
     present = counted(interactions.users, len(order)) > 0
@@ -192,7 +215,7 @@ def places(interactions, seed):
     return place
 
 
-def sample_users(interactions, n, seed):
+def sample_users(interactions: Interactions, n: int, seed: int) -> Interactions:
     """The rows of n users: the first in the seeded order. UserError if there are fewer."""
     there = interactions.counts()[0]
     if n > there:
@@ -200,16 +223,16 @@ def sample_users(interactions, n, seed):
     return of_the_first(interactions, places(interactions, seed), n)
 
 
-def of_the_first(interactions, place, n):
+def of_the_first(interactions: Interactions, place: np.ndarray, n: int) -> Interactions:
     """The rows of the users whose place is below n."""
     return interactions.take(looked_up(place < n, interactions.users))
 
 
-def k_core(interactions, k):
+def k_core(interactions: Interactions, k: int) -> tuple[Interactions, list[Counts]]:
     """The largest part in which every user and every item has at least k interactions.
 
-    Returns it and a list of (users, items, interactions) before each round; the last is the
-    result. In a round all users and items below k go at once; rounds repeat until nothing changes.
+    Returns it and the Counts before each round; the last is the result. In a round all users and
+    items below k go at once; rounds repeat until nothing changes.
     """
     users, items, times = interactions.users, interactions.items, interactions.times
     ids = interactions.user_ids, interactions.item_ids
@@ -217,7 +240,7 @@ def k_core(interactions, k):
     rounds = []
     while True:
         present = np.count_nonzero(per_user), np.count_nonzero(per_item)
-        rounds.append((*map(int, present), len(users)))
+        rounds.append(Counts(*map(int, present), len(users)))
         stays = looked_up(per_user >= k, users) & looked_up(per_item >= k, items)
         if stays.all():
             return Interactions(users, items, times, *ids), rounds
@@ -228,7 +251,9 @@ def k_core(interactions, k):
         times = times[stays]
 
 
-def sample_for_core(interactions, k, target, seed, tolerance=TOLERANCE):
+def sample_for_core(
+    interactions: Interactions, k: int, target: int, seed: int, tolerance: float = TOLERANCE
+) -> tuple[Interactions, int]:
     """The seeded sample of users whose k-core has `target` users, within `tolerance`.
 
     Returns the sample's rows and its number of users. Samples are nested and the k-core of a part
@@ -242,7 +267,7 @@ def sample_for_core(interactions, k, target, seed, tolerance=TOLERANCE):
 
     def core_of(rows, size):
         core, rounds = k_core(of_the_first(rows, place, size), k)
-        return core, rounds[-1][0]
+        return core, rounds[-1].users
 
     low, high = 0, min(target, n_users)
     core, found = core_of(interactions, high)

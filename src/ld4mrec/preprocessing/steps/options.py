@@ -5,11 +5,17 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from prepare import features, published, splits
-from utils.errors import UserError
+from ld4mrec.data import splits
+from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.steps import features, published
+from ld4mrec.preprocessing.steps.data_set import DataSet
+from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE
+
+Window = tuple[int | None, int | None]  # from and to, in the data set's unit; None where open
 
 
-def parser_of(data_set):
+def parser_of(data_set: DataSet) -> argparse.ArgumentParser:
+    """The parser of a data set's command."""
     parser = argparse.ArgumentParser(
         prog=f"{data_set.name}.py",
         description=f"Make a data folder from the raw download of {data_set.title}. "
@@ -82,7 +88,7 @@ def parser_of(data_set):
     return parser
 
 
-def check_options(data_set, options):
+def check_options(data_set: DataSet, options: argparse.Namespace) -> None:
     """UserError for numbers and combinations that cannot be."""
     for name, least in (("k_core", 1), ("users", 1), ("target_users", 1), ("seed", 0)):
         value = getattr(options, name)
@@ -105,8 +111,8 @@ def check_options(data_set, options):
     features.check(options)
 
 
-def window(options, unit):
-    """(from, to) in the data set's unit, to excluded; None where open."""
+def window(options: argparse.Namespace, unit: str) -> Window:
+    """The Window that --from and --to name, `to` excluded."""
     bounds = []
     for flag, text in (("--from", options.since), ("--to", options.until)):
         try:
@@ -120,7 +126,7 @@ def window(options, unit):
     return tuple(bounds)
 
 
-def in_window(times, window):
+def in_window(times: np.ndarray, window: Window) -> np.ndarray:
     """Mask of the times within (from, to), to excluded."""
     since, until = window
     inside = np.ones(len(times), dtype=bool)
@@ -131,7 +137,7 @@ def in_window(times, window):
     return inside
 
 
-def wants(modality, options):
+def wants(modality: str, options: argparse.Namespace) -> bool:
     """Whether a modality, `text` or `image`, is to be encoded from the download's own content."""
     encoder = getattr(options, f"{modality}_encoder")
-    return not (options.no_features or encoder == "none" or encoder.startswith("file:"))
+    return not (options.no_features or encoder == NONE or encoder.startswith(FILE))

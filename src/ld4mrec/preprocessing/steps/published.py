@@ -1,18 +1,6 @@
 """What the paper prints about its data sets (Table 1), to be put beside our counts."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Counts:
-    users: int
-    items: int
-    interactions: int
-
-    @property
-    def density(self):
-        return self.interactions / (self.users * self.items)
-
+from ld4mrec.preprocessing.steps.interactions import Counts
 
 TABLE_1 = {
     "tmall": Counts(13_114, 7_840, 153_352),

@@ -10,12 +10,15 @@ import functools
 import io
 import itertools
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 BLOCK = 1 << 22  # bytes; larger ones fall out of the cache and take memory
 LONGEST_LINE = 1 << 26  # beyond this it is no text file of lines
@@ -43,9 +46,9 @@ class BadLines:
     share: float
     lines: int = 0
     bad: int = 0
-    first: list = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
 
-    def add(self, why, numbers, contents):
+    def add(self, why: str, numbers: Sequence[int], contents: Iterable[bytes]) -> None:
         """Count lines: numbers (n,) from 1; contents gives the bytes of the first few."""
         self.bad += len(numbers)
         room = SHOWN - len(self.first)
@@ -53,12 +56,12 @@ class BadLines:
             text = content[:80].decode("utf-8", "backslashreplace") + "..." * (len(content) > 80)
             self.first.append(f"line {number}: {why}: {text!r}")
 
-    def check_early(self):
+    def check_early(self) -> None:
         """RawError where most lines are bad, so that a wrong file is not read to its end."""
         if self.lines >= ENOUGH and self.bad > self.lines / 2:
             self.check()
 
-    def check(self):
+    def check(self) -> None:
         """RawError where the share is passed; to be called at the end of the file."""
         if self.bad > self.share * self.lines:
             raise RawError(
@@ -67,15 +70,17 @@ class BadLines:
                 "one"
             )
 
-    def describe(self):
+    def describe(self) -> str:
+        """How many lines are bad, and the first of them, in words."""
         more = "; ..." if self.bad > len(self.first) else ""
         return f"{self.bad} of {self.lines} lines cannot be used ({'; '.join(self.first)}{more})"
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
+        """What the manifest says of the file's lines."""
         return {"lines": self.lines, "bad": self.bad, "first": self.first}
 
 
-def blocks(stream, path, size=BLOCK):
+def blocks(stream: BinaryIO, path: str | Path, size: int = BLOCK) -> Iterator[bytes]:
     """Yield the bytes of a binary stream in pieces of whole lines, each ended by LF.
 
     A last line without LF gets one. RawError where a line has no end.
@@ -96,7 +101,7 @@ def blocks(stream, path, size=BLOCK):
         yield rest + b"\n"
 
 
-def csv_rows(stream, n_fields, bad):
+def csv_rows(stream: BinaryIO, n_fields: int, bad: BadLines) -> Iterator[tuple[int, list[str]]]:
     """Yield (number, fields) of the records of CSV in UTF-8, behind a header that was read.
 
     Records are numbered from 2 on; a quoted field may hold line ends. Those that cannot be used
@@ -136,7 +141,7 @@ class Table:
     the line in its file, from 1. Other lines are counted in `bad`; blank ones are passed over.
     """
 
-    def __init__(self, block, separator, n_fields, bad):
+    def __init__(self, block: bytes, separator: str, n_fields: int, bad: BadLines):
         self.data = np.frombuffer(block, dtype=np.uint8)
         self.bad = bad
         first_line = bad.lines + 1
@@ -170,10 +175,10 @@ class Table:
         self.end = marks[last[good][:, None] + np.arange(1 - n_fields, 1)]
         self.line_start = line_start[good]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.number)
 
-    def keep(self, rows, why=None):
+    def keep(self, rows: np.ndarray, why: str | None = None) -> None:
         """Go on with the rows of a mask; with `why`, count the others as bad lines."""
         if rows.all():
             return
@@ -187,23 +192,23 @@ class Table:
         self.end, self.number = self.end[rows], self.number[rows]
         self.line_start = self.line_start[rows]
 
-    def start(self, column):
+    def start(self, column: int) -> np.ndarray:
         """(lines,) position of the first byte of each field of a column."""
         return self.end[:, column - 1] + 1 if column else self.line_start
 
-    def width(self, column):
+    def width(self, column: int) -> np.ndarray:
         """(lines,) bytes of each field of a column."""
         return self.end[:, column] - self.start(column)
 
-    def first_byte(self, column):
+    def first_byte(self, column: int) -> np.ndarray:
         """(lines,) uint8: the first byte of each field; of an empty one the mark behind it."""
         return self.data[self.start(column)]
 
-    def text(self, column, width):
+    def text(self, column: int, width: int) -> np.ndarray:
         """(lines, width) uint8: a column all of whose fields have this many bytes."""
         return self._windows(self.start(column), width)
 
-    def equals(self, column, value):
+    def equals(self, column: int, value: bytes) -> np.ndarray:
         """Mask of the rows whose field is `value`, bytes."""
         same = self.width(column) == len(value)
         rows = np.flatnonzero(same)
@@ -211,12 +216,12 @@ class Table:
         same[rows] = (content == np.frombuffer(value, np.uint8)).all(axis=1)
         return same
 
-    def strings(self, column):
+    def strings(self, column: int) -> list[bytes]:
         """The fields of a column as bytes objects, one by one: for few rows."""
         bounds = zip(self.start(column).tolist(), self.end[:, column].tolist(), strict=True)
         return [self.data[start:end].tobytes() for start, end in bounds]
 
-    def integers(self, column, skip=0):
+    def integers(self, column: int, skip: int = 0) -> np.ndarray:
         """(lines,) int64: digits behind `skip` bytes; -1 where not, or too many."""
         start, width = self.start(column) + skip, self.width(column) - skip
         values = np.full(len(self), -1, dtype=np.int64)
@@ -226,7 +231,7 @@ class Table:
                 values[rows] = decimal(self._windows(start[rows], size))
         return values
 
-    def days(self, column):
+    def days(self, column: int) -> np.ndarray:
         """(lines,) int64 days since 1970 of dates YYYY-MM-DD in the first ten bytes; -1: none."""
         rows = np.flatnonzero(self.width(column) >= 10)
         digits = self._windows(self.start(column)[rows], 10)
@@ -237,7 +242,7 @@ class Table:
         values[rows] = np.array([day_of(int(one)) for one in known], dtype=np.int64)[place]
         return values
 
-    def seconds(self, column):
+    def seconds(self, column: int) -> np.ndarray:
         """(lines,) int64 seconds since 1970, zone unknown, of YYYY-MM-DD HH:MM:SS; -1: none."""
         days = self.days(column)
         rows = np.flatnonzero((days >= 0) & (self.width(column) == 19))
@@ -258,7 +263,7 @@ class Table:
         return np.lib.stride_tricks.sliding_window_view(self.data, width)[start]
 
 
-def decimal(content):
+def decimal(content: np.ndarray) -> np.ndarray:
     """(rows,) int64 values of (rows, digits) bytes; -1 where one is no digit."""
     digits = content - np.uint8(ord("0"))  # below "0" wraps around to more than 9
     powers = 10.0 ** np.arange(content.shape[1] - 1, -1, -1)
@@ -266,7 +271,7 @@ def decimal(content):
 
 
 @functools.cache
-def day_of(code):
+def day_of(code: int) -> int:
     """Days since 1970 of 20130826; -1 for a date that no calendar has."""
     year, rest = divmod(code, 10_000)
     month, day = divmod(rest, 100)

@@ -5,12 +5,14 @@ import io
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from prepare.raw import BLOCK, RawError, blocks
-from utils.files import sha256
-from utils.progress import progress
+from ld4mrec.files import sha256
+from ld4mrec.preprocessing.steps.raw import BLOCK, RawError, blocks
+from ld4mrec.progress import progress
 
 PACKINGS = (".zip",)  # what a single file may be packed in, beside lying there unpacked
 
@@ -22,7 +24,7 @@ class HashedFile(io.RawIOBase):
     everything was read.
     """
 
-    def __init__(self, paths):
+    def __init__(self, paths: Iterable[str | Path]):
         self.paths = [Path(path) for path in paths]
         self.records = []
         self._next = iter(self.paths)
@@ -48,7 +50,7 @@ class HashedFile(io.RawIOBase):
             self._open_next()
         return 0
 
-    def finish(self):
+    def finish(self) -> list[dict]:
         """Read what is left, so that the records are complete; returns them."""
         scratch = bytearray(BLOCK)
         while self.readinto(scratch):
@@ -61,16 +63,17 @@ class HashedFile(io.RawIOBase):
         super().close()
 
 
-def record(path, size, digest):
+def record(path: str | Path, size: int, digest: str) -> dict:
+    """What the manifest says of a file."""
     return {"file": Path(path).name, "bytes": size, "sha256": digest}
 
 
-def file_record(path):
-    """Name, size and SHA-256 of a file, for the manifest."""
+def file_record(path: str | Path) -> dict:
+    """The record of a file that lies there."""
     return record(path, Path(path).stat().st_size, sha256(path))
 
 
-def contents_of(folder, most=12):
+def contents_of(folder: Path, most: int = 12) -> str:
     """What a folder holds, in words, for the message that something was not found in it."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
     if not names:
@@ -80,7 +83,7 @@ def contents_of(folder, most=12):
     )
 
 
-def raw_folder(path):
+def raw_folder(path: str | Path) -> Path:
     """The folder of a raw download; RawError if it is none."""
     folder = Path(path)
     if not folder.is_dir():
@@ -89,7 +92,7 @@ def raw_folder(path):
     return folder
 
 
-def find(folder, name):
+def find(folder: Path, name: str) -> Path:
     """Path of the file `name` in a raw folder, also packed as `name`.zip; RawError if absent."""
     for candidate in (name, *(name + packing for packing in PACKINGS)):
         if (folder / candidate).is_file():
@@ -100,7 +103,7 @@ def find(folder, name):
     )
 
 
-def check_header(path, line, wanted):
+def check_header(path: Path, line: bytes, wanted: list[str]) -> None:
     """RawError unless a file's first line (bytes) names the columns wanted."""
     got = line.decode("utf-8-sig", "replace").strip().replace('"', "").split(",")
     if got != wanted:
@@ -110,27 +113,35 @@ def check_header(path, line, wanted):
         )
 
 
-@contextmanager
-def reading(path, wanted=lambda name: True):
-    """Yield (stream, bytes in it, records) of a plain file or of the one member of a zip.
+class Opened(NamedTuple):
+    """A stream, the bytes in it, and a list that holds the file's record when it is closed."""
 
-    wanted: tells a zip's member by its name. records is a list that holds the file's record when
-    the block has ended.
-    """
+    stream: BinaryIO
+    size: int
+    records: list[dict]
+
+
+@contextmanager
+def reading(
+    path: str | Path, wanted: Callable[[str], bool] = lambda name: True
+) -> Iterator[Opened]:
+    """Open a plain file or the one member of a zip; wanted: tells the member by its name."""
     records = []
     if Path(path).suffix.lower() == ".zip":
         with damage_named(path), zipfile.ZipFile(path) as archive:
             member = the_member(path, archive, wanted)
             with archive.open(member) as stream:
-                yield stream, member.file_size, records
+                yield Opened(stream, member.file_size, records)
         records.append(file_record(path))
         return
     with HashedFile([path]) as file:
-        yield io.BufferedReader(file, BLOCK), Path(path).stat().st_size, records
+        yield Opened(io.BufferedReader(file, BLOCK), Path(path).stat().st_size, records)
         records += file.finish()
 
 
-def the_member(path, archive, wanted):
+def the_member(
+    path: str | Path, archive: zipfile.ZipFile, wanted: Callable[[str], bool]
+) -> zipfile.ZipInfo:
     """The one data file in a zip; what packers add beside it (folders, __MACOSX) is passed over."""
     members = [
         member
@@ -144,7 +155,7 @@ def the_member(path, archive, wanted):
 
 
 @contextmanager
-def damage_named(path):
+def damage_named(path: str | Path) -> Iterator[None]:
     """Turn what the packing's reader says of damage into a RawError with the file's name."""
     try:
         yield
@@ -157,7 +168,7 @@ def damage_named(path):
         raise RawError(f"{path}: {error}; unpack it yourself, unpacked files are read") from error
 
 
-def shown_blocks(stream, size, path):
+def shown_blocks(stream: BinaryIO, size: int | None, path: str | Path) -> Iterator[bytes]:
     """The stream's blocks of whole lines, with progress; size: its bytes, None if unknown."""
     total = None if size is None else -(-size // BLOCK)
     return progress(blocks(stream, path), Path(path).name, total)

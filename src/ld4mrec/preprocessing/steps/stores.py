@@ -14,13 +14,16 @@ locks do not work on network file systems).
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from utils.errors import UserError
+from ld4mrec.errors import UserError
 
+T = TypeVar("T")
 FORMAT = 1
 FIRST_MAP = 64 * 2**20  # bytes; grows when full
 LARGEST_STEP = 8 * 2**30
@@ -36,7 +39,7 @@ class ArrayStore:
     A process may open a folder once at a time. Raises StoreError if it cannot be opened.
     """
 
-    def __init__(self, folder, map_size=FIRST_MAP):
+    def __init__(self, folder: str | Path, map_size: int = FIRST_MAP):
         try:
             import lmdb
         except ImportError as error:
@@ -59,17 +62,19 @@ class ArrayStore:
     def __exit__(self, *_):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         self._env.close()
 
-    def space(self, description, shape, dtype, made_with=None):
+    def space(
+        self, description: object, shape: Sequence[int], dtype, made_with: object = None
+    ) -> "Space":
         """The Space of what `description`, a JSON value, describes.
 
         made_with: JSON value kept for information from the first use, no part of the identity.
         """
         return Space(self, description, tuple(shape), np.dtype(dtype).newbyteorder("<"), made_with)
 
-    def transact(self, action, write=False):
+    def transact(self, action: Callable[[object], T], write: bool = False) -> T:
         """action(transaction), all of it or nothing, whatever the map's size; returns its value."""
         while True:
             try:
@@ -121,7 +126,7 @@ class Space:
         self.id = hashlib.sha256(text.encode()).digest()[:16]
         self._record = json.dumps({**identity, "first made with": made_with}).encode()
 
-    def absent(self, keys):
+    def absent(self, keys: Sequence[bytes]) -> list[bytes]:
         """Those of `keys` that have no array, in the same order."""
 
         def look(transaction):
@@ -130,7 +135,7 @@ class Space:
 
         return self._store.transact(look)
 
-    def read(self, keys):
+    def read(self, keys: Sequence[bytes]) -> np.ndarray:
         """The arrays of `keys`, (n, *shape). Raises KeyError if one is absent."""
         rows = np.empty((len(keys), *self.shape), dtype=self.dtype)
 
@@ -149,7 +154,7 @@ class Space:
         self._store.transact(copy)
         return rows
 
-    def write(self, keys, rows):
+    def write(self, keys: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
         """Store one array per key, in one transaction; what is there is replaced.
 
         rows: (n, *shape), or n arrays of the space's shape. Raises ValueError for another number,
@@ -172,12 +177,12 @@ class Space:
 
         self._store.transact(put, write=True)
 
-    def record(self):
+    def record(self) -> dict | None:
         """The space's record as stored, or None before the first write."""
         text = self._store.transact(lambda transaction: transaction.get(b"space:" + self.id))
         return None if text is None else json.loads(text)
 
 
-def content_key(content):
+def content_key(content: bytes | str) -> bytes:
     """The key of bytes or of a text: the SHA-256 digest."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).digest()

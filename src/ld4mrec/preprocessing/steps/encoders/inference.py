@@ -8,12 +8,13 @@ give the same bits, other batches may change the last digits.
 """
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
 
-from prepare.encoders import Encoder, EncoderError, how_to_install
+from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, versions_of
 
 LARGEST_BATCH = {"cpu": 64}
 LARGEST_ON_GPU = 256
@@ -21,7 +22,7 @@ SMALLEST_BATCH = 8
 SHARE_OF_MEMORY = 8  # a batch may take one eighth of it
 
 
-def threads():
+def threads() -> int:
     """How many inputs to work on at once: OMP_NUM_THREADS, or the cores this process may use."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdigit() and int(given) > 0:
@@ -32,7 +33,7 @@ def threads():
 
 
 @contextmanager
-def workers(encoder):
+def workers(encoder: Encoder) -> Iterator[ThreadPoolExecutor]:
     """The pool of threads in which `encoder` is used, each computing with one core."""
     from threadpoolctl import threadpool_limits
 
@@ -44,7 +45,9 @@ def workers(encoder):
         yield pool
 
 
-def vectors(encoder, inputs, pool, batch_size):
+def vectors(
+    encoder: Encoder, inputs: list, pool: ThreadPoolExecutor, batch_size: int
+) -> np.ndarray:
     """(n, D) float32 array of the vectors of n inputs, n at most batch_size.
 
     Raises EncoderError if the encoder gives another shape or something not finite.
@@ -70,14 +73,14 @@ def vectors(encoder, inputs, pool, batch_size):
     return rows
 
 
-def default_batch_size(encoder):
+def default_batch_size(encoder: Encoder) -> int:
     """Power of two that fits the memory of the encoder's device, the same on every run there."""
     largest = LARGEST_BATCH.get(encoder.device, LARGEST_ON_GPU)
     fitting = device_memory(encoder.device) // SHARE_OF_MEMORY // encoder.item_bytes
     return min(largest, max(SMALLEST_BATCH, 2 ** max(0, int(fitting).bit_length() - 1)))
 
 
-def device_memory(device):
+def device_memory(device: str) -> int:
     """Bytes of memory, all of it and not only what is free, so that it does not change."""
     if device.startswith("cuda"):
         import torch
@@ -88,7 +91,7 @@ def device_memory(device):
     return 4 * 2**30
 
 
-def choose_device(name):
+def choose_device(name: str) -> str:
     """ "auto" made concrete, any other name checked; a string that torch knows."""
     import torch
 
@@ -108,7 +111,7 @@ def choose_device(name):
 class TorchEncoder(Encoder):
     """An encoder with a torch network: float32, evaluation mode, no gradients, deterministic."""
 
-    def __init__(self, device):
+    def __init__(self, device: str):
         self.device = choose_device(device)
 
     def forward(self, inputs):
@@ -131,18 +134,16 @@ class TorchEncoder(Encoder):
     def session(self):
         import torch
 
-        held = (
-            torch.get_num_threads(),
-            torch.get_float32_matmul_precision(),
-            torch.backends.cudnn.deterministic,
-            torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.allow_tf32,
-        )
-        _set_torch(1, "highest", True, False, False)
+        threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+        cudnn = torch.backends.cudnn
+        torch.set_num_threads(1)
+        torch.set_float32_matmul_precision("highest")
         try:
-            yield
+            with cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False):
+                yield
         finally:
-            _set_torch(*held)
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(precision)
 
     def prepare_thread(self):
         import torch
@@ -151,29 +152,3 @@ class TorchEncoder(Encoder):
 
     def versions(self):
         return versions_of("torch")
-
-
-def _set_torch(n_threads, precision, deterministic, benchmark, tf32):
-    import torch
-
-    torch.set_num_threads(n_threads)
-    torch.set_float32_matmul_precision(precision)
-    torch.backends.cudnn.deterministic = deterministic
-    torch.backends.cudnn.benchmark = benchmark
-    torch.backends.cudnn.allow_tf32 = tf32
-
-
-def versions_of(*packages):
-    from importlib.metadata import version
-
-    return {package: version(package) for package in packages}
-
-
-def needed(module, what, extra="encoders"):
-    """Import `module`; EncoderError saying what to install if it is absent."""
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise EncoderError(f"{what} needs {module} ({error}): {how_to_install(extra)}") from error

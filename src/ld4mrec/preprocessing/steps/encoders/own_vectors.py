@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prepare.encoders import EncoderError
+from ld4mrec.preprocessing.steps.encoders.base import EncoderError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
@@ -22,7 +22,7 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 class OwnVectors:
     """The vectors of a file. ids: list of n str; vectors: (n, D) float32."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         self.name = f"file:{self.path}"
         try:
@@ -57,7 +57,7 @@ class OwnVectors:
                 f"first that of item {self.ids[int(finite.argmin())]!r}; leave such items out"
             )
 
-    def rows_of(self, items):
+    def rows_of(self, items: list[str]) -> np.ndarray:
         """(I,) index into `vectors` of each item id, -1 where the file has none."""
         return pd.Index(self.ids).get_indexer(pd.Index(items))
 

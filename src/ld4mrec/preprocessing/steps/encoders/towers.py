@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prepare.encoders import EncoderError
-from prepare.inference import TorchEncoder, needed, versions_of
+from ld4mrec.preprocessing.steps.encoders.base import EncoderError, needed, versions_of
+from ld4mrec.preprocessing.steps.encoders.inference import TorchEncoder
 
 MAX_TOKENS = {"chinese_clip": 52}  # what it was trained with; its positions would allow 512
 LONGEST_TEXT = 8192  # tokens, for a model that names no limit
@@ -25,7 +25,7 @@ class SentenceEncoder(TorchEncoder):
 
     modality = "text"
 
-    def __init__(self, name, source, revision, device):
+    def __init__(self, name: str, source: str | Path, revision: str, device: str):
         super().__init__(device)
         package = needed("sentence_transformers", name)
         _quiet()
@@ -136,7 +136,7 @@ class ImageTower(_Tower):
         last = output.last_hidden_state
         return last[:, 0] if last.ndim == 3 else last.mean(dim=(2, 3))
 
-    def scaled(self, pixels):
+    def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """(B, 3, H, W) uint8 as the network wants it: the processor's scale, mean and deviation."""
         processor = self._processor
         values = pixels

@@ -1,0 +1,11 @@
+"""H&M: from the raw download to a data folder. Code: src/ld4mrec/preprocessing/hm.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from ld4mrec.preprocessing.hm import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+"""MicroLens-50k: raw download to data folder. Code: src/ld4mrec/preprocessing/microlens.py."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from ld4mrec.preprocessing.microlens import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+from ld4mrec.errors import *  # noqa: F403

@@ -1,0 +1,1 @@
+from ld4mrec.files import *  # noqa: F403

@@ -1,0 +1,1 @@
+from ld4mrec.progress import *  # noqa: F403
