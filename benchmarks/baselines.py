@@ -50,12 +50,14 @@ from timing import WARM_UP, Clock, Steps, compare, machine, peak, start_up, tabl
 
 from common.abstract_recommender import AbstractRecommender  # noqa: E402
 from common.dot_product import DotProductRecommender  # noqa: E402
-from common.trainer import Trainer  # noqa: E402
-from main import parse_overrides  # noqa: E402
-from utils import memory, one_run, plugins, seeding  # noqa: E402
-from utils.configurator import Config  # noqa: E402
-from utils.dataset import RecDataset  # noqa: E402
-from utils.errors import UserError  # noqa: E402
+from ld4mrec.config.configuration import Config  # noqa: E402
+from ld4mrec.config.words import parse_overrides  # noqa: E402
+from ld4mrec.data.interactions import RecDataset  # noqa: E402
+from ld4mrec.errors import UserError  # noqa: E402
+from ld4mrec.plugins import sources  # noqa: E402
+from ld4mrec.runs import one_run  # noqa: E402
+from ld4mrec.training import memory, randomness  # noqa: E402
+from ld4mrec.training.trainer import Trainer  # noqa: E402
 
 IMPORTED = time.process_time()
 ELSEWHERE = {"LD4MRec"}  # has a benchmark of its own
@@ -85,15 +87,15 @@ class Case:
     def __init__(self, name, dataset, overrides, clock):
         paths = {"cache_dir": None} | overrides
         self.config = Config(name, dataset, paths).points(grid=False)[0]
-        seeding.set_threads(self.config["threads"] or torch.get_num_threads())
+        randomness.set_threads(self.config["threads"] or torch.get_num_threads())
         memory.keep_freed_memory()
         self.device = self.config["device"]
         self.clock = Clock(clock, self.device)
-        one_run.reset_peak_memory(self.device)
+        memory.reset_peak_memory(self.device)
         splits = RecDataset(self.config).split()
         self.train, *self.splits = one_run.make_loaders(self.config, splits)
         self.loaded = time.process_time()
-        model_class = plugins.load_model_class(plugins.find_model(name))
+        model_class = sources.load_model_class(sources.find_model(name))
         self.model = one_run.build(model_class, self.config, self.train)
         self.built = time.process_time()
         self.trainer = Trainer(self.config, self.model)
@@ -340,7 +342,7 @@ def kept(path):
 def measure_all(names, options, words, folder):
     """Measure each model on each data set and print; the exit status."""
     torch_seconds = start_up("import torch")
-    torch_bytes = start_up("import torch; from utils import one_run", PEAK)
+    torch_bytes = start_up("import torch; from ld4mrec.training import memory", PEAK)
     done, failed = [], 0
     before = kept(options.keep)
     for dataset in [options.dataset] if options.dataset else options.sizes.split(","):
@@ -361,13 +363,13 @@ def measure_all(names, options, words, folder):
     return 1 if failed else 0
 
 
-PEAK = "one_run.peak_memory(__import__('torch').device('cpu'))['ram_bytes']"
+PEAK = "memory.peak_memory(__import__('torch').device('cpu'))['ram_bytes']"
 
 
 def main(arguments=None):
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    known = [name for name in plugins.model_names() if name not in ELSEWHERE]
+    known = [name for name in sources.model_names() if name not in ELSEWHERE]
     parser.add_argument("--models", default=",".join(known), help="comma-separated")
     parser.add_argument("--sizes", default=",".join(sizes.SIZES), help="comma-separated")
     parser.add_argument("-d", "--dataset", help="a data folder in --data_path instead")

@@ -20,10 +20,10 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
-from main import parse_overrides  # noqa: E402 (the path comes first)
-from utils.errors import DivergedError, UserError  # noqa: E402
-from utils.logger import quiet_terminal  # noqa: E402
-from utils.runs import run  # noqa: E402
+from ld4mrec.config.words import parse_overrides  # noqa: E402 (the path comes first)
+from ld4mrec.errors import DivergedError, UserError  # noqa: E402
+from ld4mrec.search.train import run  # noqa: E402
+from ld4mrec.terminal import quiet_terminal  # noqa: E402
 
 METRIC = "recall@20"
 BASE = {"stopping_step": 5, "keep_last": False}

@@ -26,14 +26,14 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
 from common.graph import HistoryRows, binary_csr  # noqa: E402 (the path comes first)
-from main import parse_overrides  # noqa: E402
-from serving.new_users import FoldIn, known_part  # noqa: E402
-from serving.trained import find_run, open_run  # noqa: E402
-from utils.configurator import Config  # noqa: E402
-from utils.features import data_folder, modality_files  # noqa: E402
-from utils.logger import quiet  # noqa: E402
-from utils.runs import run  # noqa: E402
-from utils.topk_evaluator import MASKED  # noqa: E402
+from ld4mrec.config.configuration import Config  # noqa: E402
+from ld4mrec.config.words import parse_overrides  # noqa: E402
+from ld4mrec.data.features import data_folder, modality_files  # noqa: E402
+from ld4mrec.evaluation.evaluator import MASKED  # noqa: E402
+from ld4mrec.search.train import run  # noqa: E402
+from ld4mrec.serving.new_users import FoldIn, known_part  # noqa: E402
+from ld4mrec.serving.trained import find_run, open_run  # noqa: E402
+from ld4mrec.terminal import quiet  # noqa: E402
 
 K = 20
 BATCH = 1024  # users

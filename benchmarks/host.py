@@ -20,10 +20,10 @@ sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
 
 from timing import Clock, start_up  # noqa: E402 (the path comes first)
 
-from utils.configurator import Config  # noqa: E402
-from utils.dataloader import EvalDataLoader, TrainDataLoader  # noqa: E402
-from utils.dataset import RecDataset  # noqa: E402
-from utils.topk_evaluator import TopKEvaluator  # noqa: E402
+from ld4mrec.config.configuration import Config  # noqa: E402
+from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader  # noqa: E402
+from ld4mrec.data.interactions import RecDataset  # noqa: E402
+from ld4mrec.evaluation.evaluator import TopKEvaluator  # noqa: E402
 
 REPEATS = 7
 

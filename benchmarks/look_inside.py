@@ -24,11 +24,11 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
 from common import graph  # noqa: E402 (the path comes first)
-from main import parse_overrides  # noqa: E402
-from utils.errors import UserError  # noqa: E402
-from utils.finished import load  # noqa: E402
-from utils.runs import run  # noqa: E402
-from utils.topk_evaluator import TopKEvaluator  # noqa: E402
+from ld4mrec.config.words import parse_overrides  # noqa: E402
+from ld4mrec.errors import UserError  # noqa: E402
+from ld4mrec.evaluation.evaluator import TopKEvaluator  # noqa: E402
+from ld4mrec.runs.reopen import load  # noqa: E402
+from ld4mrec.search.train import run  # noqa: E402
 
 METRIC = "recall@20"
 SHUFFLE_SEED = 0

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from paper.sizes import LEAST, SIZES, Size, pairs, write  # noqa: E402 (the path comes first)
+from ld4mrec.paper.sizes import LEAST, SIZES, Size, pairs, write  # noqa: E402 (the path comes first)
 
 __all__ = ["LEAST", "SIZES", "Size", "pairs", "write"]
 

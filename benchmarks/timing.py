@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 if str(SOURCE) not in sys.path:
     sys.path.insert(0, str(SOURCE))
 
-from utils.timing import WARM_UP, Clock, Steps, machine, peak  # noqa: E402 (the path comes first)
+from ld4mrec.training.timing import WARM_UP, Clock, Steps, machine, peak  # noqa: E402 (the path comes first)
 
 __all__ = ["WARM_UP", "Clock", "Steps", "compare", "machine", "peak", "start_up", "table"]
 

@@ -1,8 +1,8 @@
 """A report with made-up numbers, for tests: eight models, four tables, four figures."""
 
-from comparison.figures import Bands, Dots, Forest, Scatter
-from comparison.report import Report, Section
-from comparison.tables import Cell, Table
+from ld4mrec.report.figures import Bands, Dots, Forest, Scatter
+from ld4mrec.report.report import Report, Section
+from ld4mrec.report.tables import Cell, Table
 
 # name: test Recall@20 and NDCG@20 with their spreads, seconds to train with spread, parameters
 MODELS = {

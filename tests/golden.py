@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 import support
-from utils import plugins
-from utils.dataloader import TrainDataLoader
-from utils.dataset import RecDataset
+from ld4mrec.data.batches import TrainDataLoader
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.plugins import sources
 
 BATCH = torch.tensor([[0, 1, 2, 3, 0], [1, 3, 4, 5, 1], [4, 0, 5, 0, 3]])
 TOLERANCE = 2e-6
@@ -38,12 +38,14 @@ def build(name, monkeypatch, folder, tables=None, **options):
     for modality, table in tables.items():
         np.save(folder / "toy" / f"{modality}_feat.npy", table.numpy())
     # the host would read float32
-    monkeypatch.setattr("utils.features.read_feature_file", lambda path, n_items: np.load(path))
+    monkeypatch.setattr(
+        "ld4mrec.data.features.read_feature_file", lambda path, n_items: np.load(path)
+    )
     sizes = {"embedding_size": 8, "train_batch_size": 5}
     config = support.config_for(folder / "toy", name, **sizes | options)
     loader = TrainDataLoader(config, RecDataset(config).split()[0], 5)
     torch.manual_seed(0)
-    return plugins.load_model_class(plugins.find_model(name))(config, loader).double()
+    return sources.load_model_class(sources.find_model(name))(config, loader).double()
 
 
 def fill(phases):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.configurator import Config
+from ld4mrec.config.configuration import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # real data, where it is at hand

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ld4mrec.preprocessing import demo
-from utils.runs import run
+from ld4mrec.search.train import run
 
 SEEDS = (1, 2, 3)
 # five batches make an epoch of this data: at the default rate patience ends before it has learned

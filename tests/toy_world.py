@@ -9,7 +9,7 @@ import torch
 
 import golden
 import support
-from utils import plugins
+from ld4mrec.plugins import sources
 
 N_USERS, N_ITEMS = 5, 7
 SMALL = {"embedding_size": 8, "train_batch_size": 5, "reg_weight": 0.1}  # the reference's settings
@@ -35,7 +35,7 @@ def build(name, folder, interactions=None, **options):
     config = support.config_for(folder, name, **options)
     interactions = matrix(support.TRAIN) if interactions is None else interactions
     torch.manual_seed(0)
-    model_class = plugins.load_model_class(plugins.find_model(name))
+    model_class = sources.load_model_class(sources.find_model(name))
     return model_class(config, loader(interactions)).double()
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from utils.features import load_features
+from ld4mrec.data.features import load_features
 
 
 class AbstractRecommender(nn.Module):
@@ -20,7 +20,7 @@ class AbstractRecommender(nn.Module):
         trainer).
 
         interaction: int64 tensor on the run's device; its form is chosen by the configuration, see
-        `utils.dataloader.TrainDataLoader`. It belongs to the model, which may write into it.
+        `ld4mrec.data.batches.TrainDataLoader`. It belongs to the model, which may write into it.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define calculate_loss")
 

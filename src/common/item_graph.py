@@ -10,18 +10,17 @@ whole graph; of equal cosines the lowest item is taken, where they leave it to t
 import hashlib
 import logging
 import warnings
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
 from common.diffusion import check_integer, check_option
-from common.graph import cached
+from common.graph import cached, syntax
 from common.largest import largest
 
 BLOCK_ENTRIES = 2**21  # cosines held at a time: 16 MiB in float64
-CODE = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+CODE = hashlib.blake2b(syntax(__file__), digest_size=8).hexdigest()
 EDGE = np.dtype([("item", np.int32), ("cosine", np.float32)])
 
 

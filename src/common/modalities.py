@@ -3,7 +3,7 @@
 from torch import nn
 
 from common.rows import take
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 
 def take_features(model):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 
 class UserSampler(nn.Module):

@@ -1,1 +1,1 @@
-"""LD4MRec and its host: preparing data, training, comparing, recommending."""
+"""LD4MRec and its host."""

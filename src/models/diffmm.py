@@ -27,7 +27,7 @@ from common.item_graph import csr_tensor
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
 from common.propagation import sparse_product
-from utils.errors import DivergedError
+from ld4mrec.errors import DivergedError
 
 CHOICES = {"projection": ("matrix", "linear"), "contrast": ("views", "main")}
 SLOPE = 0.2  # of the projection's LeakyReLU

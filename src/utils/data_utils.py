@@ -1,3 +1,3 @@
-"""MMRec's `utils.data_utils`, importable for third-party models; everything is in `utils.utils`."""
+"""MMRec's `utils.data_utils`, for plugins."""
 
 from utils.utils import *  # noqa: F403

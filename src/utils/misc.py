@@ -1,3 +1,3 @@
-"""MMRec's `utils.misc`, importable for third-party models; everything is in `utils.utils`."""
+"""MMRec's `utils.misc`, for plugins."""
 
 from utils.utils import *  # noqa: F403

@@ -1,6 +1,5 @@
-"""What third-party models import from MMRec's `utils.utils`; the work is done in the modules
-named here.
-"""
+"""MMRec's `utils.utils`, for plugins."""
+# ruff: noqa: F401
 
 from common.dense_graph import (
     build_knn_neighbourhood,
@@ -10,22 +9,7 @@ from common.dense_graph import (
     get_dense_laplacian,
     get_sparse_laplacian,
 )
-from utils.early_stopping import dict2str, early_stopping
-from utils.local_time import get_local_time
-from utils.plugins import get_model, get_trainer
-from utils.seeding import init_seed
-
-__all__ = [
-    "build_knn_neighbourhood",
-    "build_knn_normalized_graph",
-    "build_sim",
-    "compute_normalized_laplacian",
-    "dict2str",
-    "early_stopping",
-    "get_dense_laplacian",
-    "get_local_time",
-    "get_model",
-    "get_sparse_laplacian",
-    "get_trainer",
-    "init_seed",
-]
+from ld4mrec.plugins.sources import get_model, get_trainer
+from ld4mrec.terminal import dict2str, get_local_time
+from ld4mrec.training.patience import early_stopping
+from ld4mrec.training.randomness import init_seed

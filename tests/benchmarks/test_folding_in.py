@@ -3,7 +3,7 @@
 import sys
 
 import support
-from utils.configurator import Config
+from ld4mrec.config.configuration import Config
 
 sys.path.insert(0, str(support.ROOT / "benchmarks"))
 

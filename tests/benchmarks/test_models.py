@@ -15,14 +15,14 @@ import bare
 import baselines
 from costs import COSTS
 
-from utils import plugins
+from ld4mrec.plugins import sources
 
 SMALL = {
     "DiffMM": {"dims": [16]},
     "DiffRec": {"dims": [[16]]},
     "MMSSL": {"m_topk_rate": 0.1},
 }
-MODELS = [name for name in plugins.model_names() if name not in baselines.ELSEWHERE]
+MODELS = [name for name in sources.model_names() if name not in baselines.ELSEWHERE]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from ld4mrec.data.interactions import RecDataset
 from support import ROOT, config_for
-from utils.dataset import RecDataset
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

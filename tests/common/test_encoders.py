@@ -9,7 +9,7 @@ import torch
 
 import support
 from common.encoders import LightGCN_Encoder, bipartite_adjacency, drop_edges
-from utils.seeding import init_seed
+from ld4mrec.training.randomness import init_seed
 
 N_USERS, N_ITEMS = 5, 7
 

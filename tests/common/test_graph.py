@@ -170,6 +170,19 @@ def test_cache_hit_and_miss(tmp_path):
     assert count.calls == 6
 
 
+def test_the_code_in_the_key_is_what_the_file_says(tmp_path):
+    file = tmp_path / "code.py"
+
+    def syntax(text):
+        file.write_text(text)
+        return graph.syntax(file)
+
+    plain = syntax('"""A."""\n\ndef f(x):\n    """B."""\n    return x + 1\n')
+    assert plain == syntax('"""C."""\ndef f(x):\n    """D."""  # E\n    return (x +\n        1)\n')
+    for other in ("return x + 2", "return 1", "x + 1"):
+        assert plain != syntax(f'"""A."""\n\ndef f(x):\n    """B."""\n    {other}\n')
+
+
 @pytest.mark.parametrize("harm", ["empty", "cut", "flipped", "text", "pickle"])
 def test_damaged_cache_file_is_rebuilt(tmp_path, harm):
     matrix, count = random_matrix(), Counting()

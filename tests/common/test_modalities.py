@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from common.modalities import FeatureTables, take_features
-from utils.errors import DataError
+from ld4mrec.errors import DataError
 
 
 class Model(nn.Module):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from common.graph import HistoryRows, binary_csr
 from common.user_sampler import UserSampler
+from ld4mrec.errors import DataError
 from toy_world import matrix
-from utils.errors import DataError
 
 
 def sampler(pairs, n_users, n_items):

@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from comparison import ledger
-from comparison.archive import archive
-from comparison.entries import Entry
-from utils import files
-from utils.errors import RunError
+from ld4mrec import files
+from ld4mrec.comparison import ledger
+from ld4mrec.comparison.archive import archive
+from ld4mrec.comparison.entries import Entry
+from ld4mrec.errors import RunError
 
 KEYS = {"embedding_size": 4, "epochs": 1, "topk": [10, 20], "threads": 1, "cache_dir": None}
 BPR = Entry("BPR", "BPR", {}, "yaml defaults")

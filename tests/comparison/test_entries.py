@@ -2,9 +2,9 @@
 
 import pytest
 
-from comparison.entries import Entry, entries, read_settings, tuned
-from utils.errors import ConfigError, UserError
-from utils.runs import run
+from ld4mrec.comparison.entries import Entry, entries, read_settings, tuned
+from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.search.train import run
 
 KEYS = {"embedding_size": 4, "epochs": 1, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
 

@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 import support
-from comparison import ledger
-from comparison.entries import Entry
-from comparison.findings import Findings, shown
-from utils.run_folder import RunFolder
-from utils.runs import run
+from ld4mrec.comparison import ledger
+from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.findings import Findings, shown
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.search.train import run
 
 KEYS = {"epochs": 3, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
 ENTRIES = [

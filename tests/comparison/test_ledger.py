@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from comparison import ledger
-from comparison.entries import Entry
-from utils.errors import ConfigError, RunError
+from ld4mrec.comparison import ledger
+from ld4mrec.comparison.entries import Entry
+from ld4mrec.errors import ConfigError, RunError
 
 KEYS = {"embedding_size": 4, "epochs": 2, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
 BPR = Entry("BPR", "BPR", {}, "yaml defaults")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
-from comparison import measures
-from comparison.measures import (
+from ld4mrec.comparison import measures
+from ld4mrec.comparison.measures import (
     Band,
     beyond_accuracy,
     coverage,
@@ -23,7 +23,7 @@ from comparison.measures import (
     quantile_ends,
     user_bands,
 )
-from utils import metrics
+from ld4mrec.evaluation import metrics
 
 
 def matrix(pairs, shape=(5, 7)):

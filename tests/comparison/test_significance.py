@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from comparison.significance import (
+from ld4mrec.comparison.significance import (
     bootstrap_interval,
     cohen_d_z,
     compare_seeds,
@@ -20,7 +20,7 @@ from comparison.significance import (
     t_interval,
     wilcoxon,
 )
-from utils.errors import RunError
+from ld4mrec.errors import RunError
 
 SMALL = [0.5, 0.25, -0.125, 0.0]  # by hand: mean .15625, R+ = 3 + 2, R- = 1
 
@@ -72,7 +72,7 @@ def test_wilcoxon_of_few_is_exact(d):
 def test_wilcoxon_hardly_jumps_where_it_stops_to_be_exact(monkeypatch):
     d = np.random.default_rng(1).choice([-0.5, -0.25, 0.25, 0.5, 1], size=50)
     exact = wilcoxon(d)
-    monkeypatch.setattr("comparison.significance.MOST_FOR_EXACT", 49)
+    monkeypatch.setattr("ld4mrec.comparison.significance.MOST_FOR_EXACT", 49)
     assert wilcoxon(d) == pytest.approx(exact, abs=0.005)
     assert wilcoxon(d) != exact
 
@@ -212,7 +212,7 @@ def test_bootstrap_is_repeated_by_its_seed_whatever_the_blocks(monkeypatch):
     first = bootstrap_interval(d, seed=3, n=200)
     assert first != bootstrap_interval(d, seed=4, n=200)
     assert first == bootstrap_interval(d, seed=3, n=200)
-    monkeypatch.setattr("comparison.significance.RESAMPLED", 7 * 50)
+    monkeypatch.setattr("ld4mrec.comparison.significance.RESAMPLED", 7 * 50)
     assert first == bootstrap_interval(d, seed=3, n=200)
 
 

@@ -6,8 +6,8 @@ from torch import nn
 
 import golden
 from golden import BATCH, close, numbers
+from ld4mrec.errors import DataError
 from models.bm3 import distance
-from utils.errors import DataError
 
 PAIRS = BATCH[:2]
 SETTING = {"n_layers": 1, "dropout": 0.0, "reg_weight": 0.1, "cl_weight": 2.0}

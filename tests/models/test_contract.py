@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import support
-from utils import checkpoint, plugins, seeding
-from utils.dataloader import TrainDataLoader
-from utils.dataset import RecDataset
-from utils.errors import UserError
-from utils.runs import run
+from ld4mrec.data.batches import TrainDataLoader
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import UserError
+from ld4mrec.plugins import sources
+from ld4mrec.search.train import run
+from ld4mrec.training import checkpoint, randomness
 
 SMALL = {
     "BM3": {"embedding_size": 8, "train_batch_size": 16},
@@ -33,16 +34,16 @@ SMALL = {
 }
 # and refuse a data set without any
 NEED_FEATURES = {"BM3", "DiffMM", "LATTICE", "MGCN", "MMSSL", "SLMRec", "VBPR"}
-ALL = plugins.model_names()
+ALL = sources.model_names()
 
 
 def build(name, folder, **overrides):
     """A model as a run builds it, with its training loader."""
     config = support.config_for(folder, name, **SMALL.get(name, {}) | overrides)
     train = RecDataset(config).split()[0]
-    seeding.init_seed(config["seed"])
+    randomness.init_seed(config["seed"])
     loader = TrainDataLoader(config, train, config["train_batch_size"], shuffle=True)
-    model_class = plugins.load_model_class(plugins.find_model(name))
+    model_class = sources.load_model_class(sources.find_model(name))
     return model_class(config, loader).to(config["device"]), loader, config
 
 
@@ -69,9 +70,9 @@ def test_the_models_are_found():
 
 @pytest.mark.parametrize("name", ALL)
 def test_its_yaml_has_a_default_for_each_hyper_parameter(name):
-    source = plugins.find_model(name)
+    source = sources.find_model(name)
     (point,) = support.Config(name, "demo", model_yaml=source.yaml).points()
-    assert point.native
+    assert point.has_defaults
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -106,7 +107,7 @@ def test_no_trainable_tensor_hides_outside_the_parameters(name, blocks):
 def test_scores_have_a_row_per_user_and_evaluation_changes_nothing(name, blocks):
     model, *_ = build(name, blocks)
     before = copy.deepcopy(model.state_dict())
-    states = seeding.capture_rng_state()
+    states = randomness.capture_rng_state()
     first = scores(model)
     assert first.shape == (model.n_users, model.n_items)
     first.fill_(-1e10)  # the host writes into it
@@ -114,7 +115,7 @@ def test_scores_have_a_row_per_user_and_evaluation_changes_nothing(name, blocks)
     assert second.isfinite().all()
     assert (second != -1e10).any()
     assert same(before, model.state_dict())
-    after = seeding.capture_rng_state()
+    after = randomness.capture_rng_state()
     assert torch.equal(states["torch"], after["torch"])
     assert torch.equal(states["numpy"]["words"], after["numpy"]["words"])
     assert torch.equal(states["python"]["words"], after["python"]["words"])

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 import golden
 import support
 from common.denoiser import p_sample
-from common.trainer import Trainer
+from ld4mrec.errors import DataError, DivergedError
+from ld4mrec.search.train import run
+from ld4mrec.training import checkpoint
+from ld4mrec.training.trainer import Trainer
 from models.diffmm import drawn_graph, info_nce_of_all, looped_adjacency
 from toy_world import N_ITEMS, N_USERS, matrix
-from utils import checkpoint
-from utils.errors import DataError, DivergedError
-from utils.runs import run
 
 BATCH = golden.BATCH[:, :4]  # shorter than the configured 5
 SMALL = {"dims": [6], "time_size": 4}

@@ -241,7 +241,7 @@ def test_refuses_what_it_cannot_use(make, options, message):
 
 @pytest.mark.slow
 def test_learns_a_small_world(blocks, tmp_path):
-    from utils.runs import run
+    from ld4mrec.search.train import run
 
     keys = {"data_path": f"{blocks.parent}/", "run_dir": str(tmp_path / "run"), "cache_dir": None}
     # three batches an epoch: the default rate, 5e-5, would learn too slowly

@@ -5,10 +5,10 @@ import torch
 import golden
 import support
 import toy_world
+from ld4mrec.errors import ConfigError
+from ld4mrec.search.train import run
 from models.ease import item_weights
 from toy_world import N_ITEMS
-from utils.errors import ConfigError
-from utils.runs import run
 
 
 def slow_weights(x, penalty):

@@ -10,8 +10,8 @@ import golden
 from common import dense_graph
 from common.item_graph import csr_tensor
 from golden import BATCH, close, numbers
+from ld4mrec.errors import DataError
 from models.lattice import averaging_adjacency
-from utils.errors import DataError
 
 SETTING = {
     "feat_embed_dim": 8,

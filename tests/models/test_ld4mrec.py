@@ -12,9 +12,9 @@ import models.ld4mrec as module
 import support
 from common import graph
 from common.abstract_recommender import GeneralRecommender
+from ld4mrec.data.batches import TrainDataLoader
+from ld4mrec.data.interactions import RecDataset
 from models.ld4mrec import AFFINES, LD4MRec, PGBlock, RowErrors, successes
-from utils.dataloader import TrainDataLoader
-from utils.dataset import RecDataset
 
 YAML = Path(module.__file__).parents[1] / "configs" / "model" / "LD4MRec.yaml"
 U, I = 24, 18  # noqa: E741 - the project's letters

@@ -9,8 +9,8 @@ from torch import nn
 import golden
 from common.loss import info_nce
 from golden import BATCH, close, numbers
+from ld4mrec.errors import DataError
 from models.mgcn import TEMPERATURE
-from utils.errors import DataError
 
 SETTING = {"n_ui_layers": 2, "n_layers": 1, "knn_k": 3, "cl_loss": 0.1, "reg_weight": 0.1}
 PHASES = {6: (3, 10, 14), 5: (5, 12, 16)}  # map, purifier, preference gate; biases one more

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 
 import golden
 import support
-from common.trainer import Trainer
 from golden import close
+from ld4mrec.errors import DataError
+from ld4mrec.search.train import run
+from ld4mrec.training.trainer import Trainer
 from models.mmssl import (
     BipartiteGraph,
     LatestEdges,
@@ -18,8 +20,6 @@ from models.mmssl import (
     user_contrast,
 )
 from toy_world import matrix
-from utils.errors import DataError
-from utils.runs import run
 
 SETTING = {"n_heads": 4, "dropout": 0.2, "m_topk_rate": 0.3, "G_rate": 0.5}  # k = 2 of 7 items
 USERS, POSITIVES, NEGATIVES = [0, 1, 2, 3, 4], [1, 3, 4, 5, 5], [4, 0, 5, 0, 3]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils.runs import run
+from ld4mrec.search.train import run
 
 CHANCE = 5 / 35  # recall@5 of a random ranking: 40 items less 5 for training
 TRAINED = {"epochs": 25, "learning_rate": 0.01, "train_batch_size": 64, "stopping_step": 25}

@@ -10,8 +10,8 @@ from torch import nn
 import golden
 from common.propagation import mean_of_layers
 from golden import BATCH, close, numbers
-from utils import checkpoint
-from utils.errors import ConfigError, DataError
+from ld4mrec.errors import ConfigError, DataError
+from ld4mrec.training import checkpoint
 
 PAIRS = BATCH[:2]
 SETTING = {"n_layers": 3, "temp": 0.2, "ssl_temp": 0.5, "ssl_alpha": 0.1}

@@ -7,9 +7,9 @@ import torch
 import golden
 import toy_world
 from golden import BATCH
+from ld4mrec.errors import DataError
+from ld4mrec.search.train import run
 from toy_world import near
-from utils.errors import DataError
-from utils.runs import run
 
 TEXT, IMAGE = golden.feature(5, 2), golden.feature(6, 1)
 PHASES = {"user_emb.weight": 1, "item_emb.weight": 2, "projection.weight": 3, "projection.bias": 4}

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from paper import cell, efficiency, sizes
-from paper.runs import Setup
-from utils.errors import ConfigError, RunError
-from utils.files import write_json
+from ld4mrec.errors import ConfigError, RunError
+from ld4mrec.files import write_json
+from ld4mrec.paper import cell, efficiency, sizes
+from ld4mrec.paper.runs import Setup
 
 SMALL = sizes.Size(120, 80, 900)
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
-from paper.noisy_data import noisy_folder, random_pairs
-from utils.dataset import RecDataset
-from utils.errors import ConfigError, DataError
-from utils.features import load_features
+from ld4mrec.data.features import load_features
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import ConfigError, DataError
+from ld4mrec.paper.noisy_data import noisy_folder, random_pairs
 
 
 @st.composite

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from comparison.entries import Entry
-from paper import bound, datasets, inference, noise, sensitivity
-from paper.runs import PlannedRow, Setup, check_keys, check_models, entry_of, why_missing
-from utils.errors import ConfigError
+from ld4mrec.comparison.entries import Entry
+from ld4mrec.errors import ConfigError
+from ld4mrec.paper import bound, datasets, inference, noise, sensitivity
+from ld4mrec.paper.runs import PlannedRow, Setup, check_keys, check_models, entry_of, why_missing
 
 
 def finished(seed, **metrics):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import support
-from paper import overview, published
+from ld4mrec.paper import overview, published
 
 TEXT = support.ROOT.parent / "shared" / "paper" / "LD4MRec.txt"
 TITLES = {"tmall": "TMALL", "microlens": "Microlens", "hm": "H&m"}  # as Table 1 writes them

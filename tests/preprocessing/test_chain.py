@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.runs import run
+from ld4mrec.search.train import run
 
 NAMES = ("tmall", "microlens", "hm")
 KEYS = {"threads": 1, "topk": [5, 20], "use_gpu": False}

@@ -5,8 +5,8 @@ import csv
 import pytest
 
 import support
-from utils.logger import quiet
-from utils.runs import run
+from ld4mrec.search.train import run
+from ld4mrec.terminal import quiet
 
 SMALL = {
     "LD4MRec": {"embedding_size": 8, "hidden_size": 8, "svd_rank": 6, "pg_hidden": 4},

@@ -12,12 +12,12 @@ import scipy.sparse as sp
 import torch
 
 from common import graph
-from serving import export
-from serving.export import parts_of, staged, write_export
-from serving.new_users import scores_of_histories
-from serving.trained import open_run
-from utils.errors import DataError, RunError
-from utils.files import sha256
+from ld4mrec.errors import DataError, RunError
+from ld4mrec.files import sha256
+from ld4mrec.serving import export
+from ld4mrec.serving.export import parts_of, staged, write_export
+from ld4mrec.serving.new_users import scores_of_histories
+from ld4mrec.serving.trained import open_run
 
 USERS = np.array([59, 0, 7, 8, 33])
 # What a serving system does, with the manifest's lines, which this test has just written and is

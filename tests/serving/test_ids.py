@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import support
-from serving.ids import Ids, UnknownIdError
-from utils.errors import DataError
+from ld4mrec.errors import DataError
+from ld4mrec.serving.ids import Ids, UnknownIdError
 
 
 @pytest.fixture

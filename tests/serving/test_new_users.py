@@ -6,9 +6,9 @@ import scipy.sparse as sp
 import torch
 
 from common import graph
-from serving.new_users import FoldIn, known_part, scores_of_histories, step_embeddings
-from serving.trained import open_run
-from utils.errors import RunError
+from ld4mrec.errors import RunError
+from ld4mrec.serving.new_users import FoldIn, known_part, scores_of_histories, step_embeddings
+from ld4mrec.serving.trained import open_run
 
 USERS = np.arange(60)  # those with training rows
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from serving.ranking import model_scores, recommendations, top_items, with_history
-from serving.trained import open_run
-from utils.errors import DivergedError
+from ld4mrec.errors import DivergedError
+from ld4mrec.serving.ranking import model_scores, recommendations, top_items, with_history
+from ld4mrec.serving.trained import open_run
 
 
 def lists(trained, users, k, mask, **config):

@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from serving.ranking import demand_same_lists
-from serving.trained import find_run, open_run
-from utils.errors import DataError, RunError
-from utils.run_folder import RESULTS_VERSION, run_id
+from ld4mrec.errors import DataError, RunError
+from ld4mrec.runs.folder import RESULTS_VERSION, run_id
+from ld4mrec.serving.ranking import demand_same_lists
+from ld4mrec.serving.trained import changed_code, find_run, open_run
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_data_that_lies_elsewhere_is_asked_for(pop, tmp_path):
 
 
 def test_a_third_partys_run_is_refused(pop):
-    change_identity(pop, code={"plugin/models/theirs.py": "0"})
+    change_identity(pop, code={"plugin/Theirs": "0"})
     with pytest.raises(RunError, match="is a run of a model file of a third party"):
         open_run(pop)
 
@@ -96,9 +96,9 @@ def test_a_third_partys_run_is_refused(pop):
 def test_changed_code_is_told_with_what_it_changed(pop, caplog):
     demand_same_lists(open_run(pop))
     assert not caplog.messages
-    change_identity(pop, code={"models/pop.py": "0"})
+    change_identity(pop, code={"Pop": "0"})
     demand_same_lists(open_run(pop))
-    assert "changed since the run was made (models/pop.py): of 60 test users, 60" in caplog.text
+    assert "changed since the run was made (Pop): of 60 test users, 60" in caplog.text
     with np.load(pop / "topk.npz") as file:
         users, items = file["users"], file["items"]
     np.savez(pop / "topk.npz", users=users, items=np.roll(items, 1, axis=1))
@@ -107,7 +107,12 @@ def test_changed_code_is_told_with_what_it_changed(pop, caplog):
         demand_same_lists(open_run(pop))
     (pop / "topk.npz").unlink()
     demand_same_lists(open_run(pop))
-    assert caplog.messages[-1].endswith("(models/pop.py); the run kept no lists to compare with")
+    assert caplog.messages[-1].endswith("(Pop); the run kept no lists to compare with")
+
+
+def test_a_run_of_before_definitions_were_digested_says_so(pop):
+    change_identity(pop, code={"models/pop.py": "0"})
+    assert changed_code(open_run(pop)) == ["the run kept digests of files, not of definitions"]
 
 
 def test_another_version_of_results_is_told(pop, caplog):

@@ -50,6 +50,7 @@ import torch
 
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION, mmrec
 from ld4mrec.errors import UserError
+from ld4mrec.evaluation import metrics
 from ld4mrec.preprocessing.samples.world import (
     KINDS,
     LOOKS,
@@ -61,7 +62,6 @@ from ld4mrec.preprocessing.samples.world import (
 from ld4mrec.preprocessing.steps import writing
 from ld4mrec.preprocessing.steps.interactions import Interactions, number_ids
 from models.ease import item_weights
-from utils import metrics
 
 GENERATOR = "preprocessing/demo.py, version 2"  # a change of the output's bytes changes the number
 USERS, ITEMS = 1800, 1000  # items before those without any click are dropped

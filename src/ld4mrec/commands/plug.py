@@ -1,0 +1,142 @@
+"""Put LD4MRec into a MMRec checkout, or take it out again.
+
+    python src/plug.py PATH            PATH: the checkout, or its src folder
+    python src/plug.py PATH --remove
+
+Copies models/ld4mrec.py, common/diffusion.py, common/graph.py, common/signals.py,
+configs/model/LD4MRec.yaml and the data set yamls that the checkout lacks. Nothing is overwritten:
+where a file of ours has a namesake there, the command stops before it writes anything; a data set
+yaml that is there stays. A record in the checkout, src/ld4mrec_plug.json, tells --remove what was
+copied; what was edited since stays.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ld4mrec.errors import UserError
+from ld4mrec.files import replacing, sha256, write_json
+from ld4mrec.places import SOURCE
+
+NEEDED = (
+    "models/ld4mrec.py",
+    "common/diffusion.py",
+    "common/graph.py",
+    "common/signals.py",
+    "configs/model/LD4MRec.yaml",
+)
+RECORD = "ld4mrec_plug.json"
+MARKS = ("main.py", "common", "models", "utils", "configs/model", "configs/dataset")
+
+
+def host_folder(path):
+    """The src folder of the MMRec checkout at `path`, which may be that folder itself.
+
+    Raises UserError where none is.
+    """
+    for folder in (Path(path) / "src", Path(path)):
+        missing = [mark for mark in MARKS if not (folder / mark).exists()]
+        if not missing:
+            break
+    else:
+        raise UserError(
+            f"{path} is no MMRec checkout: neither it nor its src folder has all of "
+            f"{', '.join(MARKS)}; give the folder that holds MMRec's src"
+        )
+    if folder.resolve() == SOURCE:
+        raise UserError(f"{path} is this project itself; give the path of a MMRec checkout")
+    return folder
+
+
+def plug(path):
+    """Copy the plugin into the checkout at `path`; (copied, kept), paths below its src folder.
+
+    kept: data set yamls that were there before. Raises UserError, with nothing written, if the
+    plugin is there already or a file would be overwritten.
+    """
+    host = host_folder(path)
+    if (host / RECORD).exists():
+        raise UserError(
+            f"LD4MRec is already in {host} ({RECORD} says so); --remove takes it out first"
+        )
+    taken = [name for name in NEEDED if (host / name).exists()]
+    if taken:
+        raise UserError(
+            f"{host} already has {', '.join(taken)}, and nothing is overwritten; move it away, or "
+            "delete it if it was copied from here by hand"
+        )
+    yamls = sorted((SOURCE / "configs" / "dataset").glob("*.yaml"))
+    yamls = [yaml.relative_to(SOURCE).as_posix() for yaml in yamls]
+    kept = [name for name in yamls if (host / name).exists()]
+    copied = [*NEEDED, *(name for name in yamls if name not in kept)]
+    # the record first, so that --remove can mend a copy that was stopped
+    write_json(host / RECORD, {name: sha256(SOURCE / name) for name in copied})
+    for name in copied:
+        with replacing(host / name) as file:
+            file.write((SOURCE / name).read_bytes())
+    return copied, kept
+
+
+def unplug(path):
+    """Remove what `plug` copied; (removed, changed), the latter edited since and left there.
+
+    Raises UserError if there is no record of a copy, or one that cannot be read.
+    """
+    host = host_folder(path)
+    record = host / RECORD
+    if not record.exists():
+        raise UserError(f"LD4MRec was not put into {host} by this command: there is no {RECORD}")
+    try:
+        digests = dict(json.loads(record.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(
+            f"{record} is damaged ({error}); delete these files by hand: {', '.join(NEEDED)}"
+        ) from error
+    ours = {*NEEDED, *(n for n in digests if Path(n).parent == Path("configs/dataset"))}
+    present = [name for name in digests if name in ours and (host / name).is_file()]
+    changed = [name for name in present if sha256(host / name) != digests[name]]
+    removed = [name for name in present if name not in changed]
+    for name in removed:
+        (host / name).unlink()
+    record.unlink()
+    return removed, changed
+
+
+def advice(path):
+    """Lines that say what to run in the checkout at `path`."""
+    folder = host_folder(path).resolve()
+    return [
+        "",
+        f"to train, with the data set's folder in {folder.parent / 'data'}:",
+        f"    cd {folder} && python main.py -m LD4MRec -d tmall",
+        "The lists of LD4MRec.yaml are a grid of 25 runs there; one value in each list is one run.",
+        f"to undo: python {Path(__file__)} {path} --remove",
+    ]
+
+
+def main(arguments=None):
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("path", metavar="PATH", help="a MMRec checkout, or its src folder")
+    parser.add_argument("--remove", action="store_true", help="take the plugin out again")
+    options = parser.parse_args(arguments)
+    try:
+        if options.remove:
+            removed, changed = unplug(options.path)
+            lines = [f"removed {name}" for name in removed]
+            lines += [f"left, because it was changed since: {name}" for name in changed]
+        else:
+            copied, kept = plug(options.path)
+            lines = [f"copied {name}" for name in copied]
+            lines += [f"kept the checkout's own {name}" for name in kept]
+            lines += advice(options.path)
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(*lines, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Train and evaluate one model on one data set, or search its hyper-parameter grid.
+
+    python src/main.py -m LD4MRec -d tiktok
+        one run with the yaml's defaults
+    python src/main.py -m LD4MRec -d tiktok --learning_rate=5e-4
+        the same, one key changed
+    python src/main.py -m LD4MRec -d tiktok --grid
+        every combination of the hyper-parameters' lists
+    python src/main.py -m LD4MRec -d tiktok --grid --soft_prob=[0.005,0.01] --seed=[1,2,3]
+        other lists
+    python src/main.py -m LD4MRec -d tiktok --search tpe --trials 12
+        some points of it (random, tpe, or asha, which stops bad ones early); also of a range:
+        --learning_rate='{low: 1e-4, high: 1e-2, log: true}'
+    python src/main.py -m LD4MRec -d tiktok --grid --engine ray --workers 4 --threads=2
+        four runs at a time, on this machine or a cluster: docs/scaling.md
+    python src/main.py -m THEIRS -d baby --plugin path/to/theirs.py
+        a model file written for MMRec
+    python src/main.py --check-plugin path/to/theirs.py
+        whether such a file works here, and what it uses: a few epochs on a small made-up data set
+
+Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
+--key=value; lists are written as in yaml. The winner of a grid or search is chosen on validation.
+"""
+
+import argparse
+import sys
+
+from ld4mrec.config.configuration import dataset_names
+from ld4mrec.config.words import parse_overrides
+from ld4mrec.engines.options import add_engine_options, engine_of
+from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.plugins.check.check import check_plugin
+from ld4mrec.plugins.sources import find_plugins, model_names
+from ld4mrec.search.proposals import add_search_options, search_of
+from ld4mrec.search.train import run
+
+
+def parser():
+    layout = argparse.RawDescriptionHelpFormatter
+    usage = (
+        "main.py -m MODEL -d DATASET [--grid | --search METHOD --trials N] [--resume] [--mg]\n"
+        "               [--plugin PATH] [--engine ray ...] [--key=value ...]\n"
+        "       main.py --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback] [--key=value ...]"
+    )
+    one = argparse.ArgumentParser(
+        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
+    )
+    models = f"one of {', '.join(model_names())}, or a plugin's class"
+    data_sets = f"one of {', '.join(dataset_names())}, or your own folder in data_path"
+    one.add_argument("-m", "--model", help=models)
+    one.add_argument("-d", "--dataset", help=data_sets)
+    one.add_argument("--grid", action="store_true", help="search the hyper-parameters' lists")
+    add_search_options(one)
+    add_engine_options(one)
+    one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    one.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
+    one.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
+    one.add_argument(
+        "--check-plugin",
+        metavar="PATH",
+        help="report on a model file, all models of a folder or checkout (-m: one of them), or one "
+        "of ours by its name; trains nothing that is kept. -d: on this data set instead of a "
+        "made-up one. Ends with 0 if all is clean, 1 if a check failed",
+    )
+    one.add_argument("--traceback", action="store_true", help="with --check-plugin: errors in full")
+    return one
+
+
+def check(options, overrides):
+    """Print the reports that --check-plugin asks for; the exit status."""
+    words = ("grid", "search", "resume", "mg", "plugin")
+    unfit = [f"--{word}" for word in words if getattr(options, word)]
+    if unfit:
+        raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
+    sources = find_plugins(options.check_plugin, options.model)
+    reports = {}
+    for source in sources:
+        reports[source.name] = check_plugin(source, options.dataset, overrides)
+        print(reports[source.name].text(options.traceback), flush=True)
+        print()
+    if len(reports) > 1:
+        width = max(map(len, reports))
+        for name, report in reports.items():
+            print(f"{name:<{width}}  {report.verdict}")
+    return 0 if all(report.clean for report in reports.values()) else 1
+
+
+def main(arguments=None):
+    read = parser()
+    options, rest = read.parse_known_args(arguments)
+    if not options.check_plugin and not (options.model and options.dataset):
+        read.error("the following arguments are required: -m/--model, -d/--dataset")
+    try:
+        if options.check_plugin:
+            return check(options, parse_overrides(rest))
+        if options.traceback:
+            raise ConfigError("--traceback belongs to --check-plugin; leave it out")
+        search = search_of(options)
+        if search and options.grid:
+            raise ConfigError("--grid tries all points, --search some; leave one of them out")
+        with engine_of(options, workers_here=bool(search)) as engine:
+            runs = run(
+                options.model,
+                options.dataset,
+                parse_overrides(rest),
+                grid=options.grid or None,
+                resume=options.resume,
+                mg=options.mg,
+                plugin=options.plugin,
+                search=search,
+                engine=engine,
+            )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"
+        print("interrupted" + goes_on * (not options.check_plugin), file=sys.stderr)
+        return 130
+    best = runs[0]
+    for split in ("valid", "test"):
+        print(
+            f"{split:>5}: "
+            + "  ".join(f"{key} {value:.4f}" for key, value in best.result[split].items())
+        )
+    print(f"best epoch {best.result['best_epoch']}; results in {best.folder.path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

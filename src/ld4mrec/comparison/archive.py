@@ -1,0 +1,46 @@
+"""Finished runs without their weights, small enough for a repository: a ledger to go on from."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ld4mrec import files
+from ld4mrec.comparison.ledger import per_user
+from ld4mrec.errors import RunError
+
+OF_THIS_MACHINE = "command"  # of a manifest: it names the machine's folders
+MEASURED = ("inference.json", "bound.json")
+
+
+def archive(rows, folder):
+    """Copy what reports read of each finished run to folder/<data set>/<model>/<id>/; the number of
+    runs that were new.
+
+    Kept: manifest.json without the command, per_user.npz (compressed, every metric as it was), what
+    experiments measured on the model, and result.json, which is written last. `--ledger` reads such
+    a folder. Runs that a ledger of this form lent are there already. RunError if the folder cannot
+    be written.
+    """
+    try:
+        return _archive(rows, folder)
+    except OSError as error:
+        raise RunError(f"--archive {folder} cannot be written: {error}") from error
+
+
+def _archive(rows, folder):
+    new = 0
+    for one in (one for row in rows for one in row.done):
+        place = Path(folder) / one.result["dataset"] / one.result["model"] / one.folder.id
+        for name in MEASURED:  # also later than the rest
+            if measured := one.folder.read_json(name):
+                files.write_json(place / name, measured)
+        if (place / "result.json").is_file():
+            continue
+        manifest = one.folder.read_json("manifest.json")
+        manifest.pop(OF_THIS_MACHINE, None)
+        files.write_json(place / "manifest.json", manifest)
+        with files.replacing(place / "per_user.npz") as file:
+            np.savez_compressed(file, **per_user(one))
+        files.write_json(place / "result.json", one.result)
+        new += 1
+    return new

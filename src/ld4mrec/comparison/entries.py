@@ -1,0 +1,168 @@
+"""What is compared: one entry per row of the report, a model with its settings."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ld4mrec.config.configuration import Config
+from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.errors import ConfigError, nearest
+from ld4mrec.plugins.sources import find_model
+from ld4mrec.search.proposals import take_ranges
+from ld4mrec.search.train import plan, run
+
+VARIANTS = ("faithful", "repaired")  # of models whose reference computes something else than meant
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: its label, the model's class name, settings {key: value}, where these come from, and
+    warnings that the choice of the settings gave rise to.
+    """
+
+    label: str
+    model: str
+    settings: dict
+    origin: str
+    warnings: tuple = field(default=())
+
+
+def entries(names, dataset, keys, settings_file=None):
+    """The entries of model names and of a settings file, those with variants once per variant.
+
+    names: labels of the file or class names, in the report's order; None: all labels of the file.
+    keys: overrides of all runs. Raises ConfigError for a name that is neither, or given twice.
+    """
+    listed = read_settings(settings_file) if settings_file else {}
+    found = []
+    for name in names or listed:
+        given = dict(listed.get(name, {}))
+        model = given.pop("model", name)
+        origin = f"settings of {Path(settings_file).name}" if name in listed else "yaml defaults"
+        find_model(model)  # the error names the nearest
+        found += _variants(Entry(name, model, given, origin), dataset, keys)
+    labels = [entry.label for entry in found]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ConfigError(f"{', '.join(twice)} given twice; each row of a comparison has one label")
+    if unused := [name for name in listed if names and name not in names]:
+        close = nearest(unused[0], names)
+        raise ConfigError(f"{settings_file} has settings for '{unused[0]}', not compared.{close}")
+    return found
+
+
+def declared(model, dataset, keys):
+    """Names of the keys that a run of a model on a data set has; keys: overrides, for data_path."""
+    where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
+    return set(Config(model, dataset, where).final_config_dict)
+
+
+def demand_shared(found, dataset, keys):
+    """ConfigError for an override that some of the entries' models have and others have not."""
+    known = {entry.label: declared(entry.model, dataset, keys) for entry in found}
+    for key in keys:
+        having = [label.partition(" (")[0] for label, names in known.items() if key in names]
+        lacking = [label for label, names in known.items() if key not in names]
+        if having and lacking:
+            raise ConfigError(
+                f"--{key} would be for all rows, and {lacking[0]} has no such key; give it in "
+                f"--settings, to {', '.join(dict.fromkeys(having))}"
+            )
+
+
+def check_common(keys):
+    """ConfigError for overrides that cannot be shared by the runs of several seeds and models."""
+    if "seed" in keys:
+        raise ConfigError(f"--seed={keys['seed']}: give --seeds {keys['seed']}")
+    if keys.get("run_dir"):
+        raise ConfigError("--run_dir is the folder of one run; give --runs_dir=FOLDER")
+
+
+def read_settings(path):
+    """{label: {key: value}} of a settings file; `model` is the class where the label is not."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"there is no settings file {path}")
+    found = parse_yaml(path.read_text(encoding="utf-8"), path) or {}
+    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+        raise ConfigError(f"{path} must hold lines of 'Model: {{key: value, ...}}'")
+    for label, values in found.items():
+        for key, instead in (("seed", "--seeds 1,2,3"), ("run_dir", "--runs_dir=FOLDER")):
+            if key in values:
+                raise ConfigError(f"{path} gives {label} a {key}; leave it out and give {instead}")
+    return {str(label): values for label, values in found.items()}
+
+
+def _variants(entry, dataset, keys):
+    """The entry, or one for each variant where the model has variants and none was chosen."""
+    if "variant" in entry.settings or "variant" in keys:
+        return [entry]
+    names = declared(entry.model, dataset, keys)
+    shared = {key: value for key, value in keys.items() if key in names}
+    (one, *_) = plan(entry.model, dataset, shared | entry.settings, grid=True)
+    if "variant" not in one.config or one.config["variant"] not in VARIANTS:
+        return [entry]
+    return [
+        Entry(
+            f"{entry.label} ({variant})",
+            entry.model,
+            entry.settings | {"variant": variant},
+            entry.origin,
+        )
+        for variant in VARIANTS
+    ]
+
+
+def grid_of(entry, dataset, keys, seed):
+    """(overrides, the Runs of the grid as they are now, {key: range}) of an entry's search."""
+    changes = keys | entry.settings | {"seed": [seed]}
+    return changes, plan(entry.model, dataset, changes, grid=True), take_ranges(changes)[1]
+
+
+def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
+    """The entry at the point of its grid that is best on validation, for one seed.
+
+    train: run what is missing of the grid, or with a `Search` its trials, on an engine
+    (None: this process); else only the grid's finished runs count. An axis whose best
+    value is its first or last, of three or more, is named in the warnings. An entry whose model has
+    no grid comes back as it is; so does one of whose grid nothing is finished, with a warning.
+    """
+    changes, grid, ranges = grid_of(entry, dataset, keys, seed)
+    if len(grid) == 1 and not ranges:
+        return entry
+    points = grid
+    if train:
+        how = {"search": search} if search else {"grid": True}
+        points = run(entry.model, dataset, changes, engine=engine, **how)
+    done = [one for one in points if one.result]
+    if not done:
+        nothing = (
+            f"{entry.label}: no point of its grid is finished, so it is at the yaml's defaults"
+        )
+        return replace(entry, warnings=(*entry.warnings, nothing))
+    metric = done[0].config["valid_metric"].lower()
+    sign = 1 if done[0].config["valid_metric_bigger"] else -1
+    best = max(done, key=lambda one: sign * one.result["valid"][metric])
+    chosen = {name: value for name, value in best.config.point.items() if name != "seed"}
+    what = f"trials of --search {search.method}" if train and search else "grid points"
+    origin = f"best of {len(done)} of {len(points)} {what} on validation, seed {seed}"
+    edges = _edges(entry, best, grid, ranges)
+    return Entry(entry.label, entry.model, entry.settings | chosen, origin, edges)
+
+
+def _edges(entry, best, grid, ranges):
+    found = []
+    for name, value in best.config.point.items():
+        if name in ranges:
+            continue  # a drawn value never lies on the edge of a range
+        values = list(dict.fromkeys(one.config.point[name] for one in grid))
+        if name == "seed" or len(values) < 3 or not all(map(_is_number, values)):
+            continue
+        if value in (min(values), max(values)):
+            found.append(
+                f"{entry.label}: the best {name} of its grid, {value}, lies on the grid's edge "
+                f"({min(values)} to {max(values)})"
+            )
+    return tuple(found)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,270 @@
+"""What accuracy does not show: coverage, novelty, popularity, diversity; and accuracy by group.
+
+topk: (n, K) item ids, the list of each user, best first; K is its width, so slice it for a smaller
+cut-off. users: (n,) whose lists they are. train, truth: sparse (U, I), training and test pairs;
+repeated pairs count once. Accuracy is `metrics`'. Raises ValueError for lists with
+ids out of range or an item twice. Nothing loops over users or items; no (I, I) matrix is made.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from common.graph import binary_csr
+from ld4mrec.data.batches import PairSet
+from ld4mrec.evaluation import metrics
+
+BLOCK_ENTRIES = 2**24  # feature values held at a time: 128 MiB in float64
+
+
+def beyond_accuracy(topk, users, train, features=None):
+    """{name: value} of every measure here that needs no test split; None where undefined.
+
+    features: {modality: (I, F)}; 'diversity_<modality>' is the mean over the lists that have one.
+    """
+    n_items = train.shape[1]
+    popularity = popularity_lift(topk, users, train)
+    return {
+        "coverage": coverage(topk, n_items),
+        "gini": gini(topk, n_items),
+        "novelty": novelty(topk, train),
+        "popularity": popularity.recommended,
+        "popularity_history": popularity.history,
+        "popularity_lift": popularity.lift,
+        "personalisation": personalisation(topk, n_items),
+    } | {
+        f"diversity_{modality}": intra_list_diversity(topk, table)[0]
+        for modality, table in (features or {}).items()
+    }
+
+
+def coverage(topk, n_items):
+    """Catalogue coverage@K: the share of all items that are listed; Ge et al., RecSys 2010."""
+    return float((_exposure(topk, n_items) > 0).mean())
+
+
+def gini(topk, n_items):
+    """Gini index@K of how often each of all I items is listed, items in no list included.
+
+    sum_j (2j - I - 1) p_(j) / (I - 1), p_(j) the j-th smallest share: 0 if all are listed equally
+    often, 1 if one takes all places; Shani & Gunawardana, Recommender Systems Handbook 2011.
+    """
+    share = np.sort(_exposure(topk, n_items)) / topk.size
+    weight = 2 * np.arange(1, n_items + 1) - n_items - 1
+    return float((weight * share).sum() / max(n_items - 1, 1))
+
+
+def novelty(topk, train):
+    """Mean self-information@K: the mean of -log2(users of the item / U) over all places.
+
+    Zhou et al., PNAS 2010; the popularity-based novelty of Vargas & Castells, RecSys 2011, without
+    rank or relevance discount. An item without training rows counts as if it had one, log2 U.
+    """
+    n_users, n_items = train.shape
+    information = np.log2(n_users / np.maximum(item_counts(train), 1))  # (I,), bits
+    return float(information[_lists(topk, n_items)].mean())
+
+
+@dataclass(frozen=True)
+class Popularity:
+    """Mean popularity of lists and of histories, and lift = recommended / history - 1."""
+
+    recommended: float
+    history: float
+    lift: float
+
+
+def popularity_lift(topk, users, train):
+    """Group average popularity of the lists and of the same users' training items.
+
+    An item's popularity is its number of training users; each user counts once, whatever the
+    length of the history (GAP of Abdollahpouri et al., RMSE workshop at RecSys 2019; the lift is
+    their Delta GAP, above 0 if lists are more popular than tastes). Users without training items
+    are left out of all three. Raises ValueError if nobody has any.
+    """
+    topk, counts = _lists(topk, train.shape[1]), item_counts(train)
+    histories = binary_csr(train.copy())[_users(users, topk)]  # (n, I)
+    length = np.diff(histories.indptr)
+    kept = length > 0
+    if not kept.any():
+        raise ValueError("popularity_lift needs training items of some user, got none")
+    recommended = counts[topk[kept]].mean()
+    history = ((histories @ counts)[kept] / length[kept]).mean()
+    return Popularity(float(recommended), float(history), float(recommended / history - 1))
+
+
+def personalisation(topk, n_items):
+    """1 - the mean share of items that two users' lists have in common; None for a single list.
+
+    Zhou et al., PNAS 2010 (inter-user diversity). All pairs of n lists at once: an item in c lists
+    is common to c (c - 1) ordered pairs.
+    """
+    exposure, (n, k) = _exposure(topk, n_items), topk.shape
+    return float(1 - (exposure * (exposure - 1)).sum() / (n * (n - 1) * k)) if n > 1 else None
+
+
+def intra_list_diversity(topk, features):
+    """(mean over lists of 1 - mean pairwise cosine, lists counted); features: (I, F).
+
+    Ziegler et al., WWW 2005; in [0, 2]. Items without features (zero rows) have no cosine and are
+    left out of their lists, lists with fewer than two others left out of the mean, which is None if
+    no list is left. Of unit vectors u the sum of all cosines of two different ones is
+    |sum u|^2 - m, so no pairs are made; columns of the features are taken in blocks.
+    """
+    features = np.asarray(features)
+    n_items, width = features.shape
+    topk = _lists(topk, n_items)
+    length = np.sqrt(np.einsum("if,if->i", features, features, dtype=np.float64))  # (I,)
+    scale = np.divide(1, length, where=length > 0, out=np.zeros(n_items))
+    n, k = topk.shape
+    start = np.arange(0, n * k + 1, k)
+    lists = sp.csr_matrix((scale[topk].ravel(), topk.ravel(), start), shape=(n, n_items))
+    squared = np.zeros(n)  # |sum u|^2
+    block = max(1, BLOCK_ENTRIES // (n + n_items))
+    for first in range(0, width, block):
+        squared += np.square(lists @ features[:, first : first + block].astype(np.float64)).sum(1)
+    m = (length > 0)[topk].sum(axis=1)  # (n,) items with features
+    several = m > 1
+    if not several.any():
+        return None, 0
+    squared, m = squared[several], m[several]
+    return float((1 - (squared - m) / (m * (m - 1))).mean()), len(m)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Accuracy within a band of users or items with `low` to `high` training rows.
+
+    high: None for no end. size: evaluated users, or items of the catalogue, in the band. targets:
+    test pairs in it. recall, ndcg: None for an empty band.
+    """
+
+    low: int
+    high: int | None
+    size: int
+    targets: int
+    recall: float | None
+    ndcg: float | None = None
+
+    @property
+    def label(self):
+        if self.high is None:
+            return f"≥ {self.low}"
+        if self.low == self.high:
+            return str(self.low)
+        return f"{self.low}-{self.high}" if self.low else f"≤ {self.high}"
+
+
+def user_bands(topk, users, truth, train, ends=None):
+    """Recall@K and NDCG@K by the user's activity, the number of training items: a Band each.
+
+    Means over the band's users; weighted by `size` they give the overall means. ends: the last
+    count of each band but the open one; None: quartiles of the users given (`quantile_ends`).
+    Raises ValueError for a user without test items.
+    """
+    activity = np.diff(binary_csr(train.copy()).indptr)[_users(users, topk)]  # (n,)
+    hits, targets = _hits(topk, users, truth)
+    if not targets.all():
+        raise ValueError(f"user {users[np.argmin(targets)]} has no test items to be found")
+    ends = quantile_ends(activity) if ends is None else _ends(ends)
+    band, n_bands = np.searchsorted(ends, activity), len(ends) + 1
+    size = np.bincount(band, minlength=n_bands)
+    wanted = np.bincount(band, targets, n_bands)
+    recall = np.bincount(band, metrics.recall(hits, targets)[:, -1], n_bands)
+    ndcg = np.bincount(band, metrics.ndcg(hits, targets)[:, -1], n_bands)
+    return _bands(ends, size, wanted, _ratio(recall, size), _ratio(ndcg, size))
+
+
+def item_bands(topk, users, truth, train, ends=None):
+    """Recall@K by the popularity of the target, its number of training users: a Band each.
+
+    Hits over targets in the band, so each target counts once, not each user; weighted by `targets`
+    they give the overall hits over targets (Recall2). The first band, 0, is the cold items, never
+    seen in training. ends: the last count of each further band but the open one; None: quartiles
+    over training rows, so the bands hold about equally many of these.
+    """
+    counts = item_counts(train)
+    ends = quantile_ends(np.repeat(counts, counts)) if ends is None else _ends(ends)
+    ends = np.union1d([0], ends)
+    band, n_bands = np.searchsorted(ends, counts), len(ends) + 1  # (I,) band of each item
+    hits, _ = _hits(topk, users, truth)
+    found = np.bincount(band[topk[hits]], minlength=n_bands)
+    targets = np.bincount(band[binary_csr(truth.copy())[users].indices], minlength=n_bands)
+    return _bands(ends, np.bincount(band, minlength=n_bands), targets, _ratio(found, targets))
+
+
+def quantile_ends(counts, parts=4):
+    """The last count of each of at most `parts` bands with about equally many of the counts.
+
+    Equal counts stay together, so bands may be fewer and unequal; each but the open one is closed
+    by a count that occurs, so none is empty on these counts.
+    """
+    if not len(counts):
+        return np.array([], dtype=np.int64)
+    ends = np.quantile(counts, np.arange(1, parts) / parts, method="inverted_cdf")
+    return np.unique(ends[ends < np.max(counts)]).astype(np.int64)
+
+
+def item_counts(train):
+    """Popularity: how many users each item has in training, (I,)."""
+    return np.bincount(binary_csr(train.copy()).indices, minlength=train.shape[1])
+
+
+def _lists(topk, n_items):
+    """topk, checked."""
+    if topk.ndim != 2 or not topk.size:
+        raise ValueError(f"lists must be an (n, K) array with n, K > 0, got shape {topk.shape}")
+    ordered = np.sort(topk, axis=1)
+    low, high = ordered[:, 0].min(), ordered[:, -1].max()
+    if low < 0 or high >= n_items:
+        wrong = low if low < 0 else high
+        raise ValueError(f"lists must hold item ids from 0 to {n_items - 1}, got {wrong}")
+    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if twice.any():
+        raise ValueError(f"list {np.argmax(twice)} names an item twice")
+    return topk
+
+
+def _users(users, topk):
+    users = np.asarray(users, dtype=np.int64)
+    if users.shape != topk.shape[:1]:
+        raise ValueError(f"lists of shape {topk.shape} want (n,) users, got shape {users.shape}")
+    return users
+
+
+def _exposure(topk, n_items):
+    """(I,) in how many lists each item stands."""
+    return np.bincount(_lists(topk, n_items).ravel(), minlength=n_items)
+
+
+def _hits(topk, users, truth):
+    """(n, K) booleans, is the place a test item of its user, and (n,) how many the user has."""
+    pairs = binary_csr(truth.copy()).tocoo()
+    known = PairSet(pairs.row.astype(np.int64), pairs.col.astype(np.int64), truth.shape[1])
+    users = _users(users, topk)
+    targets = np.bincount(pairs.row, minlength=truth.shape[0])[users]
+    return known.contains(users[:, None], _lists(topk, truth.shape[1])), targets
+
+
+def _ends(ends):
+    ends = np.asarray(ends)
+    integers = ends.ndim == 1 and ends.size > 0 and np.issubdtype(ends.dtype, np.integer)
+    if not integers or ends[0] < 0 or (np.diff(ends) <= 0).any():
+        raise ValueError(f"ends of bands must be integers >= 0 that increase, got {ends.tolist()}")
+    return ends
+
+
+def _ratio(parts, wholes):
+    """parts / wholes as a list, None where the whole is 0."""
+    with np.errstate(invalid="ignore"):
+        ratio = (parts / wholes).tolist()
+    return [value if whole else None for value, whole in zip(ratio, wholes, strict=True)]
+
+
+def _bands(ends, size, targets, recall, ndcg=None):
+    lows = [0, *(ends + 1).tolist()]
+    highs = [*ends.tolist(), None]
+    size, targets = size.tolist(), targets.astype(np.int64).tolist()
+    ndcg = ndcg or [None] * len(lows)
+    return [Band(*row) for row in zip(lows, highs, size, targets, recall, ndcg, strict=True)]

@@ -1,0 +1,269 @@
+"""Configuration of a run: yaml files, command line, hyper-parameter grid.
+
+A yaml may have a `defaults:` block: one value for each key that `hyper_parameters` lists. Its model
+runs once with these unless a grid is asked for; without the block the grid is what runs. Whose the
+model is decides the rest: one of ours may not read a key that no yaml declares, for a third party's
+such a key is None (MMRec).
+"""
+
+import copy
+import itertools
+from pathlib import Path
+
+import torch
+
+from ld4mrec.config.checks import check_values
+from ld4mrec.config.yaml_files import read_yaml
+from ld4mrec.errors import ConfigError, UndeclaredKeyError, nearest
+from ld4mrec.places import CONFIGS, SOURCE
+
+PATH_KEYS = ("data_path", "runs_dir", "run_dir", "cache_dir")
+# One process reads the data once and has one device: these are the same for all points of a grid.
+NOT_IN_A_GRID = (
+    *PATH_KEYS,
+    *("use_gpu", "gpu_id", "threads", "inter_file_name", "field_separator", "modalities"),
+    *("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "filter_out_cod_start_users"),
+    *("vision_feature_file", "text_feature_file", "user_graph_dict_file"),
+)
+FEATURE_KEYS = ("modalities", "text_feature_file", "vision_feature_file")
+SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
+
+
+class Config:
+    """The merged configuration, indexed by key: config['k'], 'k' in config, config['k'] = v.
+
+    model, dataset: names. config_dict: the caller's overrides, strongest. mg: with configs/mg.yaml.
+    model_yaml: the model's yaml where it is not configs/model/<model>.yaml (a plugin's).
+    more_datasets: a further folder of data set yamls. ours: whether the model's file is in
+    src/models (`plugins.ModelSource.in_tree`), for all that depends on whose model it is.
+    Attributes: final_config_dict; ours; has_defaults (the model's yaml has a `defaults:` block);
+    defaults; overridden. Raises ConfigError for overrides that no yaml declares or whose type does
+    not fit.
+    """
+
+    def __init__(
+        self,
+        model=None,
+        dataset=None,
+        config_dict=None,
+        mg=False,
+        model_yaml=None,
+        more_datasets=None,
+        ours=True,
+    ):
+        overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
+        model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
+        layers = [read_yaml(CONFIGS / "overall.yaml")]
+        data_path = _typed("data_path", overrides.get("data_path"), "../data/")
+        data_path = _absolute(data_path or layers[0]["data_path"], from_caller=bool(data_path))
+        layers.append(_dataset_layer(dataset, data_path, more_datasets))
+        layers.append(read_yaml(model_yaml))
+        if mg:
+            layers.append(read_yaml(CONFIGS / "mg.yaml"))
+        self.ours = ours
+        self.has_defaults = "defaults" in layers[2]
+        self.mg = mg
+        self.overridden = sorted(overrides)
+        self.defaults = {}
+        listed, values = [], {}
+        for layer in layers:
+            self.defaults.update(layer.pop("defaults", None) or {})
+            listed += layer.pop("hyper_parameters", None) or []
+            for key in PATH_KEYS:
+                if layer.get(key) is not None:
+                    layer[key] = _absolute(layer[key], from_caller=False)
+            values.update(layer)
+        listed = _as_list(overrides.pop("hyper_parameters", None)) or listed
+        listed = list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
+        values["hyper_parameters"] = listed
+        self._check_hyper_parameters(listed, values)
+        self.final_config_dict = values
+        for key, value in overrides.items():
+            self._override(key, value)
+        for key, modality in (("text_feature_file", "text"), ("vision_feature_file", "image")):
+            if overrides.get(key) and values["modalities"]:  # two names for one file
+                values["modalities"] = values["modalities"] | {modality: values[key]}
+        metric = str(values["valid_metric"]).split("@")[0].lower()
+        values["valid_metric_bigger"] = metric not in SMALLER_IS_BETTER
+        values["model"], values["dataset"] = model, dataset
+        values["device"] = torch.device(
+            "cuda" if values["use_gpu"] and torch.cuda.is_available() else "cpu"
+        )
+
+    def _check_hyper_parameters(self, listed, values):
+        for name in listed:
+            if name in NOT_IN_A_GRID:
+                raise ConfigError(f"'{name}' cannot be a hyper-parameter: all points share it")
+            if self.ours and name not in values:
+                raise ConfigError(
+                    f"hyper_parameters lists '{name}', which no yaml declares."
+                    f"{nearest(name, values)}"
+                )
+
+    def _override(self, key, value):
+        values = self.final_config_dict
+        if key not in values:
+            raise ConfigError(
+                f"unknown key '{key}': no yaml of this run declares it.{nearest(key, values)}"
+            )
+        if key in PATH_KEYS and value is not None:
+            values[key] = _absolute(_typed(key, value, ""), from_caller=True)
+        elif key in values["hyper_parameters"]:
+            known = values[key] if isinstance(values[key], list) else [values[key]]
+            example = next((v for v in [self.defaults.get(key), *known] if v is not None), None)
+            values[key] = [_typed(key, one, example) for one in _as_list(value) or [None]]
+            self.defaults[key] = values[key]
+        else:
+            values[key] = _typed(key, value, values[key])
+
+    def points(self, grid=None):
+        """The runs this configuration means: a list of Config, each with one value per hyper-
+        parameter.
+
+        grid: True for the Cartesian product of the lists (last name fastest, as in MMRec), False
+        for the defaults, None for what the model's yaml means (see the module's docstring).
+        """
+        names = self.final_config_dict["hyper_parameters"]
+        if grid or (grid is None and not self.has_defaults):
+            lists = [_candidates(self.final_config_dict.get(name)) for name in names]
+        else:
+            lists = [[self._default(name)] for name in names]
+        return [
+            self._at(dict(zip(names, point, strict=True))) for point in itertools.product(*lists)
+        ]
+
+    def _default(self, name):
+        if name not in self.defaults:
+            raise ConfigError(
+                f"'{name}' is a hyper-parameter without a value in the yaml's defaults: block; "
+                f"give --{name}=VALUE or --grid"
+            )
+        value = self.defaults[name]
+        if name not in self.overridden:
+            return value
+        if len(value) != 1:
+            raise ConfigError(
+                f"'{name}' got the values {value}, but this is one run; add --grid to search them"
+            )
+        return value[0]
+
+    def _at(self, point):
+        """A copy with these values, checked."""
+        one = self.replace(point)
+        one.point = point
+        check_values(one.final_config_dict)
+        return one
+
+    def replace(self, values):
+        """A copy with these values, {key: value}, that shares nothing with this one."""
+        one = copy.copy(self)
+        one.final_config_dict = copy.deepcopy(self.final_config_dict) | values
+        return one
+
+    def __getitem__(self, key):
+        try:
+            return self.final_config_dict[key]
+        except KeyError:
+            if not self.ours:
+                return None
+        message = f"the key '{key}' is read but no yaml declares it"
+        raise UndeclaredKeyError(
+            f"{message}; declare it, as null if optional.{nearest(key, self.final_config_dict)}"
+        )
+
+    def __setitem__(self, key, value):
+        if not isinstance(key, str):
+            raise TypeError(f"configuration keys are strings, got {key!r}")
+        self.final_config_dict[key] = value
+
+    def __contains__(self, key):
+        return key in self.final_config_dict
+
+    def __str__(self):
+        return "\n".join(
+            f"{key} = {value}" for key, value in sorted(self.final_config_dict.items())
+        )
+
+
+def dataset_names():
+    return sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
+
+
+def _dataset_layer(dataset, data_path, more):
+    """The data set's yaml: ours, one in its folder, or one in the folder `more` (a plugin's); none
+    is needed where the folder follows the naming of the docs. A yaml that names no feature file
+    leaves them to that naming too.
+    """
+    folder = Path(f"{data_path}{dataset}")
+    places = [CONFIGS / "dataset", folder, *([more] if more else [])]
+    files = [place / f"{dataset}.yaml" for place in places if (place / f"{dataset}.yaml").is_file()]
+    layer = read_yaml(files[0]) if files else {}
+    if not any(layer.get(key) for key in FEATURE_KEYS):
+        found = {
+            p.name.removesuffix("_feat.npy"): p.name for p in sorted(folder.glob("*_feat.npy"))
+        }
+        two = {"text_feature_file": found.get("text"), "vision_feature_file": found.get("image")}
+        layer |= {"modalities": found or None} | two
+    if files or (folder / f"{dataset}.inter").is_file():
+        return layer
+    known = {*dataset_names(), *_folders(data_path)}
+    yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"
+    raise ConfigError(
+        f"unknown data set '{dataset}': there is no {yaml_file} and no {inter}."
+        f"{nearest(dataset, known)}"
+    )
+
+
+def _folders(data_path):
+    """Names of the data sets that lie in data_path."""
+    return [file.parent.name for file in Path(data_path).glob("*/*.inter")]
+
+
+def _absolute(path, from_caller):
+    """Absolute form of a folder: relative to the caller's folder or to src/; with the trailing
+    slash MMRec expects.
+    """
+    base = Path.cwd() if from_caller else SOURCE
+    return str((base / Path(path).expanduser()).resolve()) + "/"
+
+
+def _as_list(value):
+    return value if isinstance(value, list) or value is None else [value]
+
+
+def _candidates(value):
+    if value is None or value == []:
+        return [None]
+    values = value if isinstance(value, list) else [value]
+    return [one for place, one in enumerate(values) if one not in values[:place]]
+
+
+def _typed(key, value, declared):
+    """`value` if it is of the kind that the yaml declares, converted where nothing is lost; else
+    ConfigError.
+    """
+    if value is None or declared is None:
+        return value
+    if isinstance(declared, list):
+        example = declared[0] if declared else None
+        return [_typed(key, one, example) for one in _as_list(value)]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(declared, bool):
+        fits, wanted = isinstance(value, bool), "True or False"
+    elif isinstance(declared, int):
+        # a yaml that says 1 may mean a fraction (noise_scale: 1): `check_values` knows the counts
+        fits, wanted = number, "a number"
+        value = int(value) if fits and float(value).is_integer() else value
+    elif isinstance(declared, float):
+        fits, wanted = number, "a number"
+        value = float(value) if fits else value  # 1 and 1.0 are the same run
+    elif isinstance(declared, str):
+        fits, wanted = isinstance(value, str), f"text such as '{declared}'"
+    else:
+        fits, wanted = (
+            isinstance(value, type(declared)),
+            f"a {type(declared).__name__} such as {declared}",
+        )
+    if not fits:
+        raise ConfigError(f"--{key} got {value!r} ({type(value).__name__}); wanted {wanted}")
+    return value

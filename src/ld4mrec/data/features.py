@@ -1,0 +1,128 @@
+"""Item features of a data set: one .npy file per modality, row r belongs to item r."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ld4mrec.errors import DataError
+
+# The order in which models take them; others follow as named.
+LEADING_MODALITIES = ("text", "image")
+
+
+class NoFeaturesError(DataError, AssertionError):
+    """MMRec's assertion: a multimodal model of a third party and no feature at all."""
+
+
+@dataclass
+class Features:
+    """files: {path: (I, F) float32}; modalities: {name: path}, ordered; vision, text: paths of
+    MMRec's two, or None.
+    """
+
+    files: dict = field(default_factory=dict)
+    modalities: dict = field(default_factory=dict)
+    vision: str | None = None
+    text: str | None = None
+
+
+def data_folder(config):
+    """The data set's folder; MMRec's rule: data_path and dataset are joined as strings."""
+    return Path(config["data_path"] + config["dataset"])
+
+
+def modality_files(config):
+    """{modality: path} as the data set's yaml names them, text and image first, whether they exist
+    or not.
+    """
+    named = config["modalities"]
+    if named is None:
+        named = {"text": config["text_feature_file"], "image": config["vision_feature_file"]}
+    order = [m for m in LEADING_MODALITIES if m in named] + [
+        m for m in named if m not in LEADING_MODALITIES
+    ]
+    folder = data_folder(config)
+    return {m: str(folder / named[m]) for m in order if named[m]}
+
+
+def feature_paths(config):
+    """Paths of all feature files that exist, those of `modalities` and MMRec's two."""
+    folder = data_folder(config)
+    two = [
+        folder / name
+        for key in ("vision_feature_file", "text_feature_file")
+        if (name := config[key])
+    ]
+    paths = dict.fromkeys([*modality_files(config).values(), *map(str, two)])
+    return [path for path in paths if Path(path).is_file()]
+
+
+def load_features(config, n_items):
+    """Read and check the features of all modalities; files that do not exist are left out and
+    reported.
+
+    Raises DataError when a file does not fit n_items or holds something else than finite numbers,
+    and, for third-party models only, NoFeaturesError when there is no feature at all (as MMRec
+    does).
+    """
+    folder = data_folder(config)
+    present = feature_paths(config)
+    loaded = Features(files={path: read_feature_file(path, n_items) for path in present})
+    for modality, path in modality_files(config).items():
+        if path in loaded.files:
+            loaded.modalities[modality] = path
+        else:
+            logging.getLogger(__name__).warning("no %s features: %s does not exist", modality, path)
+    for attribute, key in (("vision", "vision_feature_file"), ("text", "text_feature_file")):
+        path = str(folder / config[key]) if config[key] else None
+        setattr(loaded, attribute, path if path in loaded.files else None)
+    if not getattr(config, "ours", True) and not (loaded.vision or loaded.text):
+        raise NoFeaturesError(
+            f"{config['model']} is a multimodal plugin and data set '{config['dataset']}' has no "
+            "feature file for it; name one as vision_feature_file or text_feature_file in the data "
+            "set's yaml, or set is_multimodal_model: False"
+        )
+    return loaded
+
+
+def read_feature_file(path, n_items):
+    """(I, F) float32 array of a .npy file; DataError if it is not one row of finite numbers per
+    item.
+    """
+    try:
+        rows = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            f"{path} is not a .npy file of numbers ({error}); write it with numpy.save"
+        ) from error
+    if (
+        not isinstance(rows, np.ndarray)
+        or rows.ndim != 2
+        or rows.shape[1] == 0
+        or rows.dtype.kind not in "fiu"
+    ):
+        got = (
+            f"{rows.dtype} of shape {rows.shape}"
+            if isinstance(rows, np.ndarray)
+            else "an .npz archive"
+        )
+        raise DataError(f"{path} holds {got}; wanted numbers of shape (items, dimensions)")
+    if len(rows) != n_items:
+        raise DataError(
+            f"{path} has {len(rows)} rows but the interactions have {n_items} items; "
+            "row r must belong to item r: prepare features and interactions together"
+        )
+    # in memory, for the file may change while the run lasts; what float32 cannot hold becomes
+    # infinite and is refused below
+    with np.errstate(over="ignore"):
+        rows = np.array(rows, dtype=np.float32)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"{path} has NaN or infinite values in {int((~finite).sum())} rows, first in row "
+            f"{int(finite.argmin())} "
+            "(beyond float32 counts as infinite); fill or drop these items when preparing the data"
+        )
+    return rows

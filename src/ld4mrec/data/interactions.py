@@ -1,0 +1,209 @@
+"""The interactions of a data set, read, checked and split as their label column says."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ld4mrec.data.features import data_folder
+from ld4mrec.errors import DataError, nearest
+
+SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
+
+
+class RecDataset:
+    """Interactions as a frame `df` of integer columns; MMRec's RecDataset as far as plugins see it.
+
+    config: the run's configuration. df: rows to wrap; None reads
+    `<data_path><dataset>/<inter_file_name>`, checks it and removes validation and test rows of
+    users without training rows (`dropped` counts them). U = get_user_num() and I = get_item_num()
+    are max id + 1 over the whole file, in every split. Raises DataError naming file, line, value
+    got and value wanted.
+    """
+
+    def __init__(self, config, df=None):
+        self.config = config
+        self.logger = logging.getLogger(__name__)
+        self.dataset_name = config["dataset"]
+        self.dataset_path = str(data_folder(config))
+        self.uid_field = config["USER_ID_FIELD"]
+        self.iid_field = config["ITEM_ID_FIELD"]
+        self.splitting_label = config["inter_splitting_label"]
+        self.dropped = dict.fromkeys(SPLITS, 0)
+        if df is not None:
+            self.df = df
+            self.user_num = int(df[self.uid_field].max()) + 1 if len(df) else 0
+            self.item_num = int(df[self.iid_field].max()) + 1 if len(df) else 0
+            return
+        self.inter_path = inter_path(config)
+        self.df = self._read()
+        self.user_num = int(self.df[self.uid_field].max()) + 1
+        self.item_num = int(self.df[self.iid_field].max()) + 1
+        if config["filter_out_cod_start_users"]:
+            self._drop_cold_users()
+
+    def _read(self):
+        path, columns = self.inter_path, [self.uid_field, self.iid_field, self.splitting_label]
+        if not path.parent.is_dir():
+            hint = self.config["how_to_get"]
+            raise DataError(
+                f"there is no data folder {path.parent}"
+                + (
+                    f"; how to get '{self.dataset_name}': {hint}"
+                    if hint
+                    else "; --data_path=FOLDER/ names its parent"
+                )
+            )
+        if not path.is_file():
+            there = sorted(p.name for p in path.parent.iterdir())[:10]
+            raise DataError(
+                f"{path.parent} has no {path.name} (inter_file_name); it holds {there or 'nothing'}"
+            )
+        separator = self.config["field_separator"] or "\t"
+        try:
+            found = pd.read_csv(path, sep=separator, nrows=0).columns.tolist()
+            absent = [column for column in columns if column not in found]
+            if absent and len(found) == 1:
+                raise DataError(
+                    f"{path} has one column, '{found[0]}', when cut at {separator!r}; set "
+                    "field_separator in the data set's yaml to what stands between its columns"
+                )
+            if len(set(columns)) < 3:
+                raise DataError(
+                    f"USER_ID_FIELD, ITEM_ID_FIELD and inter_splitting_label name {columns}; "
+                    "wanted three different columns"
+                )
+            if absent:
+                raise DataError(
+                    f"{path} has no column '{absent[0]}'; its columns are "
+                    f"{found}.{nearest(absent[0], found)} Set "
+                    "USER_ID_FIELD, ITEM_ID_FIELD, inter_splitting_label or field_separator in the "
+                    "data set's yaml"
+                )
+            frame = pd.read_csv(path, sep=separator, usecols=columns)[columns]
+        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path} cannot be read as '{separator!r}'-separated text: {error}"
+            ) from error
+        if not len(frame):
+            raise DataError(f"{path} has a header and no interactions")
+        for column in columns:
+            self._check_integers(frame[column])
+        for column in columns[:2]:
+            self._check_ids(frame[column])
+        labels = frame[self.splitting_label]
+        self._refuse(~labels.isin((0, 1, 2)), labels, "0 (train), 1 (validation) or 2 (test)")
+        return frame.astype(np.int64)
+
+    def _check_integers(self, column):
+        if pd.api.types.is_integer_dtype(column) and not column.isna().any():
+            return
+        numbers = pd.to_numeric(column, errors="coerce")
+        whole = numbers.notna() & (numbers % 1 == 0)
+        bad = ~whole if not whole.all() else pd.Series(True, index=column.index)
+        self._refuse(bad, column, "a whole number without a decimal point")
+
+    def _check_ids(self, column):
+        self._refuse(column < 0, column, "ids counted from 0")
+        ids, rows = column.to_numpy(), len(column)
+        # ids without a gap need a row each, so an absurd id need not ask for absurd memory
+        present = np.zeros(min(int(ids.max()) + 1, rows + 1), dtype=bool)
+        present[ids[ids < len(present)]] = True
+        if not present.all():
+            raise DataError(
+                f"{self.inter_path}: {column.name} must count 0, 1, 2, ... without gaps, but "
+                f"{int(np.argmin(present))} "
+                f"is missing and the largest is {int(ids.max())}; renumber them (and the feature "
+                "rows with them)"
+            )
+
+    def _refuse(self, bad, column, wanted):
+        if bad.any():
+            row = int(np.argmax(bad.to_numpy()))
+            value = column.iloc[row]
+            value = repr(value) if isinstance(value, str) else value
+            raise DataError(
+                f"{self.inter_path} line {row + 2}: {column.name} is {value}; wanted {wanted} "
+                f"({int(bad.sum())} such rows)"
+            )
+
+    def _drop_cold_users(self):
+        labels = self.df[self.splitting_label].to_numpy()
+        users = self.df[self.uid_field].to_numpy()
+        trained = np.zeros(self.user_num, dtype=bool)
+        trained[users[labels == 0]] = True
+        cold = ~trained[users]
+        for label, split in enumerate(SPLITS):
+            self.dropped[split] = int((cold & (labels == label)).sum())
+        if cold.any():
+            self.logger.info(
+                "dropped %d validation and %d test rows of users without training rows",
+                self.dropped["validation"],
+                self.dropped["test"],
+            )
+            self.df = self.df[~cold]
+
+    def split(self):
+        """Three RecDatasets (train, validation, test) with the two id columns; DataError if one is
+        empty.
+        """
+        labels = self.df[self.splitting_label].to_numpy()
+        parts = []
+        for label, split in enumerate(SPLITS):
+            rows = self.df.loc[labels == label, [self.uid_field, self.iid_field]].reset_index(
+                drop=True
+            )
+            if not len(rows):
+                why = (
+                    f" after dropping {self.dropped[split]} rows of users without training rows"
+                    * bool(self.dropped[split])
+                )
+                raise DataError(
+                    f"{self.inter_path} has no {split} rows (label {label}){why}; every split "
+                    "needs some"
+                )
+            parts.append(self.copy(rows))
+        return parts
+
+    def copy(self, new_df):
+        """A data set with these rows and this one's numbers of users and items."""
+        other = RecDataset(self.config, new_df)
+        other.user_num, other.item_num = self.user_num, self.item_num
+        other.dropped = self.dropped
+        return other
+
+    def get_user_num(self):
+        return self.user_num
+
+    def get_item_num(self):
+        return self.item_num
+
+    @property
+    def inter_num(self):
+        return len(self.df)
+
+    def shuffle(self):
+        """Shuffle the rows in place, by numpy's global random state."""
+        self.df = self.df.sample(frac=1, replace=False).reset_index(drop=True)
+
+    def __len__(self):
+        return len(self.df)
+
+    def __getitem__(self, index):
+        return self.df.iloc[index]
+
+    def __str__(self):
+        users, items = self.df[self.uid_field].nunique(), self.df[self.iid_field].nunique()
+        return (
+            f"{self.dataset_name}: {self.user_num} users ({users} with rows here), {self.item_num} "
+            f"items ({items} with rows here), {len(self.df)} interactions, "
+            f"density {len(self.df) / (self.user_num * self.item_num):.4%}"
+        )
+
+    __repr__ = __str__
+
+
+def inter_path(config):
+    """Path of the data set's interactions."""
+    return Path(data_folder(config)) / (config["inter_file_name"] or f"{config['dataset']}.inter")

@@ -1,0 +1,116 @@
+"""One measurement of `efficiency`, in a process of its own:
+`python -P -m ld4mrec.paper.cell < request.json`.
+
+Reads {model, dataset, keys, batches} and prints the figures as JSON, in its last line.
+"""
+
+import json
+import statistics
+import sys
+
+import torch
+
+from common.abstract_recommender import AbstractRecommender
+from common.largest import largest
+from ld4mrec.config.configuration import Config
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.plugins import sources
+from ld4mrec.runs import one_run
+from ld4mrec.training import memory, randomness
+from ld4mrec.training.timing import WARM_UP, Clock, Steps, machine, peak
+from ld4mrec.training.trainer import Trainer
+
+SCORED = 2048  # users at the least
+LONG = 30.0  # seconds of scoring beyond which the rest of the users is scaled
+
+
+def measure(model, dataset, keys, batches):
+    """{figure: value} of a model's class: seconds of an epoch and of a full inference, peak bytes.
+
+    batches: training steps that are timed.
+    """
+    config = Config(model, dataset, keys).points(grid=False)[0]
+    if not config["req_training"]:
+        raise ConfigError(f"{model} is not trained by gradient: it has no epochs to time")
+    randomness.set_threads(config["threads"] or torch.get_num_threads())
+    memory.keep_freed_memory()
+    clock = Clock("wall", config["device"])
+    memory.reset_peak_memory(config["device"])
+    train, *_ = one_run.make_loaders(config, RecDataset(config).split())
+    network = one_run.build(sources.load_model_class(sources.find_model(model)), config, train)
+    found = epoch(Trainer(config, network), train, clock, batches)
+    found |= inference(network, config, clock)
+    found |= {"peak_bytes": peak(config["device"]), "threads": torch.get_num_threads()}
+    return found | {"machine": machine(config["device"], "wall")}
+
+
+def epoch(trainer, loader, clock, batches):
+    """Seconds of a training epoch: the median batch times the batches, with what the model does
+    before and after the batches once.
+    """
+    model, steps = trainer.model.train(), Steps(trainer, loader)
+    before = clock.seconds(model.pre_epoch_processing)
+    for _ in range(min(WARM_UP, batches)):
+        steps()
+    taken = [seconds for (seconds,) in clock.turns(batches, steps, warm_up=0)]
+    after = clock.seconds(model.post_epoch_processing) if _has_after(model) else 0.0
+    once = (before if _has_before(model) else 0.0) + after
+    batch = statistics.median(taken)
+    return {
+        "epoch": once + batch * len(loader),
+        "batch": batch,
+        "once": once,
+        "batches": len(loader),
+        "timed": batches,
+    }
+
+
+def _has_before(model):
+    return type(model).pre_epoch_processing is not AbstractRecommender.pre_epoch_processing
+
+
+def _has_after(model):
+    return type(model).post_epoch_processing is not AbstractRecommender.post_epoch_processing
+
+
+@torch.no_grad()
+def inference(model, config, clock):
+    """Seconds to score all items and take the top K for all users. If that is long, SCORED users or
+    more are scored and the rest scaled; what the first batch does for all users counts once.
+    """
+    users = torch.arange(model.n_users, device=config["device"])
+    k, size = max(config["topk"]), max(config["eval_batch_size"], SCORED)
+    parts = users.split(size)
+
+    def score(part):
+        for batch in part.split(config["eval_batch_size"]):
+            largest(model.full_sort_predict([batch, None]), k)
+
+    model.eval()
+    score(parts[0][:8])  # a warm-up
+    model.train().eval()  # forgets the vectors, as an epoch makes it
+    first = clock.seconds(lambda: score(parts[0]))
+    again = clock.seconds(lambda: score(parts[0]))  # the vectors are there
+    done, total = len(parts[0]), first
+    for part in parts[1:]:
+        if total > LONG:
+            break
+        total += clock.seconds(lambda part=part: score(part))
+        done += len(part)
+    total += again / len(parts[0]) * (len(users) - done)
+    return {"inference": total, "users": len(users), "scored": done}
+
+
+def main():
+    request = json.load(sys.stdin)
+    try:
+        print(json.dumps(measure(**request)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The runs behind an experiment: rows with their seeds, what is missing, training, cells."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ld4mrec.comparison import ledger
+from ld4mrec.comparison.entries import Entry, declared, entries, read_settings
+from ld4mrec.comparison.findings import over_seeds
+from ld4mrec.config.yaml_files import read_yaml
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.engines.in_turn import InTurn
+from ld4mrec.errors import ConfigError, UserError, nearest
+from ld4mrec.places import CONFIGS
+from ld4mrec.plugins import sources
+from ld4mrec.report.tables import Cell
+from ld4mrec.runs.one_run import build, make_loaders
+from ld4mrec.terminal import quiet
+
+OURS = "LD4MRec"
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+NOT_RUN = "not run"
+NOT_ASKED = "not asked for (-m)"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was asked for.
+
+    dataset: its name. keys: {key: value} for all runs. models: of -m, None for the experiment's
+    own. ledger: a further folder of finished runs, only read. settings: a yaml {model: {key:
+    value}}. grid: (values of the first axis, of the second). sizes: names of generated data.
+    cell_minutes: limit of one measurement of `efficiency`. batches: timed there. finished: train
+    and time nothing. out: holds a folder per experiment. also: more data sets of `datasets`.
+    engine: who trains, see ld4mrec.engines. archive: where finished runs are kept without weights.
+    """
+
+    dataset: str | None
+    keys: dict
+    seeds: tuple
+    out: Path
+    also: tuple = ()
+    models: tuple | None = None
+    ledger: Path | None = None
+    settings: Path | None = None
+    grid: tuple = (3, 3)
+    sizes: tuple | None = None
+    cell_minutes: float = 60.0
+    batches: int = 20
+    finished: bool = False
+    engine: object = field(default_factory=InTurn)
+    archive: Path | None = None
+
+
+@dataclass
+class PlannedRow(ledger.Row):
+    """A row with the data set, the overrides and the seeds of its runs."""
+
+    dataset: str = ""
+    keys: dict = field(default_factory=dict)
+    seeds: tuple = ()
+
+
+def entry_of(setup, model=OURS, label=None, changes=None):
+    """An Entry of a model with its settings of setup.settings and these changes over them.
+
+    Raises ConfigError where setup.keys has one of the changed keys: the experiment sets it.
+    """
+    changes = changes or {}
+    if both := sorted(set(changes) & set(setup.keys)):
+        raise ConfigError(f"--{both[0]} is what this experiment varies; leave it out")
+    given, origin = settings_of(setup, model)
+    return Entry(label or model, model, given | changes, origin)
+
+
+def settings_of(setup, model):
+    """({key: value}, where they come from) of a model."""
+    listed = read_settings(setup.settings) if setup.settings else {}
+    given = dict(listed.get(model, {}))
+    if given.pop("model", model) != model:
+        raise ConfigError(
+            f"{setup.settings} has another model under '{model}'; here a label is the model's class"
+        )
+    return given, f"settings of {setup.settings.name}" if model in listed else "yaml defaults"
+
+
+def entries_of(setup, models):
+    """An Entry for each model, or for each of its variants."""
+    found = []
+    for one in entries(models, setup.dataset, setup.keys):
+        given, origin = settings_of(setup, one.model)
+        if "variant" in given and one.label != one.model:  # its variant is chosen: one row
+            one = replace(one, label=one.model, settings={})
+        if one.label not in [other.label for other in found]:
+            found.append(replace(one, settings=one.settings | given, origin=origin))
+    return found
+
+
+def planned(setup, found, dataset=None, keys=None, seeds=None):
+    """A PlannedRow for each entry, with its runs as they are now; nothing is trained.
+
+    keys: overrides, setup's if None; a model gets those that it has.
+    """
+    dataset, seeds = dataset or setup.dataset, tuple(seeds or setup.seeds)
+    rows = []
+    for entry in found:
+        own = keys_of(entry.model, dataset, setup.keys if keys is None else keys)
+        (row,) = ledger.rows_of([entry], dataset, own, seeds, setup.ledger)
+        place = {"dataset": dataset, "keys": own, "seeds": seeds}
+        rows.append(PlannedRow(entry, row.runs, row.reason, **place))
+    return rows
+
+
+def keys_of(model, dataset, keys):
+    """Those of the overrides that a model has; `check_keys` has seen that some model has each."""
+    known = declared(model, dataset, keys)
+    return {key: value for key, value in keys.items() if key in known}
+
+
+def estimate(rows):
+    """Sentences on the runs that are missing, see `ledger.estimate`."""
+    return ledger.estimate(_by_model(rows))
+
+
+def _by_model(rows):
+    """{name: rows} of the same model and variant, which cost alike."""
+    groups = {}
+    for row in rows:
+        variant = row.entry.settings.get("variant")
+        name = f"{row.entry.model} ({variant})" if variant else row.entry.model
+        groups.setdefault(name, []).append(row)
+    return groups
+
+
+def train(rows, setup):
+    """Train what is missing, but for rows that have a reason why they cannot be; a run that could
+    not be trained leaves its reason in its row.
+    """
+    wanted = [row for row in rows if row.missing and not row.reason]
+    places = [(row, row.dataset, row.keys, row.seeds) for row in wanted]
+    ledger.train_together(places, setup.ledger, setup.engine)
+    for row in wanted:
+        if row.missing:
+            row.reason = _refusal(row.missing[0])
+
+
+def _refusal(one):
+    """Why a run could not be trained, by building its model again."""
+    try:
+        with quiet():
+            train_data, *_ = make_loaders(one.config, RecDataset(one.config).split())
+            source = sources.find_model(one.config["model"])
+            build(sources.load_model_class(source), one.config, train_data)
+    except UserError as error:
+        return str(error)
+    return "not finished; the log says why"
+
+
+def why_missing(row):
+    """A sentence on the runs of a row that have no result; None if all have."""
+    if all(one.result for one in row.runs):
+        return None
+    failed = [one.failure for one in row.runs if one.failure]
+    why = failed[0] if failed else row.reason or NOT_RUN
+    return f"{len(row.done)} of {len(row.runs)} seeds; {why}" if row.done else why
+
+
+def cell(row, split, metric, form=".4f"):
+    """Mean and spread of a metric over a row's finished seeds; empty, with the reason, where there
+    is none.
+    """
+    return cell_of(row.values(split, metric), why_missing(row), form)
+
+
+def cell_of(values, why, form=".4f"):
+    """Mean and spread of values with a note `why`; empty where there are none."""
+    if not values:
+        return Cell(None, note=why)
+    return replace(over_seeds(values, form), note=why)
+
+
+def check_models(models, where="-m"):
+    """ConfigError, naming the nearest, for a model that is none of ours."""
+    known = sources.model_names()
+    for name in models:
+        if name not in known:
+            raise ConfigError(f"{where} names '{name}', which is no model.{nearest(name, known)}")
+
+
+def check_keys(keys, models):
+    """ConfigError, naming the nearest, for a key that neither the host nor one of the models
+    declares.
+    """
+    files = [CONFIGS / "overall.yaml", *(CONFIGS / "model" / f"{name}.yaml" for name in models)]
+    known = {key for file in files for key in read_yaml(file)} - {"defaults"}
+    for key in keys:
+        if key not in known:
+            raise ConfigError(
+                f"--{key} is no option of experiments.py and no key of what it would train."
+                f"{nearest(key, known)}"
+            )

@@ -1,0 +1,376 @@
+"""What a model file written for MMRec and its older libraries needs in order to run on current
+ones.
+
+Everything is in force only inside `plugin_shims()`, that is while a third-party model is loaded and
+run, and is undone afterwards. Section numbers are the contract's.
+
+What stays as the plugin wrote it: `np.load(allow_pickle=True)` and `torch.load(weights_only=False)`
+execute what the file says. Some models need the first (their user graphs are pickled dictionaries),
+so it is not refused: whoever names a plugin and a data folder trusts both. A plain `torch.load`
+keeps torch's safe default, and *.pt files found in the data folder are not shown to plugins
+(`data_view`). `device="cuda"` in a call that makes a tensor is not redirected; `.cuda()` and
+`.to("cuda")` are.
+"""
+
+import builtins
+import functools
+import importlib
+import importlib.util
+import io
+import logging
+import numbers
+import os
+import random
+import sys
+import threading
+from collections.abc import Set
+from contextlib import ExitStack, contextmanager
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import nn
+
+from ld4mrec.files import replacing
+from ld4mrec.places import SOURCE
+from ld4mrec.plugins.data_view import detach, in_view
+from ld4mrec.plugins.stand_ins import stand_in
+from ld4mrec.plugins.usage import note
+
+logger = logging.getLogger(__name__)
+
+# Names that numpy 1.24 and 2.0 took away (13.1, 14.3; the contract needs the first four).
+NUMPY_ALIASES = {
+    "float": float,
+    "int": int,
+    "bool": bool,
+    "object": object,
+    "str": str,
+    "complex": complex,
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "Inf": np.inf,
+    "infty": np.inf,
+    "NaN": np.nan,
+    "bool8": np.bool_,
+    "product": np.prod,
+    "in1d": np.isin,
+    "mat": np.asmatrix,
+}
+# What a pickle of arrays and numbers names: the functions that make them, and their types.
+NUMPY_DATA = [
+    *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
+    *{type(np.dtype(code)) for code in np.typecodes["All"]},
+]
+IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
+
+_lock = threading.RLock()
+_entered = 0
+_undo = ExitStack()
+_devices = []
+
+
+@contextmanager
+def plugin_shims(device=None):
+    """Put the shims in force. May be nested: the outermost block undoes them.
+
+    device: where `torch.load` puts tensors when the plugin does not say; the run's device. None:
+    the GPU if there is one.
+    """
+    global _entered
+    with _lock:
+        if not _entered:
+            _install()
+        _entered += 1
+        _devices.append(device)
+    try:
+        yield
+    finally:
+        with _lock:
+            _devices.pop()
+            _entered -= 1
+            if not _entered:
+                _undo.close()
+
+
+def forget_stand_ins():
+    """Take the stand-ins out of `sys.modules`, lest an installed package mistake one for the real
+    thing.
+
+    The plugin keeps the names it imported; a later import of its own finds the stand-in again.
+    """
+    for name in [name for name, module in sys.modules.items() if is_stand_in(module)]:
+        del sys.modules[name]
+
+
+def is_stand_in(module):
+    """Whether a module stands in for a package that is not installed."""
+    return isinstance(getattr(module, "__loader__", None), _StandInFinder)
+
+
+def _install():
+    # what a plugin may set for the whole process
+    _undo.callback(torch.set_default_dtype, torch.get_default_dtype())
+    _undo.callback(torch.set_grad_enabled, torch.is_grad_enabled())
+    _undo.callback(os.chdir, os.getcwd())
+    missing = [*_numpy_aliases(), *_dok_update()]
+    if not torch.cuda.is_available():
+        missing += _cuda_on_cpu()
+    _models_common()
+    _absent_packages()
+    _replaced_parameters()
+    _loading_to_device()
+    _private_writes()
+    missing += _sample_from_sets()
+    if missing:
+        logger.info("for third-party models, until they are done: %s", ", ".join(missing))
+
+
+def _patch(owner, name, value):
+    """owner.name = value, undone on exit."""
+    inherited = name not in vars(owner)
+    before = vars(owner).get(name)
+    setattr(owner, name, value)
+    _undo.callback(delattr, owner, name) if inherited else _undo.callback(
+        setattr, owner, name, before
+    )
+
+
+def _numpy_aliases():
+    # 13.1, 14.3: np.float and its kin; vars(), since asking numpy for a removed name warns
+    absent = {name: value for name, value in NUMPY_ALIASES.items() if name not in vars(np)}
+    original = np.__getattr__  # what Python asks for the names that a module lacks
+
+    @functools.wraps(original)
+    def get(name):
+        if name not in absent:
+            return original(name)
+        note("shim", f"np.{name}")
+        return absent[name]
+
+    _patch(np, "__getattr__", get)
+    return [f"np.{name}" for name in absent]
+
+
+def _dok_update():
+    # 13.2, 14.4: dok_matrix._update(dict), the unchecked bulk insertion that scipy 1.13 dropped
+    absent = [
+        container
+        for container in (sp.dok_matrix, sp.dok_array)
+        if not hasattr(container, "_update")
+    ]
+
+    def update(matrix, entries):
+        note("shim", f"{type(matrix).__name__}._update")
+        matrix._dict.update(entries)
+
+    for container in absent:
+        _patch(container, "_update", update)
+    return [f"{container.__name__}._update" for container in absent]
+
+
+def _cuda_on_cpu():
+    # 13.5, 14.6: without a GPU .cuda() changes nothing; .to("cuda") likewise, beyond the contract
+    original = torch.Tensor.to
+
+    @functools.wraps(original)
+    def to(tensor, *args, **kwargs):
+        args = [_cpu_for_cuda(argument) for argument in args]
+        return original(
+            tensor, *args, **{name: _cpu_for_cuda(value) for name, value in kwargs.items()}
+        )
+
+    def nothing(name):
+        return lambda *args, **kwargs: note("shim", f"torch.cuda.{name} without CUDA")
+
+    def unmoved(tensor_or_module, *args, **kwargs):
+        note("shim", ".cuda() without CUDA")
+        return tensor_or_module
+
+    _patch(torch.Tensor, "to", to)
+    for name in ("synchronize", "set_device", "empty_cache"):
+        _patch(torch.cuda, name, nothing(name))
+    _patch(torch.Tensor, "cuda", unmoved)
+    _patch(nn.Module, "cuda", unmoved)
+    return ["cuda on the CPU"]
+
+
+def _cpu_for_cuda(value):
+    by_name = isinstance(value, str) and value.startswith("cuda")
+    if not by_name and not (isinstance(value, torch.device) and value.type == "cuda"):
+        return value
+    note("shim", '.to("cuda") without CUDA')
+    return "cpu" if by_name else torch.device("cpu")
+
+
+def _models_common():
+    # 1, 13.3, 14.7: models.common is another name of common, and models.common.x of common.x
+    _find_with(_AliasFinder(), first=True)
+    _undo.callback(
+        _forget, lambda name: name == "models.common" or name.startswith("models.common.")
+    )
+
+
+def _absent_packages():
+    # 1, 13.4, 14.18: torch_scatter, sparsesvd, torchvision, lmdb where they are not installed
+    _find_with(_StandInFinder(), first=False)
+    _undo.callback(forget_stand_ins)
+
+
+def _replaced_parameters():
+    # 13.6, 14.6: a plain tensor assigned over a parameter takes its place, as an attribute
+    original = nn.Module.__setattr__
+
+    @functools.wraps(original)
+    def assign(module, name, value):
+        parameters = vars(module).get("_parameters", {})
+        if (
+            name in parameters
+            and isinstance(value, torch.Tensor)
+            and not isinstance(value, nn.Parameter)
+        ):
+            note("shim", f"a tensor assigned over the parameter {name}")
+            del parameters[name]
+        original(module, name, value)
+
+    _patch(nn.Module, "__setattr__", assign)
+
+
+def _loading_to_device():
+    # 14.16: a cache written on another machine's device is loaded to this run's; weights_only
+    # stays torch's default, but knows numpy's arrays and numbers, which are data and no code
+    original = torch.load
+
+    @functools.wraps(original)
+    def load(f, map_location=None, *args, **kwargs):
+        if map_location is None:
+            note("shim", "torch.load without map_location")
+            device = next((device for device in reversed(_devices) if device is not None), None)
+            map_location = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        with torch.serialization.safe_globals(NUMPY_DATA):
+            return original(f, map_location, *args, **kwargs)
+
+    _patch(torch, "load", load)
+
+
+def _private_writes():
+    # 10, 14.17: writing to a link of a plugin's data view must not reach the data folder's file
+    original_open, original_save = io.open, torch.save
+
+    @functools.wraps(original_open)
+    def private_open(file, mode="r", *args, **kwargs):
+        if isinstance(mode, str) and set(mode) & set("wa+"):
+            detach(file, copy="w" not in mode)
+        return original_open(file, mode, *args, **kwargs)
+
+    @functools.wraps(original_save)
+    def save(obj, f, *args, **kwargs):
+        if not in_view(f):
+            return original_save(obj, f, *args, **kwargs)
+        detach(f, copy=False)
+        with replacing(f) as file:  # a kill must not leave half a cache
+            return original_save(obj, file, *args, **kwargs)
+
+    for module in (builtins, io):
+        _patch(module, "open", private_open)
+    _patch(torch, "save", save)
+
+
+def _sample_from_sets():
+    # 14.5: random.sample of a set, which Python 3.11 refuses
+    original = random.sample
+
+    @functools.wraps(original)
+    def sample(population, *args, **kwargs):
+        if isinstance(population, Set):
+            note("shim", "random.sample of a set")
+            population = _ordered(population)
+        return original(population, *args, **kwargs)
+
+    _patch(random, "sample", sample)
+    return ["random.sample of sets"]
+
+
+def _ordered(population):
+    """Numbers in the set's own order, as Python 3.10 took them; others sorted, for their order
+    is another each run.
+    """
+    if isinstance(next(iter(population), 0), numbers.Number):
+        return tuple(population)
+    return sorted(population, key=repr)
+
+
+def _find_with(finder, first):
+    sys.meta_path.insert(0 if first else len(sys.meta_path), finder)
+    _undo.callback(sys.meta_path.remove, finder)
+
+
+def _forget(chosen):
+    for name in [name for name in sys.modules if chosen(name)]:
+        del sys.modules[name]
+        parent, _, child = name.rpartition(".")
+        # only the alias: common.loss itself is an attribute of common and stays
+        if parent == "models" and parent in sys.modules:
+            vars(sys.modules[parent]).pop(child, None)
+
+
+class _AliasFinder:
+    """Hands out common.x when models.common.x is imported; names that common lacks are left to
+    others.
+    """
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "models.common" and not fullname.startswith("models.common."):
+            return None
+        try:
+            known = importlib.util.find_spec(fullname.removeprefix("models."))
+        except ModuleNotFoundError:  # not even the package that would hold it
+            return None
+        if known is None:
+            return None
+        note("shim", "models.common")
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        # the import system takes what stands in sys.modules now, so nothing is loaded twice
+        sys.modules[module.__name__] = importlib.import_module(
+            module.__name__.removeprefix("models.")
+        )
+
+
+class _StandInFinder:
+    """Last in line, so an installed package is found first; only third-party models' own imports
+    see it.
+    """
+
+    def find_spec(self, fullname, path=None, target=None):
+        if stand_in(fullname) is None or not _third_party_import():
+            return None
+        note("stand-in", fullname)
+        logger.info("%s is not installed; a stand-in takes its place", fullname)
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec):
+        return stand_in(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+def _third_party_import():
+    """Whether the import statement being carried out stands in a model's file, or in a plugin's
+    common or utils.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(IMPORT_MACHINERY):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    package = frame.f_globals.get("__name__", "").partition(".")[0]
+    ours = Path(frame.f_globals.get("__file__", "")).is_relative_to(SOURCE)
+    return package == "models" or (package in ("common", "utils") and not ours)

@@ -1,0 +1,223 @@
+"""Finding a model by its name, in our tree or in a third party's files, and loading its class."""
+
+import ast
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ld4mrec.errors import UserError, nearest
+from ld4mrec.places import CONFIGS, MODELS
+from ld4mrec.plugins.import_roots import plugin_module, show_only
+from ld4mrec.plugins.shims import forget_stand_ins, plugin_shims
+from ld4mrec.training.trainer import Trainer
+
+YAMLS = CONFIGS / "model"
+PLUGINS_EXTRA = ("torch_geometric", "sklearn", "tqdm", "matplotlib")  # setup.cfg's
+
+
+class ModelNotFound(UserError):
+    """There is no such model, or its file cannot be read."""
+
+
+class PluginImportError(UserError, ImportError):
+    """A third-party model imports something that is not there."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's class `name` and its yaml (None: it has none) are; in_tree: in src/models."""
+
+    name: str
+    file: Path
+    yaml: Path | None
+    in_tree: bool
+
+
+def model_names() -> list[str]:
+    """Class names of the models in src/models, sorted; nothing is imported."""
+    return _models_in(MODELS)
+
+
+def find_model(name: str, plugin: str | Path | None = None) -> ModelSource:
+    """Where the model class `name` is: in src/models, or in `plugin`; nothing is imported.
+
+    plugin: a Python file with the class, whatever the file's name, or a folder of model files
+    <lower-cased name>.py, or a MMRec checkout or its src. The yaml is <name>.yaml beside the file,
+    in ../configs/model, or, unless we have a model of that name, in our configs. Raises
+    ModelNotFound.
+    """
+    file = _file_in_tree(name) if plugin is None else _plugin_file(name, plugin)
+    names = _names_in(file)
+    if name not in names:
+        other_case = [known for known in names if known.lower() == name.lower()]
+        if other_case:
+            raise ModelNotFound(
+                f"there is no model '{name}': {file} defines '{other_case[0]}' "
+                "(upper and lower case count)"
+            )
+        classes = [known for known, is_class in names.items() if is_class]
+        raise ModelNotFound(
+            f"{file} defines no class '{name}'; its classes: {', '.join(classes) or 'none'}"
+        )
+    folders = [file.parent, file.parent.parent / "configs" / "model"]
+    in_tree = file.parent == MODELS
+    if in_tree or name not in model_names():  # another's model named like one of ours is not ours
+        folders.append(YAMLS)
+    yaml = next((f / f"{name}.yaml" for f in folders if (f / f"{name}.yaml").is_file()), None)
+    return ModelSource(name, file, yaml, in_tree)
+
+
+def find_plugins(what: str | Path, name: str | None = None) -> list[ModelSource]:
+    """The models that `what` names: one of ours, a Python file, a folder or a MMRec checkout.
+
+    name: the class. None: of a file, the class named like the file, or else its only one; of a
+    folder, each <lower-cased name>.py with its class. Nothing is imported. Raises ModelNotFound.
+    """
+    path = Path(what).expanduser().resolve()
+    if name is None and not path.exists() and str(what).isidentifier():
+        return [find_model(str(what))]
+    if name is not None or not path.exists():
+        return [find_model(name or path.stem, what)]
+    if path.is_dir():
+        known = [model for folder in _model_folders(path) for model in _models_in(folder)]
+        if not known:
+            raise ModelNotFound(
+                f"there is no model in {path}: no file x.py of it defines a class X (in any case)"
+            )
+        return [find_model(model, path) for model in known]
+    classes = [known for known, is_class in _names_in(path).items() if is_class]
+    like_the_file = [known for known in classes if known.lower() == path.stem.lower()]
+    if len(like_the_file or classes) != 1:
+        raise ModelNotFound(
+            f"{path} defines {', '.join(classes) or 'no class'}; name the model's with -m"
+        )
+    return [find_model((like_the_file or classes)[0], path)]
+
+
+def load_model_class(source: ModelSource) -> type:
+    """The class itself. Loading it again gives the same class unless its file has changed since.
+
+    A third-party file is imported under `plugin_shims()`; it must also be run under them.
+    Raises PluginImportError if it imports a module or a name that is not there.
+    """
+    module_name = f"models.{source.name.lower()}"
+    if source.in_tree:
+        show_only(None)
+        return getattr(importlib.import_module(module_name), source.name)
+    with plugin_shims():
+        try:
+            show_only(source.file.parent)
+            module = plugin_module(module_name, source.file)
+        except ImportError as error:
+            raise PluginImportError(
+                f"model {source.name} ({source.file}): {_import_advice(error)}"
+            ) from error
+        finally:
+            forget_stand_ins()
+    return getattr(module, source.name)
+
+
+def get_model(name: str) -> type:
+    """MMRec's `get_model`: the class of a model in our tree."""
+    return load_model_class(find_model(name))
+
+
+def get_trainer() -> type:
+    """MMRec's `get_trainer`: always the one trainer."""
+    return Trainer
+
+
+def _file_in_tree(name):
+    file = MODELS / f"{name.lower()}.py"
+    if not (name.isidentifier() and file.is_file()):
+        raise ModelNotFound(
+            f"there is no model '{name}' in {MODELS}.{_suggestion(name, model_names())} "
+            "A model in another place needs --plugin with its file or folder."
+        )
+    return file
+
+
+def _plugin_file(name, plugin):
+    plugin = Path(plugin).expanduser().resolve()
+    if not plugin.exists():
+        raise ModelNotFound(f"there is no plugin file or folder {plugin}")
+    if plugin.is_file():
+        if plugin.suffix != ".py":
+            raise ModelNotFound(f"the plugin {plugin} is neither a Python file (.py) nor a folder")
+        return plugin
+    folders = _model_folders(plugin)
+    for folder in folders:
+        file = folder / f"{name.lower()}.py"
+        if file.is_file():
+            return file
+    known = [model for folder in folders for model in _models_in(folder, skip_broken=True)]
+    raise ModelNotFound(
+        f"there is no {name.lower()}.py for model '{name}' in {plugin}.{_suggestion(name, known)}"
+    )
+
+
+def _model_folders(plugin):
+    """Where the models of a folder or of a checkout may be."""
+    places = (plugin, plugin / "models", plugin / "src" / "models")
+    return [folder for folder in places if folder.is_dir()]
+
+
+def _suggestion(name, known):
+    if not known:
+        return " There is no model at all."
+    close = nearest(name, known)
+    return close if "Known" in close else f"{close} Known: {', '.join(known)}."
+
+
+def _models_in(folder, skip_broken=False):
+    found = []
+    for file in folder.glob("*.py"):
+        try:
+            names = _names_in(file)
+        except ModelNotFound:
+            if not skip_broken:
+                raise
+        else:
+            found += [
+                name for name, is_class in names.items() if is_class and name.lower() == file.stem
+            ]
+    return sorted(found)
+
+
+def _names_in(file):
+    """{name: whether it is a class statement's} of a file's top level, also inside if and try."""
+    try:
+        statements = list(ast.parse(file.read_bytes(), filename=str(file)).body)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise ModelNotFound(
+            f"{file}{f', line {line}' if line else ''} is not valid Python: {error}"
+        ) from error
+    names = {}
+    for statement in statements:  # grows while it is read
+        if isinstance(statement, ast.ClassDef):
+            names[statement.name] = True
+        elif isinstance(statement, ast.Assign):
+            names.update(
+                (target.id, False) for target in statement.targets if isinstance(target, ast.Name)
+            )
+        elif isinstance(statement, ast.ImportFrom):
+            names.update((alias.asname or alias.name, False) for alias in statement.names)
+        elif isinstance(statement, ast.If | ast.Try | ast.With):
+            statements += statement.body + getattr(statement, "orelse", [])
+            statements += [
+                inner for handler in getattr(statement, "handlers", []) for inner in handler.body
+            ]
+    return names
+
+
+def _import_advice(error):
+    missing = getattr(error, "name", None) or ""
+    if not isinstance(error, ModuleNotFoundError):
+        return str(error)
+    if missing.partition(".")[0] in ("models", "common", "utils"):
+        return f"it imports {missing}, which neither this project nor the plugin's own folder has"
+    extra = missing.partition(".")[0] in PLUGINS_EXTRA
+    return f"it needs the package {missing}, which is not installed" + extra * (
+        "; pip install '.[plugins]' brings it"
+    )

@@ -1,0 +1,161 @@
+"""Stand-ins for packages that MMRec's models import and that may not be installed.
+
+`torch_scatter` and `sparsesvd` do the work, by torch and scipy; `torchvision` and `lmdb` are
+imported by MMRec's files but never used, so a use is an error. `plugins.shims` puts them in place
+while a third-party model is loaded.
+"""
+
+import types
+
+import numpy as np
+import torch
+
+UNUSED = ("torchvision", "lmdb")
+SCATTER = (
+    *("scatter", "scatter_add", "scatter_sum", "scatter_mul", "scatter_mean"),
+    *("scatter_max", "scatter_min", "scatter_softmax"),
+)
+
+
+def scatter(src, index, dim=-1, out=None, dim_size=None, reduce="sum"):
+    """Reduce the slices of `src` along `dim` that have the same `index`; what no index names is 0.
+
+    index: as src, or fewer dimensions: a vector along `dim`. dim_size: size of the result along
+    dim, the largest index + 1 if None. out: a tensor to add to or to reduce into. reduce: sum, add,
+    mul, mean, min, max.
+    """
+    if reduce in ("min", "max"):
+        return _extreme(src, index, dim, out, dim_size, reduce)[0]
+    reduce = {"add": "sum", "mul": "prod"}.get(reduce, reduce)
+    return _scatter(src, index, dim, out, dim_size, reduce)
+
+
+def scatter_sum(src, index, dim=-1, out=None, dim_size=None):
+    return _scatter(src, index, dim, out, dim_size, "sum")
+
+
+scatter_add = scatter_sum
+
+
+def scatter_mul(src, index, dim=-1, out=None, dim_size=None):
+    return _scatter(src, index, dim, out, dim_size, "prod")
+
+
+def scatter_mean(src, index, dim=-1, out=None, dim_size=None):
+    return _scatter(src, index, dim, out, dim_size, "mean")
+
+
+def scatter_max(src, index, dim=-1, out=None, dim_size=None):
+    """Largest values, and their positions in src along dim (src's size for an empty group)."""
+    return _extreme(src, index, dim, out, dim_size, "max")
+
+
+def scatter_min(src, index, dim=-1, out=None, dim_size=None):
+    """Smallest values, and their positions in src along dim (src's size for an empty group)."""
+    return _extreme(src, index, dim, out, dim_size, "min")
+
+
+def scatter_softmax(src, index, dim=-1, dim_size=None):
+    """Softmax of `src` within each group of equal indices."""
+    dim, index = _aligned(src, index, dim)
+    peak = _extreme(src, index, dim, None, dim_size, "max")[0].detach()
+    weight = (src - peak.gather(dim, index)).exp()
+    return weight / scatter_sum(weight, index, dim, dim_size=dim_size).gather(dim, index)
+
+
+def sparsesvd(matrix, k):
+    """The k leading singular triplets of a scipy matrix, s descending.
+
+    Returns u^T (k, rows), s (k,), v^T (k, columns).
+    """
+    from scipy.sparse.linalg import svds
+
+    smaller = min(matrix.shape)
+    if k < smaller:
+        start = np.random.default_rng(0).standard_normal(smaller)  # ARPACK's own would be random
+        u, s, vt = svds(matrix.astype(np.float64), k=k, v0=start)
+    else:  # all of them: ARPACK cannot
+        u, s, vt = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)
+    order = np.argsort(-s)
+    return u.T[order], s[order], vt[order]
+
+
+def stand_in(name):
+    """The module `name`, or None where there is no stand-in of that name."""
+    package = name.partition(".")[0]
+    module = types.ModuleType(name, f"Stand-in for {name}, which is not installed.")
+    if name == "torch_scatter":
+        vars(module).update({name: globals()[name] for name in SCATTER})
+    elif name == "sparsesvd":
+        module.sparsesvd = sparsesvd
+    elif package in UNUSED:
+        module.__getattr__ = lambda attribute: _unusable(name, attribute)
+    else:
+        return None
+    return module
+
+
+def _unusable(module, attribute):
+    if attribute.startswith("__"):  # what Python and inspecting tools ask of any module
+        raise AttributeError(attribute)
+
+    def missing(*args, **kwargs):
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{module}.{attribute} was called, but {package} is not installed; "
+            f"pip install {package}"
+        )
+
+    return missing
+
+
+def _aligned(src, index, dim):
+    """The dimension counted from 0, and the index expanded to src's shape."""
+    dim = dim + src.dim() if dim < 0 else dim
+    if index.dim() == 1:
+        index = index.view([-1 if d == dim else 1 for d in range(src.dim())])
+    while index.dim() < src.dim():
+        index = index.unsqueeze(-1)
+    return dim, index.expand_as(src)
+
+
+def _start(src, index, dim, dim_size, value=0):
+    if dim_size is None:
+        dim_size = int(index.max()) + 1 if index.numel() else 0
+    shape = list(src.shape)
+    shape[dim] = dim_size
+    return src.new_full(shape, value)
+
+
+def _scatter(src, index, dim, out, dim_size, reduce):
+    dim, index = _aligned(src, index, dim)
+    if reduce == "sum":
+        start = _start(src, index, dim, dim_size) if out is None else out
+        return _written(out, start.scatter_add(dim, index, src))
+    if reduce == "prod":
+        start = _start(src, index, dim, dim_size, 1) if out is None else out
+        return _written(out, start.scatter_reduce(dim, index, src, "prod"))
+    if reduce != "mean":
+        raise ValueError(f"reduce must be sum, add, mul, mean, min or max, got {reduce!r}")
+    start = _start(src, index, dim, dim_size) if out is None else out
+    total = start.scatter_add(dim, index, src)
+    count = torch.zeros_like(total).scatter_add(dim, index, torch.ones_like(src)).clamp(min=1)
+    rounding = None if total.is_floating_point() else "floor"
+    return _written(out, torch.div(total, count, rounding_mode=rounding))
+
+
+def _extreme(src, index, dim, out, dim_size, reduce):
+    dim, index = _aligned(src, index, dim)
+    start = _start(src, index, dim, dim_size) if out is None else out
+    value = start.scatter_reduce(dim, index, src, f"a{reduce}", include_self=out is not None)
+    size = src.shape[dim]
+    along = torch.arange(size, device=src.device).view(
+        [-1 if d == dim else 1 for d in range(src.dim())]
+    )
+    hit = torch.where(src == value.gather(dim, index), along.expand_as(src), size)
+    where = torch.full_like(value, size, dtype=torch.long).scatter_reduce(dim, index, hit, "amin")
+    return _written(out, value), where
+
+
+def _written(out, result):
+    return result if out is None else out.copy_(result)

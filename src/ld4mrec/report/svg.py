@@ -1,0 +1,112 @@
+"""matplotlib's SVG made fit for a page: colours of the theme, texts in the page's font, names of
+its own.
+"""
+
+import copy
+import re
+from functools import cached_property
+from xml.etree import ElementTree
+
+from ld4mrec.report.palette import DARK, LIGHT, NAMES
+
+SPACE = "http://www.w3.org/2000/svg"
+LINK = "{http://www.w3.org/1999/xlink}href"
+FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
+ElementTree.register_namespace("", SPACE)
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+
+
+class Svg:
+    """A figure of matplotlib's. raw: its file. name: what its ids begin with, so that several fit
+    into one page. title, description: for those who cannot see it.
+
+    Every colour is an attribute and a class, `fill-ink`, by which a style sheet changes it.
+    """
+
+    def __init__(self, raw, name, title, description):
+        self._root = ElementTree.fromstring(raw)
+        self._name = name
+        self._title = title
+        self._description = description
+        self._drop_style_and_metadata()
+        self._own_ids()
+        for element in self._root.iter():
+            self._restyle(element)
+
+    @cached_property
+    def inline(self):
+        """The element to put into a page that defines the colours as custom properties."""
+        root = copy.copy(self._root)
+        for key in ("width", "height", "version"):
+            del root.attrib[key]
+        root.attrib |= {"role": "img", "aria-label": self._description}
+        return _text(root)
+
+    @cached_property
+    def file(self):
+        """The file on its own: dark where its reader is."""
+        root = copy.copy(self._root)
+        title = ElementTree.Element(_tag("title"))
+        title.text = self._title
+        description = ElementTree.Element(_tag("desc"))
+        description.text = self._description
+        style = ElementTree.Element(_tag("style"))
+        style.text = f"@media (prefers-color-scheme: dark) {{ {rules(DARK.get)} }}"
+        root[:0] = [title, description, style]
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{_text(root)}\n'
+
+    def _drop_style_and_metadata(self):
+        """matplotlib's style sheet is for `*`: in a page, for everything."""
+        for parent in list(self._root.iter()):
+            for child in list(parent):
+                if child.tag in (_tag("style"), _tag("metadata")):
+                    parent.remove(child)
+        self._root.set("stroke-linejoin", "round")
+        self._root.set("stroke-linecap", "butt")
+        self._root.set("font-family", FONTS)
+
+    def _own_ids(self):
+        """Ids that something refers to begin with the figure's name; the others go."""
+        text = ElementTree.tostring(self._root, encoding="unicode")
+        used = set(re.findall(r'(?:url\(|")#([\w.-]+)', text))
+        for element in self._root.iter():
+            own = element.attrib.pop("id", None)
+            if own in used:
+                element.set("id", f"{self._name}-{own}")
+            if LINK in element.attrib:
+                element.set(LINK, f"#{self._name}-{element.get(LINK)[1:]}")
+            if "clip-path" in element.attrib:
+                clip = element.get("clip-path").replace("url(#", f"url(#{self._name}-")
+                element.set("clip-path", clip)
+
+    @staticmethod
+    def _restyle(element):
+        """The style as attributes, which a page's security policy allows, and as classes."""
+        style = element.attrib.pop("style", "")
+        classes = []
+        for key, value in (part.split(":", 1) for part in style.split(";") if part.strip()):
+            key, value = key.strip(), value.strip()
+            if key == "font-family":
+                continue
+            if value.startswith("#"):
+                classes.append(f"{key}-{NAMES[value]}")
+            element.set(key, value)
+        if classes:
+            element.set("class", " ".join(classes))
+
+
+def rules(colour):
+    """The style sheet of the classes; colour: name -> CSS colour."""
+    return " ".join(
+        f".{key}-{name} {{ {key}: {colour(name)}; }}"
+        for name in LIGHT
+        for key in ("fill", "stroke")
+    )
+
+
+def _tag(name):
+    return f"{{{SPACE}}}{name}"
+
+
+def _text(root):
+    return ElementTree.tostring(root, encoding="unicode")

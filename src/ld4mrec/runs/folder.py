@@ -1,0 +1,224 @@
+"""The folder of a run: its identity, its files, its lock.
+
+A run's id is a digest of everything that decides its numbers: the model's code, data, every
+configuration key but the bookkeeping ones. The same work has the same place, which
+makes the folders the ledger of a grid. Files appear whole; result.json is written last and says
+that the run is finished.
+"""
+
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+import yaml
+
+from ld4mrec import files
+from ld4mrec.config.configuration import PATH_KEYS
+from ld4mrec.data.features import data_folder, feature_paths, modality_files
+from ld4mrec.data.interactions import inter_path
+from ld4mrec.errors import RunError
+from ld4mrec.places import SOURCE
+
+# Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
+RESULTS_VERSION = 2
+BOOKKEEPING = {
+    *PATH_KEYS,
+    *("use_gpu", "gpu_id", "checkpoint_seconds", "keep_last", "save_recommended_topk"),
+    *("tensorboard", "how_to_get", "hyper_parameters", "valid_metric_bigger"),
+}
+# What an interrupted run may leave.
+LEFTOVERS = (
+    *("last.pt", "best.pt", "metrics.jsonl", "log.txt"),
+    *("per_user.npz", "topk.npz", "failed.json"),
+)
+PACKAGES = ("torch", "numpy", "scipy", "pandas")
+
+
+def data_fingerprint(config):
+    """{path in the data folder: SHA-256} of the interactions and of the feature files that the
+    configuration names; for a third party's model of all files there.
+    """
+    folder = data_folder(config)  # names are paths in it: two modalities may have files of one name
+    paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
+    if not config.ours:  # a plugin may read whatever lies there; .pt files are not shown to it
+        paths += [path for path in sorted(folder.iterdir()) if path.suffix != ".pt"]
+    names = {os.path.relpath(path, folder): path for path in paths if Path(path).is_file()}
+    return {name: files.sha256(path) for name, path in names.items()}
+
+
+def run_identity(config, fingerprint, code):
+    """What decides a run's numbers, in plain values. code: {definition: digest} of the model's."""
+    keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
+    for key in ("learner", "valid_metric", "metrics"):  # read in any case
+        keys[key] = str(keys[key]).lower()
+    present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
+    decides = {"code": code, "data": fingerprint, "modalities": present, "config": keys}
+    return {"results_version": RESULTS_VERSION, "mg": config.mg} | decides
+
+
+def run_id(identity):
+    """Short name of a run's folder: the seed, for the eye, and a digest of the identity."""
+    text = json.dumps(identity, sort_keys=True)
+    return f"s{identity['config']['seed']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _plain(value):
+    if isinstance(value, torch.device):
+        return value.type
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+class RunFolder:
+    """The files of one run. path: its folder, made when needed. identity: see `run_identity`.
+
+    Raises RunError if the folder holds a run of another identity.
+    """
+
+    def __init__(self, path, identity):
+        self.path = Path(path)
+        self.identity = identity
+        self.id = run_id(identity)
+        self._lock = filelock.FileLock(self.path / ".lock")
+        earlier = self.read_json("manifest.json")
+        if earlier is None and self.path.is_dir() and (others := self._visible()):
+            raise RunError(
+                f"{self.path} is no run's folder and not empty ({', '.join(others[:5])}); choose "
+                "another --run_dir or empty it"
+            )
+        if earlier is not None and earlier.get("id") != self.id:
+            raise RunError(
+                f"{self.path} holds another run (id {earlier.get('id')}, this one is {self.id}); "
+                "choose another --run_dir or delete the folder"
+            )
+
+    def _visible(self):
+        return sorted(path.name for path in self.path.iterdir() if path.name[0] != ".")
+
+    def lock(self, timeout):
+        """Hold the run against other processes: True, or False if another one holds it after
+        `timeout` seconds.
+
+        The operating system releases the lock when the process ends, however it ends.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=timeout)
+        except filelock.Timeout:
+            return False
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror}); choose another --runs_dir or "
+                "--run_dir"
+            ) from error
+        return True
+
+    def unlock(self):
+        self._lock.release()
+
+    def result(self):
+        """The finished run's result.json, or None."""
+        return self.read_json("result.json")
+
+    def read_json(self, name):
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError as error:
+            raise RunError(
+                f"{path} is damaged ({error}); delete {self.path} to run again"
+            ) from error
+
+    def start(self, config, fresh):
+        """Write config.yaml and manifest.json; fresh: remove what an interrupted run left."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if fresh:
+            for name in LEFTOVERS:
+                (self.path / name).unlink(missing_ok=True)
+        for temporary in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+            temporary.unlink()
+        identity = {"id": self.id, "identity": self.identity}
+        files.write_json(self.path / "manifest.json", identity | environment(config))
+        plain = {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
+        with files.replacing(self.path / "config.yaml", "w") as file:
+            yaml.safe_dump(plain, file, sort_keys=True, allow_unicode=True)
+
+    def discard_if_empty(self):
+        """Remove what a run refused before its first epoch wrote; nothing else that lies there."""
+        if (self.path / "metrics.jsonl").is_file():
+            return
+        for name in (*LEFTOVERS, "config.yaml", "manifest.json"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        if {path.name for path in self.path.iterdir()} <= {".lock"}:
+            shutil.rmtree(self.path)
+
+    def append_metrics(self, line):
+        """Add a line to metrics.jsonl. `keep_metrics` mends what a kill may leave of it."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def keep_metrics(self, up_to_epoch):
+        """Drop the lines of metrics.jsonl after this epoch: the resumed run writes them again."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        with files.replacing(path, "w") as file:
+            file.writelines(
+                line.rstrip("\n") + "\n" for line in lines if _epoch_of(line) <= up_to_epoch
+            )
+
+    def write_arrays(self, name, **arrays):
+        """An .npz of arrays; the same arrays give the same bytes."""
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        with files.replacing(self.path / name) as file:
+            file.write(content.getvalue())
+
+
+def _epoch_of(line):
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError):
+        return float("inf")  # the half line of a killed run
+
+
+def environment(config):
+    """Where and with what a run is made: for manifest.json."""
+    device = (
+        torch.cuda.get_device_name()
+        if config["device"].type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "device": device,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed_files": _git("status", "--porcelain", "--untracked-files=no"),
+    }
+
+
+def _git(*arguments):
+    """Output of git in the source tree, None where there is no git or no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

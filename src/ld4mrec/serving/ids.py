@@ -1,0 +1,92 @@
+"""Original ids of users and items, and the integer ids that models know."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ld4mrec.data.features import data_folder
+from ld4mrec.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+NAMED = 5  # ids that a message names
+MAPS = {
+    "user": ("u_id_mapping.csv", "USER_ID_FIELD"),
+    "item": ("i_id_mapping.csv", "ITEM_ID_FIELD"),
+}
+
+
+class UnknownIdError(DataError):
+    """An id that the run's data does not have."""
+
+
+@dataclass
+class Ids:
+    """Ids of the n users or items of a run. kind: "user" or "item". texts: pandas Index (n,) of the
+    original ids, in the order of the integer ids; None where the integer ids are all there is.
+    """
+
+    kind: str
+    n: int
+    texts: pd.Index | None = None
+
+    @classmethod
+    def read(cls, config, kind, n):
+        """The data folder's map of original ids (TAB-separated: original id, integer id), if it
+        has one. Raises DataError if the map does not name each of 0..n-1 once.
+        """
+        name, key = MAPS[kind]
+        path, column = data_folder(config) / name, config[key]
+        if not path.is_file():
+            return cls(kind, n)
+        try:
+            frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        except (ValueError, UnicodeDecodeError) as error:  # pandas' errors are ValueErrors
+            raise DataError(f"{path} cannot be read as TAB-separated text: {error}") from error
+        if column not in frame or frame.shape[1] < 2:
+            raise DataError(
+                f"{path} has the columns {list(frame.columns)}; wanted the original id and {column}"
+            )
+        original = frame[next(other for other in frame if other != column)]
+        numbers = pd.to_numeric(frame[column], errors="coerce")
+        known = numbers.between(0, n - 1) & (numbers % 1 == 0)
+        numbers, original = numbers[known].astype(np.int64), original[known]
+        if len(numbers) != n or numbers.nunique() != n or original.nunique() != n:
+            raise DataError(
+                f"{path} gives {original.nunique()} original ids to {numbers.nunique()} of the "
+                f"{n} {kind}s, in {len(numbers)} rows; wanted one for each of 0 to {n - 1}"
+            )
+        texts = np.empty(n, dtype=object)
+        texts[numbers.to_numpy()] = original.to_numpy(dtype=object)
+        return cls(kind, n, pd.Index(texts, dtype=object))
+
+    def of(self, numbers):
+        """Original ids, an array of texts, or integers where there is no map; numbers: (m,)."""
+        return numbers if self.texts is None else self.texts.to_numpy()[numbers]
+
+    def all(self):
+        return self.of(np.arange(self.n))
+
+    def numbers(self, ids, where):
+        """Integer ids (m,) int64 of original ids, a sequence of texts.
+
+        Raises UnknownIdError naming `where` and the first unknown ones.
+        """
+        ids = pd.Series(ids, dtype=object)
+        if self.texts is not None:
+            found = self.texts.get_indexer(ids)
+            like = f"ids such as {self.texts[0]!r} ({MAPS[self.kind][0]} has them all)"
+        else:
+            whole = ids.str.fullmatch("[0-9]{1,18}")
+            found = ids.where(whole, "-1").astype(np.int64).to_numpy()
+            found = np.where(found < self.n, found, -1)
+            like = f"integer ids from 0 to {self.n - 1}, as the data set has no map of original ids"
+        unknown = ids[found < 0].unique()
+        if len(unknown):
+            named = ", ".join(map(repr, unknown[:NAMED])) + ", ..." * (len(unknown) > NAMED)
+            raise UnknownIdError(
+                f"{where} has {len(unknown)} unknown {self.kind} ids: {named}; the run knows {like}"
+            )
+        return found.astype(np.int64)

@@ -1,0 +1,131 @@
+"""Tables in files: CSV, Parquet or JSON lines, as the suffix says."""
+
+import importlib
+import json
+
+import pandas as pd
+
+from ld4mrec.errors import ConfigError, DataError, nearest
+from ld4mrec.files import replacing
+
+
+def check_suffix(path, option):
+    """ConfigError unless we read and write tables of this suffix, with the packages at hand."""
+    if path.suffix not in FORMATS:
+        raise ConfigError(
+            f"{option} is {path}, whose suffix '{path.suffix}' names no format; wanted one of "
+            f"{', '.join(FORMATS)}"
+        )
+    if path.suffix == ".parquet":
+        _pyarrow()
+
+
+def write_table(path, frames):
+    """Write DataFrames of the same columns, one below the other, as one file: whole or not at all.
+
+    frames: an iterable, read one at a time. Raises DataError if the file cannot be written.
+    """
+    try:
+        with replacing(path) as file:
+            FORMATS[path.suffix][0](file, frames)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read_table(path, columns):
+    """DataFrame of these columns as texts; further columns are not read.
+
+    Raises DataError if the file is absent, is no such table, lacks a column, a value or any row.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    try:
+        frame = FORMATS[path.suffix][1](path)
+    except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
+        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
+    for column in columns:
+        if column not in frame:
+            found = list(map(str, frame.columns))
+            raise DataError(
+                f"{path} has no column '{column}'; its columns are {found}.{nearest(column, found)}"
+            )
+    frame = frame[list(columns)]
+    if not len(frame):
+        raise DataError(f"{path} has no rows")
+    empty = (frame.isna() | (frame == "")).any(axis=1)
+    if empty.any():
+        raise DataError(
+            f"{path}: row {int(empty.to_numpy().argmax()) + 1} after the header lacks a value in "
+            f"{' or '.join(columns)} ({int(empty.sum())} such rows)"
+        )
+    return frame.astype(str)
+
+
+def write_text(file, frames, separator=","):
+    """Rows with a header, to a file of texts or of bytes."""
+    for place, frame in enumerate(frames):
+        frame.to_csv(file, sep=separator, header=place == 0, index=False, lineterminator="\n")
+
+
+def _write_lines(file, frames):
+    for frame in frames:
+        row = "{" + ", ".join(f"{json.dumps(name)}: %s" for name in frame) + "}\n"
+        columns = [_as_json(frame[name]) for name in frame]
+        file.write("".join(map(row.__mod__, zip(*columns, strict=True))).encode())
+
+
+def _as_json(column):
+    """The values as JSON texts; floats so that they read back as they are."""
+    if column.dtype.kind == "f":
+        return map(("%.9g" if column.dtype.itemsize == 4 else "%.17g").__mod__, column.tolist())
+    if column.dtype.kind == "i":
+        return column.tolist()
+    codes, texts = pd.factorize(column)  # few ids stand in many rows
+    return pd.Index([json.dumps(text) for text in texts], dtype=object).take(codes)
+
+
+def _write_parquet(file, frames):
+    _pyarrow()
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    writer = None
+    try:
+        for frame in frames:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+            writer = writer or parquet.ParquetWriter(file, table.schema.remove_metadata())
+            writer.write_table(table.replace_schema_metadata(None))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _read_text(path, separator=","):
+    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+
+
+def _read_lines(path):
+    rows = pd.read_json(path, lines=True, dtype=False)
+    return rows if len(rows.columns) else pd.DataFrame()
+
+
+def _read_parquet(path):
+    _pyarrow()
+    return pd.read_parquet(path)
+
+
+def _pyarrow():
+    try:
+        importlib.import_module("pyarrow.parquet")
+    except ImportError as error:
+        raise ConfigError(
+            "Parquet files need the package pyarrow: pip install --constraint constraints.txt "
+            "--editable '.[parquet]'; or choose .csv or .jsonl"
+        ) from error
+
+
+FORMATS = {  # suffix: (write, read)
+    ".csv": (write_text, _read_text),
+    ".parquet": (_write_parquet, _read_parquet),
+    ".jsonl": (_write_lines, _read_lines),
+}

@@ -1,0 +1,206 @@
+"""A finished run, opened to recommend from it: model, interactions and original ids."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from common.graph import binary_csr
+from ld4mrec.config.configuration import Config
+from ld4mrec.config.yaml_files import read_yaml
+from ld4mrec.data.features import data_folder
+from ld4mrec.errors import DataError, RunError
+from ld4mrec.plugins import sources
+from ld4mrec.runs import reopen
+from ld4mrec.runs.folder import RESULTS_VERSION, RunFolder, data_fingerprint
+from ld4mrec.runs.model_code import code_fingerprint
+from ld4mrec.runs.one_run import Run
+from ld4mrec.serving.ids import Ids
+from ld4mrec.terminal import quiet
+from ld4mrec.training import randomness
+
+# What may differ from the run: where things are, and what computes.
+FREE = ("data_path", "cache_dir", "use_gpu", "gpu_id", "threads", "eval_batch_size")
+# --mask: how many of the splits hold items that a user is not recommended
+MASKS = {"none": 0, "train": 1, "train+valid": 2, "all": 3}
+LISTED = 5  # runs that a message names
+COMPARED = 200  # test users whose lists are compared with the run's where code has changed since
+
+
+@dataclass
+class Trained:
+    """run: the finished Run. model: with its best weights, in eval mode. splits: the interactions
+    of training, validation and test, binary CSR (U, I). users, items: their original Ids.
+    """
+
+    run: Run
+    model: torch.nn.Module
+    splits: list
+    users: Ids
+    items: Ids
+
+    @property
+    def name(self):
+        """Class name of the model."""
+        return self.run.config["model"]
+
+    @property
+    def train(self):
+        return self.splits[0]
+
+    def known(self, mask):
+        """Items that are not recommended, binary CSR (U, I); mask: one of MASKS."""
+        return binary_csr(sum(self.splits[: MASKS[mask]], sp.csr_matrix(self.train.shape)))
+
+
+def find_run(name):
+    """Folder of the finished run that a path means: a run folder, a folder with one finished run
+    in it, or the beginning of such a path. Raises RunError if there is none, or more than one.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        places = [path]
+    else:
+        there = path.parent.iterdir() if path.parent.is_dir() else ()
+        places = sorted(place for place in there if place.name.startswith(path.name))
+    found = [place for place in places if _is_finished(place)]
+    found += [one for place in places for one in _inside(place)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(one.name for one in found[:LISTED])
+        more = ", ..." * (len(found) > LISTED)
+        raise RunError(
+            f"{name} means {len(found)} finished runs: {listed}{more}; name one of their folders"
+        )
+    started = [place for place in places if (place / "manifest.json").is_file()]
+    if started:
+        raise RunError(
+            f"the run in {started[0]} is not finished (no result.json); main.py --resume goes on"
+        )
+    raise RunError(
+        f"there is no finished run at {name}; wanted a run's folder, such as "
+        "runs/<data set>/<model>/<id>/, which holds its result.json"
+    )
+
+
+def _is_finished(place):
+    return (place / "result.json").is_file()
+
+
+def _inside(place):
+    return sorted(one for one in place.iterdir() if _is_finished(one)) if place.is_dir() else []
+
+
+def open_run(path, overrides=None):
+    """Trained of a finished run's folder.
+
+    overrides: {key: value} of FREE keys; the others are the run's. Raises RunError or DataError
+    where the run's data, weights or model are not what they were. Sets the number of threads and
+    seeds the process as the run did.
+    """
+    path = Path(path)
+    here = [name for name in ("result.json", "config.yaml", "best.pt") if (path / name).is_file()]
+    if here == ["result.json"]:
+        raise RunError(
+            f"{path} holds a result without weights, as in an archive: recommend with the folder "
+            "that the run was trained in (runs/ by default), or train it again"
+        )
+    try:
+        identity = json.loads((path / "manifest.json").read_bytes())["identity"]
+        saved = read_yaml(path / "config.yaml")
+        code, data = identity["code"], identity["data"]
+        saved = {
+            "model": saved["model"],
+            "dataset": saved["dataset"],
+        } | saved  # an absent file is {}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RunError(
+            f"manifest.json or config.yaml of {path} is absent or damaged ({error!r}); train "
+            "the run again"
+        ) from error
+    folder = RunFolder(path, identity)
+    if any(name.startswith("plugin/") for name in code):
+        raise RunError(
+            f"{path} is a run of a model file of a third party; recommendations are made with the "
+            f"models in src/models: {', '.join(sources.model_names())}"
+        )
+    config = configuration(path, saved, overrides or {})
+    _demand_same_data(path, config, data)
+    randomness.set_threads(config["threads"] or None)
+    if config["device"].type == "cuda":
+        torch.cuda.set_device(config["gpu_id"])
+    run = Run(config, folder, folder.result())
+    with quiet():
+        model, loaders = reopen.load(run)
+    shape = (model.n_users, model.n_items)
+    splits = [
+        binary_csr(sp.coo_matrix((np.ones(len(one.users)), (one.users, one.items)), shape=shape))
+        for one in loaders
+    ]
+    users = Ids.read(config, "user", shape[0])
+    items = Ids.read(config, "item", shape[1])
+    return Trained(run, model, splits, users, items)
+
+
+def configuration(path, saved, overrides):
+    """The run's Config from `saved`, its config.yaml; FREE keys as overrides say. Cache and GPU
+    are today's defaults, as those of the run's machine may not be here.
+    """
+    free = {key: saved[key] for key in FREE if key in saved and key != "gpu_id"}
+    if free.get("cache_dir") is not None:
+        del free["cache_dir"]  # it was made where the run was; null stays null
+    free |= overrides
+    folder = Path(f"{free['data_path'].rstrip('/')}/{saved['dataset']}")
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no data folder {folder}, on which {path.name} was trained; "
+            "--data_path=FOLDER/ names the folder that now holds it"
+        )
+    now = Config(saved["model"], saved["dataset"], free).points(grid=False)[0]
+    not_saved = {*FREE, "runs_dir", "run_dir", "device"}
+    return now.replace({key: value for key, value in saved.items() if key not in not_saved})
+
+
+def _demand_same_data(path, config, trained_on):
+    """DataError unless the interactions and features are those of the run."""
+    now = data_fingerprint(config)
+    for name, digest in trained_on.items():
+        if now.get(name) == digest:
+            continue
+        state = f"has another content (SHA-256 {now[name][:12]}..." if name in now else "is gone ("
+        raise DataError(
+            f"{data_folder(config) / name} {state}; {path.name} was trained on {digest[:12]}...): "
+            "give --data_path=FOLDER/ where the run's data lies, or train again"
+        )
+
+
+def changed_code(trained):
+    """Names of the definitions in which the model's code differs from the run's, and the host's
+    version of results where that does.
+    """
+    then = trained.run.folder.identity
+    now = code_fingerprint(sources.find_model(trained.name))
+    names = sorted(set(now) | set(then["code"]))
+    changed = [name for name in names if now.get(name) != then["code"].get(name)]
+    if any(name.endswith(".py") for name in then["code"]):
+        changed = ["the run kept digests of files, not of definitions"]
+    version = then["results_version"]
+    moved = f"the host's results: version {version} then, {RESULTS_VERSION} now"
+    return changed + [moved] * (version != RESULTS_VERSION)
+
+
+def tested_lists(trained):
+    """(users (n,), items (n, K)) as the run ranked them for the first COMPARED test users, and the
+    mask it ranked them with; None if it kept none.
+    """
+    path = trained.run.folder.path / "topk.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        users, items = file["users"][:COMPARED], file["items"][:COMPARED]
+    also = trained.run.config["mask_valid_at_test"]
+    return users.astype(np.int64), items, "train+valid" if also else "train"

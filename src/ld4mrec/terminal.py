@@ -1,0 +1,84 @@
+"""Where log lines go: to the terminal, beside a progress bar, and to the run's log.txt."""
+
+import logging
+import sys
+from contextlib import contextmanager
+from datetime import datetime
+
+from tqdm import tqdm
+
+
+class _Terminal(logging.Handler):
+    """Writes lines above a running progress bar instead of through it."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def init_logger(config=None):
+    """Send log lines of level info and above to the terminal. Calling it again changes nothing.
+
+    config: taken for MMRec's signature; its `state` key, a level such as 'debug', is obeyed where
+    declared.
+    """
+    root = logging.getLogger()
+    level = config["state"] if config is not None and "state" in config else None
+    root.setLevel((level or "info").upper())
+    if not any(isinstance(handler, _Terminal) for handler in root.handlers):
+        handler = _Terminal()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(handler)
+
+
+@contextmanager
+def log_to(path):
+    """Also append log lines, with their time, to a file while the block runs."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def quiet():
+    """Log nothing below warnings while the block runs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def quiet_terminal():
+    """Show nothing below warnings on the terminal while the block runs; files get everything."""
+    init_logger()
+    shown = [one for one in logging.getLogger().handlers if isinstance(one, _Terminal)]
+    for handler in shown:
+        handler.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler in shown:
+            handler.setLevel(logging.NOTSET)
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def get_local_time() -> str:
+    """Now, in local time, as 'Mon-DD-YYYY-HH-MM-SS'; the month in English whatever the locale."""
+    now = datetime.now()
+    return f"{MONTHS[now.month - 1]}-{now:%d-%Y-%H-%M-%S}"
+
+
+def dict2str(result_dict: dict) -> str:
+    """'recall@10: 0.1234    ndcg@10: 0.0567' with four decimals."""
+    return "    ".join(f"{metric}: {value:.4f}" for metric, value in result_dict.items())

@@ -1,0 +1,321 @@
+"""What a model is made of, beyond its state_dict: saved and restored without pickle.
+
+A snapshot holds, for the model and every submodule, the state_dict, the tensor attributes (plugins
+cache tensors that they score from), the plain attributes (numbers, texts, containers of such and of
+arrays and tensors) and what `get_extra_state()` returns. It is readable by
+torch.load(weights_only=True). Attributes of other kinds need no place in it while they are what
+construction made them (`as_built`).
+"""
+
+import hashlib
+import logging
+import pickle
+import types
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import nn
+
+from ld4mrec.config.configuration import Config
+from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import RunError
+from ld4mrec.files import replacing
+
+# Attributes that nn.Module itself keeps; parameters and persistent buffers are in the state_dict.
+MODULE_INTERNALS = frozenset(vars(nn.Module()))
+EXTRA_STATE = "_extra_state"  # torch's name for what get_extra_state() returns, in a state_dict
+# Objects that construction makes again and training leaves alone.
+CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type)
+HOST = (Config, RecDataset, TrainDataLoader, EvalDataLoader, logging.Logger)
+PLAIN_CONSTANTS = (Path, sp.spmatrix, sp.sparray, np.dtype, torch.device, torch.dtype)
+CONSTANT = (*CODE, *HOST, *PLAIN_CONSTANTS)
+# Types that come back as they were. A subclass (namedtuple, defaultdict, np.matrix) would come back
+# as less, and torch.load would refuse np.float64, which is a float.
+PLAIN = (type(None), bool, int, float, str)
+SEQUENCES = {"__tuple__": tuple, "__Size__": torch.Size, "__set__": set, "__frozenset__": frozenset}
+MAPPINGS = {"__dict__": dict, "__OrderedDict__": OrderedDict}
+TAGS = {kind: tag for tag, kind in (SEQUENCES | MAPPINGS).items()}
+
+
+class UnsavableError(TypeError):
+    """A value that a snapshot cannot hold."""
+
+
+def snapshot(model, fixed_buffers=True, built=None):
+    """(snapshot, names of the attributes it could not hold). Tensors are copied to the CPU.
+
+    fixed_buffers: also the non-persistent buffers. Our own models build theirs again and leave them
+    alone, third parties' may not. built: what `as_built` said of the new model; what its state_dict
+    gained since is marked as late, and a restored model gains it too.
+    """
+    digests = built["digests"] if built else {}
+    attributes, state, unsaved, copies = {}, {}, [], {}
+    for name, module, value in _attributes(model, fixed_buffers):
+        try:
+            _refuse_trained(value)
+            attributes[name] = encode(value, copies)
+        except UnsavableError:
+            digest = digests.get(name)
+            if not _has_extra_state(module) and (digest is None or digest != _digest(value)):
+                unsaved.append(name)
+    for key, value in model.state_dict().items():
+        try:
+            state[key] = encode(value)
+        except UnsavableError as error:  # only what get_extra_state() returns can be of such a type
+            unsaved.append(f"{key.removesuffix(EXTRA_STATE)}get_extra_state() ({error})")
+    late = [key for key in state if built and key not in built["keys"]]
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    late = {key: "parameter" if key in parameters else "buffer" for key in late}
+    return {
+        "state_dict": state,
+        "attributes": attributes,
+        "tied": _tied(model),
+        "late": late,
+    }, unsaved
+
+
+def as_built(model):
+    """What to compare later snapshots of a new model with.
+
+    keys: of its state_dict. digests: {name: digest} of the attributes that no snapshot can hold;
+    while one has this digest, building the model again gives it (torch_geometric's inspectors, an
+    array of texts). The pickle is only digested: nothing is ever loaded from one.
+    """
+    digests = {}
+    for name, _, value in _attributes(model, fixed_buffers=True):
+        try:
+            _refuse_trained(value)
+            encode(value)
+        except UnsavableError:
+            digests[name] = _digest(value)
+    return {"keys": set(model.state_dict()), "digests": digests}
+
+
+def restore(model, saved, built=None):
+    """Put a snapshot back into a model of the same class, built from the same configuration and
+    data.
+
+    built: what `as_built` said of it; what its state_dict has gained and the snapshot lacks stays.
+    """
+    modules, copies = dict(model.named_modules()), {}
+    for key, value in saved["attributes"].items():
+        path, _, name = key.rpartition(".")
+        if path not in modules:
+            raise RunError(
+                f"the checkpoint has the attribute '{key}', but the model has no submodule '{path}'"
+            )
+        module = modules[path]
+        present = module.__dict__.get(name, module._buffers.get(name))
+        if _same_kind(present, value):
+            present.data.copy_(value)  # in place: an optimiser or a parameter may share it
+            copies[id(value)] = present
+            continue
+        device = present.device if isinstance(present, torch.Tensor) else _device(model)
+        with_sets, value = _holds_set(value), decode(value, device, copies)
+        if with_sets and _equal(present, value):
+            continue  # the order in which a new set gives its elements may be another
+        if name in module._buffers:
+            module._buffers[name] = value
+        else:
+            module.__dict__[name] = value
+            module._parameters.pop(name, None)  # a plugin may put a plain tensor in its place
+    _tie(model, modules, saved["tied"])
+    state = {key: decode(value, _device(model)) for key, value in saved["state_dict"].items()}
+    _add_late(modules, state, saved.get("late", {}))
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # other shapes
+        raise RunError(
+            f"the checkpoint does not fit {type(model).__name__}: {error}; was the model's code "
+            "changed since?"
+        ) from error
+    missing = [k for k in missing if k not in saved["attributes"] and not k.endswith(EXTRA_STATE)]
+    missing = [k for k in missing if built is None or k in built["keys"]]
+    if missing or unexpected:
+        raise RunError(
+            f"the checkpoint does not fit {type(model).__name__}: missing {missing}, unexpected "
+            f"{unexpected}; was the model's code changed since?"
+        )
+
+
+def save(path, value):
+    """Write a value for `load`, whole or not at all; the same value gives the same bytes."""
+    with replacing(path) as file:  # given a path, torch would write its name into the archive
+        torch.save(value, file)
+
+
+def load(path):
+    """Read a file of `save`; RunError if it is damaged or absent."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a truncated archive
+        raise RunError(
+            f"{path} cannot be read ({type(error).__name__}); delete it to start afresh"
+        ) from error
+
+
+def encode(value, copies=None):
+    """A copy of `value` in the types that torch.load(weights_only=True) accepts; UnsavableError if
+    there is none.
+
+    copies: {id of a tensor: its copy}, so that a tensor met twice is copied and stored once.
+    """
+    kind, copies = type(value), {} if copies is None else copies
+    if kind in PLAIN:
+        return value
+    if isinstance(value, torch.Tensor):
+        if id(value) not in copies:
+            copies[id(value)] = value.detach().to("cpu", copy=True)
+        return copies[id(value)]
+    if kind is np.ndarray or isinstance(value, np.generic):
+        try:
+            content = torch.from_numpy(np.array(value, order="K"))
+        except (TypeError, ValueError) as error:  # texts, objects, foreign byte order
+            raise UnsavableError(f"array of {value.dtype}") from error
+        return {"__array__" if kind is np.ndarray else "__scalar__": content}
+    if kind in MAPPINGS.values():
+        return {TAGS[kind]: [[encode(k, copies), encode(v, copies)] for k, v in value.items()]}
+    if kind not in (list, *SEQUENCES.values()):
+        raise UnsavableError(f"{kind.__module__}.{kind.__name__}")
+    items = [encode(item, copies) for item in value]
+    if kind is list:
+        return items
+    return {TAGS[kind]: sorted(items, key=repr) if kind in (set, frozenset) else items}
+
+
+def decode(value, device="cpu", copies=None):
+    """The inverse of `encode`; tensors are copied to `device`, one met twice once."""
+    copies = {} if copies is None else copies
+    if isinstance(value, torch.Tensor):
+        if id(value) not in copies:
+            copies[id(value)] = value.to(device, copy=True)
+        return copies[id(value)]
+    if isinstance(value, list):
+        return [decode(item, device, copies) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((tag, content),) = value.items()
+    if tag == "__array__":
+        return content.numpy().copy(order="K")
+    if tag == "__scalar__":
+        return content.numpy()[()]
+    items = (decode(item, device, copies) for item in content)
+    return (SEQUENCES | MAPPINGS)[tag](items)
+
+
+def _tied(model):
+    """Groups of names of one parameter; a plugin may give it a further name while it trains."""
+    names = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def _tie(model, modules, groups):
+    known = dict(model.named_parameters(remove_duplicate=False))
+    for group in groups:
+        present = [name for name in group if name in known]
+        for path, _, name in (key.rpartition(".") for key in group if key not in known):
+            if present and path in modules:
+                setattr(modules[path], name, known[present[0]])
+
+
+def _add_late(modules, state, late):
+    """Register what the saved model registered while it was trained, where its module is there."""
+    for key, kind in late.items():
+        path, _, name = key.rpartition(".")
+        module = modules.get(path)
+        if module is None or name in module._parameters or name in module._buffers:
+            continue
+        module.__dict__.pop(name, None)
+        if kind == "buffer":
+            module.register_buffer(name, state[key].clone())
+        else:
+            module.register_parameter(name, nn.Parameter(state[key].clone()))
+
+
+def _attributes(model, fixed_buffers):
+    """(dotted name, its module, value) of what is neither in a state_dict nor constant."""
+    for path, module in model.named_modules():
+        for name, value in _own_attributes(module, fixed_buffers):
+            if not _is_constant(value):
+                yield f"{path}.{name}".lstrip("."), module, value
+
+
+def _digest(value):
+    """Of the pickle of a value, None where it has none."""
+    try:
+        return hashlib.sha256(pickle.dumps(value)).digest()
+    except Exception:  # what an object's own code may raise
+        return None
+
+
+def _own_attributes(module, fixed_buffers):
+    persistent = module._buffers.keys() - module._non_persistent_buffers_set
+    inside = MODULE_INTERNALS | persistent
+    buffers = module._buffers if fixed_buffers else {}
+    buffers = {name: value for name, value in buffers.items() if name not in persistent}
+    return [(k, v) for k, v in {**module.__dict__, **buffers}.items() if k not in inside]
+
+
+def _is_constant(value):
+    """Made again by construction: code, devices, dtypes, the configuration and the loaders."""
+    return isinstance(value, CONSTANT)
+
+
+def _is_trained(value):
+    return isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
+
+
+def _same_kind(present, value):
+    """Whether a tensor can take another's values in place."""
+    return (
+        isinstance(present, torch.Tensor)
+        and isinstance(value, torch.Tensor)
+        and present.layout == value.layout == torch.strided
+        and (present.shape, present.dtype) == (value.shape, value.dtype)
+        and 0 not in present.stride()  # an expanded tensor has less memory than elements
+    )
+
+
+def _holds_set(encoded):
+    """Whether there is a set in what `encode` made."""
+    if isinstance(encoded, dict):
+        return any(
+            tag in ("__set__", "__frozenset__") or _holds_set(encoded[tag]) for tag in encoded
+        )
+    return isinstance(encoded, list) and any(map(_holds_set, encoded))
+
+
+def _equal(one, other):
+    """Whether two attributes are equal; containers of arrays and tensors never are."""
+    try:
+        return bool(type(one) is type(other) and one == other)
+    except (ValueError, RuntimeError, TypeError):
+        return False
+
+
+def _refuse_trained(value):
+    """A container keeps its trained tensors, which an optimiser and the model know by identity."""
+    if isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            if _is_trained(item):
+                raise UnsavableError("a container of trained tensors")
+            _refuse_trained(item)
+
+
+def _has_extra_state(module):
+    return type(module).get_extra_state is not nn.Module.get_extra_state
+
+
+def _device(model):
+    device = getattr(model, "device", None)
+    return (
+        device
+        if isinstance(device, torch.device)
+        else next((p.device for p in model.parameters()), "cpu")
+    )

@@ -1,0 +1,67 @@
+"""How the process keeps memory that tensors have freed."""
+
+import ctypes
+import gc
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+OWN_PAGES = 2**29  # bytes from which a tensor gets pages of its own, returned when it is freed
+OLDER_LIMIT = 2**25  # the most that older glibc takes for that
+KEPT = 2**30  # bytes that may lie free at the heap's end
+
+
+def keep_freed_memory():
+    """Let glibc's malloc keep what a step frees for the next one's tensors.
+
+    Without it the memory of each step goes back to the system and is asked for again, page by page:
+    up to a third of a step's or an evaluation's time on the CPU (docs/performance.md). No number
+    changes; more memory is held at the peak. With another C library nothing happens.
+    """
+    mallopt = _of_libc("mallopt")
+    if mallopt and (mallopt(M_MMAP_THRESHOLD, OWN_PAGES) or mallopt(M_MMAP_THRESHOLD, OLDER_LIMIT)):
+        mallopt(M_TRIM_THRESHOLD, KEPT)
+
+
+def release_freed_memory():
+    """Give back what lies free, so that a peak measured from now on is not an earlier run's."""
+    gc.collect()
+    if trim := _of_libc("malloc_trim"):
+        trim(0)
+
+
+def reset_peak_memory(device):
+    release_freed_memory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # Linux: a new high-water mark, so that a run of a grid reports its own
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device):
+    """{'ram_bytes': ..., 'cuda_bytes': ...}: the process's peak since the run began (since its
+    start where the system keeps no other), and what torch took at most on the device.
+    """
+    ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    status = Path("/proc/self/status")
+    if status.is_file():
+        high = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        ram = int(high[0].split()[1]) * 1024 if high else ram
+    peak = {"ram_bytes": ram}
+    return peak | (
+        {"cuda_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {}
+    )
+
+
+def _of_libc(name):
+    """A function of the C library, None where there is no such."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError, TypeError):
+        return None

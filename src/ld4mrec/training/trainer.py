@@ -1,0 +1,377 @@
+"""Training: epochs, early stopping on validation, the best weights back before the test numbers."""
+
+import logging
+import math
+import time
+from collections import Counter
+from contextlib import contextmanager
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from ld4mrec.config.checks import LEARNERS
+from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableError
+from ld4mrec.evaluation.evaluator import TopKEvaluator
+from ld4mrec.progress import progress
+from ld4mrec.training import checkpoint, randomness
+from ld4mrec.training.patience import early_stopping
+
+OPTIMIZERS = dict(
+    zip(
+        LEARNERS,
+        (torch.optim.Adam, torch.optim.SGD, torch.optim.Adagrad, torch.optim.RMSprop),
+        strict=True,
+    )
+)
+FEW_STEPS = 100  # of the optimiser, before patience may end: fewer seldom learn anything
+FUSED = {"adam": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}  # kernels of torch
+
+
+class NonFiniteLossError(DivergedError):
+    """The training loss became NaN or infinite."""
+
+
+class AbstractTrainer:
+    """What MMRec calls a trainer: an object with `fit` and `evaluate`."""
+
+    def __init__(self, config, model):
+        self.config = config
+        self.model = model
+
+    def fit(self, train_data):
+        raise NotImplementedError
+
+    def evaluate(self, eval_data):
+        raise NotImplementedError
+
+
+class Trainer(AbstractTrainer):
+    """Trains one model. mg: with mirror gradient. folder: the RunFolder for metrics and
+    checkpoints, None for neither.
+
+    After `fit`: next_epoch (how many were trained), best_epoch (counted from 0), best_valid (its
+    validation metrics), test (its Evaluation on the test split), seconds per phase.
+    """
+
+    def __init__(self, config, model, mg=False, folder=None):
+        super().__init__(config, model)
+        self.logger = logging.getLogger(__name__)
+        self.folder = folder
+        self.mirror = [config["alpha1"], config["alpha2"], config["beta"]] if mg else None
+        self.epochs = config["epochs"]
+        self.eval_step = min(config["eval_step"], self.epochs)
+        self.valid_metric = config["valid_metric"].lower()
+        self.bigger = config["valid_metric_bigger"]
+        self.clip = config["clip_grad_norm"]
+        self.evaluator = TopKEvaluator(config)
+        self.optimizer = build_optimizer(config, model) if config["req_training"] else None
+        self.base_rates = (
+            [group["lr"] for group in self.optimizer.param_groups] if self.optimizer else []
+        )
+        self.next_epoch, self.bad_evaluations = 0, 0
+        self.best_score = -math.inf if self.bigger else math.inf
+        self.best_epoch, self.best_valid, self.best_model = None, {}, None
+        self.unsaved = []  # attributes of the model that no checkpoint holds
+        self._built = None if config.ours else checkpoint.as_built(model)
+        self.test = None
+        self.seconds = Counter()
+        self._written = time.monotonic()
+        self._warned = False
+        self._tensorboard = _tensorboard(folder) if config["tensorboard"] and folder else None
+
+    def fit(
+        self, train_data, valid_data=None, test_data=None, saved=False, verbose=True, resume=False
+    ):
+        """Train with early stopping, restore the best weights, evaluate the test split.
+
+        resume: go on from the folder's last.pt. saved, verbose: taken for MMRec's signature.
+        Returns (best validation score, its metrics, the test metrics of that epoch's weights).
+        Raises NonFiniteLossError naming epoch, batch and loss parts.
+        """
+        if resume:
+            self._resume(train_data)
+        elif valid_data is not None:
+            self._warn_of_few_steps(len(train_data))
+        for epoch in range(self.next_epoch, self.epochs):
+            if self.bad_evaluations > self.config["stopping_step"]:
+                break
+            started = time.monotonic()
+            losses = self._train_epoch(train_data, epoch)
+            self._set_learning_rate(epoch + 1)
+            note = self.model.post_epoch_processing()
+            self.seconds["train"] += time.monotonic() - started
+            if note is not None:
+                self.logger.info("%s", note)
+            line = {"epoch": epoch, "loss": losses}
+            if (epoch + 1) % self.eval_step == 0 and valid_data is not None:
+                line["valid"] = self._validate(epoch, valid_data, test_data)
+            self._report(line, time.monotonic() - started)
+            self.next_epoch = epoch + 1
+            self._checkpoint(train_data)
+        if self._tensorboard:
+            self._tensorboard.close()
+        if valid_data is None:
+            return None, {}, {}
+        return self.best_score, self.best_valid, self._finish(test_data)
+
+    def evaluate(self, eval_data, is_test=False, idx=0):
+        """Metrics of the model as it is now on a split, {'recall@20': mean, ...}."""
+        return self.evaluator.evaluate(self.model, eval_data).metrics
+
+    def _train_epoch(self, train_data, epoch):
+        """One epoch; the mean over its batches of each part of the loss, [] without training."""
+        self.model.train()
+        self.model.pre_epoch_processing()
+        if self.optimizer is None:
+            return []
+        # reading a loss waits for the GPU
+        check_every = 1 if self.config["device"].type == "cpu" else 50
+        parts, checked, n_batches = [], 0, len(train_data)
+        for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
+            parts.append(self.step(batch, index))
+            if (index + 1) % check_every == 0 or index + 1 == n_batches:
+                _demand_finite(parts[checked:], epoch, checked)
+                checked = len(parts)
+        shared = min(map(len, parts))  # a model may return more parts in some batches
+        return torch.stack([some[:shared] for some in parts]).double().mean(dim=0).tolist()
+
+    def step(self, batch, index):
+        """One optimiser step, or two with mirror gradient. Returns the parts of the (first) loss,
+        (parts,).
+        """
+        mirrored = self.mirror is not None and index % self.mirror[2] == 0
+        if not mirrored:
+            return self._descend(batch)
+        alpha1, alpha2, _ = self.mirror
+        again = batch.clone()  # before the model may write into it
+        parts = self._descend(batch, alpha1, clip=False)
+        self._descend(again, -alpha2)
+        return parts
+
+    def _descend(self, batch, weight=1.0, clip=True):
+        self.optimizer.zero_grad()
+        parts = _loss_parts(self.model.calculate_loss(batch), self.model)
+        loss = sum(parts[1:], start=parts[0])
+        values = torch.stack([part.detach() for part in parts])  # a part may be a view of a weight
+        (loss if weight == 1.0 else weight * loss).backward()
+        if clip and self.clip:
+            clip_grad_norm_(self.model.parameters(), **self.clip)
+        self.optimizer.step()
+        return values
+
+    def _set_learning_rate(self, epoch):
+        """MMRec's schedule: the first rate times a ** (epoch / b)."""
+        a, b = self.config["learning_rate_scheduler"]
+        if self.optimizer is not None:
+            for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+                group["lr"] = rate * a ** (epoch / b)
+
+    def _validate(self, epoch, valid_data, test_data):
+        """Validation metrics; keeps the model if they are the best so far."""
+        with self._timed("valid"):
+            metrics = self.evaluate(valid_data)
+        score, self.bad_evaluations, _, better = early_stopping(
+            metrics[self.valid_metric],
+            self.best_score,
+            self.bad_evaluations,
+            max_step=self.config["stopping_step"],
+            bigger=self.bigger,
+        )
+        if better:
+            self.best_score, self.best_epoch, self.best_valid = score, epoch, metrics
+            self.best_model, self.unsaved = self._snapshot()
+            self.test = None
+            if self.unsaved and test_data is not None:
+                # what cannot be restored must be tested while the model is as it is at its best
+                self._warn()
+                with self._timed("test"):
+                    self.test = self.evaluator.evaluate(self.model, test_data)
+        return metrics
+
+    def _finish(self, test_data):
+        """Restore the best epoch's model and evaluate the test split."""
+        checkpoint.restore(self.model, self.best_model, self._built)
+        if self.folder:
+            checkpoint.save(
+                self.folder.path / "best.pt", {"epoch": self.best_epoch, "model": self.best_model}
+            )
+        if test_data is not None and self.test is None:
+            with self._timed("test"):
+                self.test = self.evaluator.evaluate(self.model, test_data)
+        return self.test.metrics if self.test else {}
+
+    def _snapshot(self):
+        return checkpoint.snapshot(
+            self.model, fixed_buffers=not self.config.ours, built=self._built
+        )
+
+    def _checkpoint(self, train_data):
+        if self.folder is None or self.optimizer is None:
+            return
+        over = self.next_epoch == self.epochs or self.bad_evaluations > self.config["stopping_step"]
+        if not over and time.monotonic() - self._written < self.config["checkpoint_seconds"]:
+            return
+        with self._timed("checkpoint"):
+            model = self.best_model
+            if self.best_epoch != self.next_epoch - 1:
+                model, self.unsaved = self._snapshot()
+            checkpoint.save(
+                self.folder.path / "last.pt",
+                {
+                    "next_epoch": self.next_epoch,
+                    "model": model,
+                    "unsaved": self.unsaved,
+                    "best": [self.best_epoch, self.best_score, self.best_valid, self.best_model],
+                    "bad_evaluations": self.bad_evaluations,
+                    "optimizer": self.optimizer.state_dict(),
+                    "base_rates": self.base_rates,
+                    "random": randomness.capture_rng_state(),
+                    "loader": train_data.state(),
+                    "seconds": dict(self.seconds),
+                },
+            )
+        self._written = time.monotonic()
+
+    def _resume(self, train_data):
+        saved = checkpoint.load(self.folder.path / "last.pt")
+        if saved["unsaved"]:
+            raise UnresumableError(
+                f"{self.folder.path / 'last.pt'} cannot be resumed: {type(self.model).__name__} "
+                "keeps state that no "
+                f"checkpoint holds, in {', '.join(saved['unsaved'])}; return it from "
+                "get_extra_state() as tensors, "
+                "numbers and containers, or run again without --resume"
+            )
+        try:
+            checkpoint.restore(self.model, saved["model"])
+        except RunError as error:
+            raise UnresumableError(f"{self.folder.path / 'last.pt'}: {error}") from error
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.base_rates = saved["base_rates"]
+        self.next_epoch, self.bad_evaluations = saved["next_epoch"], saved["bad_evaluations"]
+        self.best_epoch, self.best_score, self.best_valid, self.best_model = saved["best"]
+        self.seconds = Counter(saved["seconds"])
+        self.folder.keep_metrics(up_to_epoch=self.next_epoch - 1)
+        train_data.load_state(saved["loader"])
+        randomness.restore_rng_state(saved["random"])
+        self.logger.info("going on at epoch %d", self.next_epoch)
+
+    def _report(self, line, seconds):
+        if self.folder:
+            self.folder.append_metrics(line)
+        losses, valid = line["loss"], line.get("valid", {})
+        text = f"epoch {line['epoch']}"
+        if losses:
+            text += (
+                f" | loss {sum(losses):.5g}"
+                + f" ({' + '.join(f'{x:.5g}' for x in losses)})" * (len(losses) > 1)
+            )
+        shown = [
+            self.valid_metric,
+            *(k for k in ("recall@10", "ndcg@20") if k != self.valid_metric),
+        ]
+        if valid:
+            text += " | validation " + " ".join(
+                f"{key} {valid[key]:.4f}" for key in shown if key in valid
+            )
+            text += f" | best {self.best_score:.4f} at {self.best_epoch}"
+        self.logger.info("%s | %.1f s", text, seconds)
+        if self._tensorboard:
+            for name, value in [
+                *(("loss/" + str(i), x) for i, x in enumerate(losses)),
+                *valid.items(),
+            ]:
+                self._tensorboard.add_scalar(name, value, line["epoch"])
+
+    def _warn_of_few_steps(self, n_batches):
+        """Patience counts evaluations: where an epoch is a batch or two it ends before anything
+        is learned.
+        """
+        epochs = (self.config["stopping_step"] + 2) * self.eval_step  # the first one is the best
+        steps = epochs * n_batches
+        if self.optimizer is not None and epochs < self.epochs and steps < FEW_STEPS:
+            self.logger.warning(
+                "an epoch is %d batches, and patience may end training after %d epochs: %d steps "
+                "of the optimiser; a smaller train_batch_size (now %d) or a longer stopping_step "
+                "(now %d) gives it more",
+                n_batches,
+                epochs,
+                steps,
+                self.config["train_batch_size"],
+                self.config["stopping_step"],
+            )
+
+    def _warn(self):
+        if not self._warned:
+            names = ", ".join(self.unsaved)
+            self.logger.warning(
+                "no checkpoint holds %s: the test split is evaluated at each best epoch", names
+            )
+        self._warned = True
+
+    @contextmanager
+    def _timed(self, phase):
+        started = time.monotonic()
+        yield
+        self.seconds[phase] += time.monotonic() - started
+
+
+def build_optimizer(config, model):
+    """The optimiser config['learner'] over all parameters, fused where torch offers it.
+
+    weight_decay is coupled: added to the gradient. Raises ConfigError for another learner or no
+    parameter.
+    """
+    learner, parameters = config["learner"].lower(), list(model.parameters())
+    if learner not in OPTIMIZERS:
+        raise ConfigError(f"learner is '{config['learner']}'; wanted one of {', '.join(LEARNERS)}")
+    if not parameters:
+        raise ConfigError(
+            f"{type(model).__name__} has no parameter to train; set req_training: False in its yaml"
+        )
+    try:
+        decay = float(config["weight_decay"] or 0)  # MMRec's yamls may hold it as text
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"weight_decay is {config['weight_decay']!r}; wanted a number") from error
+    devices = FUSED.get(learner, ())
+    plain = all(p.is_floating_point() and p.device.type in devices for p in parameters)
+    sparse = any(getattr(module, "sparse", False) for module in model.modules())  # nn.Embedding's
+    fused = {"fused": True} if plain and not sparse else {}
+    return OPTIMIZERS[learner](parameters, lr=config["learning_rate"], weight_decay=decay, **fused)
+
+
+def _loss_parts(loss, model):
+    """The loss as a list of 0-d tensors; RunError if calculate_loss returned something else."""
+    parts = loss if isinstance(loss, tuple) else (loss,)
+    if not parts or not all(isinstance(part, torch.Tensor) and part.numel() == 1 for part in parts):
+        got = [
+            tuple(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__
+            for part in parts
+        ]
+        raise RunError(
+            f"{type(model).__name__}.calculate_loss returned "
+            f"{got if isinstance(loss, tuple) else got[0]}; "
+            "wanted a tensor with one element or a tuple of such"
+        )
+    return [part.reshape(()) for part in parts]
+
+
+def _demand_finite(parts, epoch, first_batch):
+    """parts: a (parts,) tensor for each batch from `first_batch` on."""
+    if torch.cat(parts).isfinite().all():
+        return
+    bad = next(i for i, some in enumerate(parts) if not some.isfinite().all())
+    raise NonFiniteLossError(
+        f"the loss is not finite in epoch {epoch}, batch {first_batch + bad}: parts "
+        f"{parts[bad].tolist()}; lower learning_rate, set clip_grad_norm, or look at the features"
+    )
+
+
+def _tensorboard(folder):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "tensorboard: True needs the package tensorboard: pip install '.[tensorboard]'"
+        ) from error
+    return SummaryWriter(folder.path / "tensorboard")

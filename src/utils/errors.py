@@ -1,1 +1,0 @@
-from ld4mrec.errors import *  # noqa: F403

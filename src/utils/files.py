@@ -1,1 +1,0 @@
-from ld4mrec.files import *  # noqa: F403

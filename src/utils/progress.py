@@ -1,1 +1,0 @@
-from ld4mrec.progress import *  # noqa: F403

@@ -1,0 +1,286 @@
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ld4mrec.config import configuration
+from ld4mrec.config.configuration import Config
+from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.data.features import modality_files
+from ld4mrec.errors import ConfigError, UndeclaredKeyError
+from support import config_for
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A third party's yaml: lists and no `defaults:` block."""
+    path = tmp_path / "Theirs.yaml"
+    path.write_text(
+        "n_layers: [1, 2]\nreg_weight: [1e-3, 1e-04, 0.1]\nsizes: [64, 64]\nabsent_list: []\n"
+        "hyper_parameters: [n_layers, reg_weight, absent_list, nowhere]\n"
+    )
+    return path
+
+
+@pytest.fixture
+def ours(tmp_path):
+    path = tmp_path / "Ours.yaml"
+    path.write_text(
+        "p: [0.1, 0.2]\nwidth: 8\nname: some\nflag: True\noptional: null\n"
+        "hyper_parameters: [p]\ndefaults: {p: 0.2}\n"
+    )
+    return path
+
+
+def config(path, toy, overrides=None, **more):
+    paths = {"data_path": f"{toy.parent}/"}
+    return Config(path.stem, toy.name, paths | (overrides or {}), model_yaml=path, **more)
+
+
+def values(points, *names):
+    return [tuple(point[name] for name in names) for point in points]
+
+
+def test_later_files_win_and_keys_are_replaced_whole(ours, toy):
+    ours.write_text(ours.read_text() + "topk: [7]\nepochs: 3\n")
+    one = config(ours, toy, {"epochs": 4})
+    assert (one["topk"], one["epochs"], one["eval_step"]) == ([7], 4, 1)
+
+
+def test_our_yaml_means_one_run_with_its_defaults(ours, toy):
+    assert values(config(ours, toy).points(), "seed", "p") == [(999, 0.2)]
+
+
+def test_grid_runs_the_lists_with_the_last_name_fastest(ours, toy):
+    points = config(ours, toy, {"seed": [1, 2]}).points(grid=True)
+    assert values(points, "seed", "p") == [(1, 0.1), (1, 0.2), (2, 0.1), (2, 0.2)]
+
+
+def test_a_yaml_without_defaults_means_its_grid(theirs, toy):
+    points = config(theirs, toy, ours=False).points()
+    assert len(points) == 6
+    assert values(points[:2], "n_layers", "reg_weight") == [(1, 1e-3), (1, 1e-4)]
+    assert points[0]["sizes"] == [64, 64]  # a list that is no hyper-parameter stays a list
+    assert points[0]["absent_list"] is points[0]["nowhere"] is None
+
+
+def test_overriding_a_grid_key_replaces_default_or_list(ours, toy):
+    assert values(config(ours, toy, {"p": 0.7}).points(), "p") == [(0.7,)]
+    assert values(config(ours, toy, {"p": 0.7}).points(grid=True), "p") == [(0.7,)]
+    assert values(config(ours, toy, {"p": [0.5, 0.6]}).points(grid=True), "p") == [(0.5,), (0.6,)]
+    with pytest.raises(ConfigError, match=r"'p' got the values \[0.5, 0.6\].*add --grid"):
+        config(ours, toy, {"p": [0.5, 0.6]}).points()
+
+
+def test_a_hyper_parameter_without_default_is_named(ours, toy):
+    ours.write_text(ours.read_text().replace("[p]", "[p, width]"))
+    with pytest.raises(
+        ConfigError, match=r"'width' is a hyper-parameter without a value.*--width=VALUE"
+    ):
+        config(ours, toy).points()
+
+
+def test_the_callers_hyper_parameters_replace_the_list(theirs, toy):
+    points = config(theirs, toy, {"hyper_parameters": ["n_layers"]}, ours=False).points()
+    assert values(points, "n_layers", "seed") == [(1, 999), (2, 999)]
+
+
+def test_a_hyper_parameter_that_nobody_knows_is_refused(ours, toy):
+    with pytest.raises(
+        ConfigError, match=r"hyper_parameters lists 'widht', .*Did you mean 'width'"
+    ):
+        config(ours, toy, {"hyper_parameters": "widht"})
+
+
+def test_what_all_points_share_is_no_hyper_parameter(ours, toy):
+    with pytest.raises(
+        ConfigError, match="'threads' cannot be a hyper-parameter: all points share"
+    ):
+        config(ours, toy, {"hyper_parameters": ["threads"]})
+
+
+def test_naming_a_feature_file_replaces_the_modality(toy):
+    other = config_for(toy, text_feature_file="other.npy")
+    assert other["modalities"] == {"image": "image_feat.npy", "text": "other.npy"}
+
+
+def test_a_feature_file_can_be_named_where_none_was_found(toy):
+    for path in toy.glob("*.npy"):
+        path.rename(path.with_name(f"my_{path.name.split('_')[0]}.npy"))
+    config = config_for(toy, text_feature_file="my_text.npy")
+    assert config["modalities"] is None
+    assert list(modality_files(config)) == ["text"]
+
+
+def test_one_and_one_point_zero_are_the_same(ours, toy):
+    assert repr(config(ours, toy, {"learning_rate": 1})["learning_rate"]) == "1.0"
+
+
+def test_points_do_not_share_what_they_hold(ours, toy):
+    first, second = config(ours, toy).points(grid=True)
+    first["topk"].append(99)
+    first["width"] = 1
+    assert (second["topk"][-1], second["width"]) == (50, 8)
+
+
+def test_an_unknown_key_names_the_nearest(ours, toy):
+    with pytest.raises(
+        ConfigError, match=r"unknown key 'learning_rat'.*Did you mean 'learning_rate'"
+    ):
+        config(ours, toy, {"learning_rat": 0.1})
+
+
+def test_our_models_may_not_read_what_no_yaml_declares(ours, toy):
+    one = config(ours, toy)
+    with pytest.raises(UndeclaredKeyError, match=r"'widht' is read.*Did you mean 'width'"):
+        one["widht"]
+    assert one["optional"] is None
+    assert "widht" not in one
+    assert "width" in one
+
+
+def test_third_parties_read_none(theirs, toy):
+    assert config(theirs, toy, ours=False)["degree_ratio"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochs", "ten", r"--epochs got 'ten' \(str\); wanted a number"),
+        ("flag", 1, r"--flag got 1 \(int\); wanted True or False"),
+        ("name", 3, r"--name got 3 \(int\); wanted text such as 'some'"),
+        ("p", "x", r"--p got 'x' \(str\); wanted a number"),
+        ("topk", ["x"], r"--topk got 'x' \(str\); wanted a number"),
+        ("data_path", 3, r"--data_path got 3 \(int\); wanted text"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(ours, toy, key, value, message):
+    with pytest.raises(ConfigError, match=message):
+        config(ours, toy, {key: value})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0; wanted a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs is 1.5; wanted a whole number"),
+        ({"seed": -1}, "seed is -1; wanted a whole number of at least 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted a positive number"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf; wanted a positive number"),
+        ({"weight_decay": -1}, "weight_decay is -1.0; wanted a number from 0"),
+        ({"topk": [5, 5]}, r"topk is \[5, 5\]; wanted a list of different"),
+        ({"learning_rate_scheduler": [-1, 50]}, r"learning_rate_scheduler is .* with a > 0"),
+        ({"clip_grad_norm": {"norm": 5}}, "clip_grad_norm is .*wanted keywords such as"),
+        ({"learner": "adamm"}, "learner is 'adamm'; wanted one of adam.*Did you mean 'adam'"),
+        ({"topk": [0]}, r"topk is \[0\]; wanted a list of different positive"),
+        ({"metrics": ["Recal"]}, "'Recal' is none of them"),
+        (
+            {"valid_metric": "Recall@7"},
+            "valid_metric is 'Recall@7'; wanted one of the metrics x topk",
+        ),
+        (
+            {"learning_rate_scheduler": [0.9]},
+            r"learning_rate_scheduler is \[0.9\]; wanted \[a, b\]",
+        ),
+        ({"clip_grad_norm": 5}, "clip_grad_norm is 5; wanted keywords"),
+    ],
+)
+def test_a_value_that_no_run_can_use_is_refused(ours, toy, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        config(ours, toy, overrides).points()
+
+
+def test_whole_numbers_written_as_floats_count(ours, toy):
+    assert type(config(ours, toy, {"epochs": 1e2})["epochs"]) is int
+
+
+def test_one_value_where_a_list_is_wanted(ours, toy):
+    one = config(ours, toy, {"topk": 20, "metrics": "Recall"}).points()[0]
+    assert (one["topk"], one["metrics"]) == ([20], ["Recall"])
+
+
+def test_paths_of_yaml_files_are_relative_to_the_source_and_of_callers_to_their_folder(
+    ours, toy, monkeypatch
+):
+    monkeypatch.chdir(toy.parent.parent)
+    one = Config("Ours", toy.name, {"data_path": toy.parent.name}, model_yaml=ours)
+    assert one["data_path"] == f"{toy.parent}/"
+    assert one["runs_dir"] == f"{configuration.SOURCE.parent / 'runs'}/"
+
+
+def test_an_unknown_data_set_names_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown data set 'tiktik'.*Did you mean 'tiktok'"):
+        Config("Pop", "tiktik", {"data_path": str(tmp_path)})
+    (tmp_path / "baby").mkdir()  # it has a yaml, too
+    (tmp_path / "baby" / "baby.inter").touch()
+    with pytest.raises(ConfigError, match=r"Known: baby, demo"):
+        Config("Pop", "nothing like it", {"data_path": str(tmp_path)})
+
+
+def test_a_data_set_without_yaml_follows_the_naming(toy):
+    assert config_for(toy)["modalities"] == {"image": "image_feat.npy", "text": "text_feat.npy"}
+
+
+def test_a_yaml_in_the_data_folder_counts(toy):
+    (toy / "toy.yaml").write_text("modalities: {sound: image_feat.npy}\n")
+    assert config_for(toy)["modalities"] == {"sound": "image_feat.npy"}
+
+
+def test_broken_yaml_is_named(ours, toy):
+    ours.write_text("a: [1\n")
+    with pytest.raises(ConfigError, match=r"Ours.yaml is not valid yaml: .*\n  line 1, column 4"):
+        config(ours, toy)
+    ours.write_text("- a\n")
+    with pytest.raises(ConfigError, match=r"Ours.yaml holds a list; wanted lines of 'key: value'"):
+        config(ours, toy)
+
+
+def test_yaml_cannot_make_objects(ours, toy):
+    ours.write_text("a: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigError, match="could not determine a constructor"):
+        config(ours, toy)
+
+
+def test_mirror_gradient_brings_its_keys(ours, toy):
+    assert config(ours, toy, mg=True)["alpha2"] == 0.1
+    with pytest.raises(ConfigError, match="beta is 0; wanted a whole number of at least 1"):
+        config(ours, toy, {"beta": 0}, mg=True).points()
+    with pytest.raises(ConfigError, match="unknown key 'alpha2'"):
+        config(ours, toy, {"alpha2": 0.2})
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1e-04", "1E-4", "0.0001", "1.0e-4", ".1e-3"])
+def test_numbers_as_people_write_them(text):
+    assert parse_yaml(text, "here") == 1e-4
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("abc xyz")
+)
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), scalars | st.lists(scalars)))
+def test_what_yaml_writes_is_read_back(value):
+    assert parse_yaml(yaml.safe_dump(value), "here") == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_float_survives_the_command_line(number):
+    assert parse_yaml(repr(number), "here") == number
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_the_grid_is_the_product_in_order(lists):
+    keys = [f"k{i}" for i in range(len(lists))]
+    one = Config.__new__(Config)
+    one.has_defaults, one.defaults, one.overridden = False, {}, []
+    base = Config("Pop", "demo").final_config_dict
+    one.final_config_dict = (
+        base | dict(zip(keys, lists, strict=True)) | {"hyper_parameters": keys, "seed": 1}
+    )
+    points = values(one.points(grid=True), *keys)
+    expected = [()]
+    for column in lists:
+        distinct = list(dict.fromkeys(column))  # the same value twice is the same run
+        expected = [(*head, tail) for head in expected for tail in distinct]
+    assert points == expected

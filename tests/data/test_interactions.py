@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import DataError
+from support import TEST, TRAIN, VALID, config_for, write_inter
+
+GOOD = [(0, 0, 0), (0, 1, 1), (0, 2, 2), (1, 2, 0), (1, 0, 2)]
+
+
+def read(folder, rows=GOOD, **more):
+    write_inter(folder, rows, **more)
+    return RecDataset(config_for(folder))
+
+
+def test_splits_hold_the_rows_of_their_label_in_file_order(toy):
+    data = RecDataset(config_for(toy))
+    splits = data.split()
+    for split, rows in zip(splits, (TRAIN, VALID, TEST), strict=True):
+        assert list(split.df.itertuples(index=False, name=None)) == rows
+        assert split.df.dtypes.tolist() == [np.int64, np.int64]
+        assert (split.get_user_num(), split.get_item_num()) == (5, 7)  # over the whole file
+    assert len(splits[0]) == splits[0].inter_num == 11
+    assert splits[0][0].tolist() == [0, 0]
+    assert "5 users (4 with rows here), 7 items" in str(splits[2])
+
+
+def test_rows_of_users_without_training_rows_are_dropped_and_counted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    rows = [*GOOD, (2, 1, 1), (2, 0, 2), (2, 2, 2)]
+    data = read(tmp_path / "d", rows)
+    assert data.dropped == {"train": 0, "validation": 1, "test": 2}
+    assert "dropped 1 validation and 2 test rows of users without training rows" in caplog.text
+    assert [len(split) for split in data.split()] == [2, 1, 2]
+    assert data.get_user_num() == 3  # the id space is that of the file
+
+
+def test_cold_users_may_stay(tmp_path):
+    write_inter(tmp_path / "d", [*GOOD, (2, 1, 1)])
+    data = RecDataset(config_for(tmp_path / "d", filter_out_cod_start_users=False))
+    assert len(data.split()[1]) == 2
+
+
+def test_further_columns_are_optional_and_unread(tmp_path):
+    rows = [(u, i, 3.5, label, "yesterday") for u, i, label in GOOD]
+    data = read(tmp_path / "d", rows, header="userID\titemID\trating\tx_label\ttimestamp")
+    assert data.df.columns.tolist() == ["userID", "itemID", "x_label"]
+
+
+def test_copy_and_shuffle(toy):
+    np.random.seed(0)  # noqa: NPY002 (the global one is meant)
+    train = RecDataset(config_for(toy)).split()[0]
+    other = train.copy(train.df)
+    other.shuffle()
+    assert sorted(other.df.itertuples(index=False, name=None)) == sorted(TRAIN)
+    assert list(train.df.itertuples(index=False, name=None)) == TRAIN
+    assert other.item_num == 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*GOOD, (-1, 0, 0)], r"d.inter line 7: userID is -1; wanted ids counted from 0"),
+        (
+            [*GOOD, (0, 5, 0)],
+            r"itemID must count 0, 1, 2, .* but 3 is missing and the largest is 5",
+        ),
+        ([*GOOD, (0, 10**15, 0)], r"itemID must count .* the largest is 1000000000000000"),
+        ([*GOOD, (0, 0, 3)], r"line 7: x_label is 3; wanted 0 \(train\), 1 \(validation\) or 2"),
+        ([*GOOD, (0, "abc", 0)], r"line 7: itemID is 'abc'; wanted a whole number"),
+        ([*GOOD, (0, 1.5, 0)], r"line 7: itemID is 1.5; wanted a whole number"),
+        ([*GOOD, ("", 1, 0)], r"line 7: userID is nan; wanted a whole number"),
+        (
+            [(0, 0, 0), (0, 1, 2)],
+            r"no validation rows \(label 1\); every split needs",
+        ),
+        (
+            [(0, 0, 0), (1, 0, 1), (0, 1, 2)],
+            r"no validation rows .*after dropping 1 rows",
+        ),
+        ([], "has a header and no interactions"),
+    ],
+)
+def test_bad_rows_are_refused(tmp_path, rows, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "d", rows).split()
+
+
+def test_an_absent_column_is_named_with_those_that_are_there(tmp_path):
+    with pytest.raises(
+        DataError, match=r"no column 'itemID'; its columns are .*Did you mean 'itemId'"
+    ):
+        read(tmp_path / "d", header="userID\titemId\tx_label")
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    folder = tmp_path / "d"
+    write_inter(folder, GOOD).write_text("")
+    with pytest.raises(DataError, match="cannot be read"):
+        RecDataset(config_for(folder))
+
+
+def test_an_absent_folder_says_how_to_get_the_data(tmp_path):
+    with pytest.raises(DataError, match=r"no data folder .*demo; .*python preprocessing/demo.py"):
+        RecDataset(config_for(tmp_path / "demo"))
+
+
+def test_an_absent_file_says_what_is_there(toy):
+    with pytest.raises(
+        DataError, match=r"has no other.inter \(inter_file_name\); it holds \['image"
+    ):
+        RecDataset(config_for(toy, inter_file_name="other.inter"))
+
+
+@given(labels=st.lists(st.sampled_from([0, 1, 2]), min_size=3, max_size=60), data=st.data())
+def test_splits_are_disjoint_and_complete(tmp_path, labels, data):
+    labels = [0, 1, 2, *labels]
+    users = data.draw(st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels)))
+    users = np.unique(users, return_inverse=True)[1]
+    rows = [(int(u), i, label) for i, (u, label) in enumerate(zip(users, labels, strict=True))]
+    write_inter(tmp_path / "h", rows)
+    read_in = RecDataset(config_for(tmp_path / "h", filter_out_cod_start_users=False))
+    found = [
+        (int(u), int(i), label)
+        for label, split in enumerate(read_in.split())
+        for u, i in split.df.itertuples(index=False)
+    ]
+    assert sorted(found) == sorted(rows)

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from ld4mrec.data.batches import EvalDataLoader
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import RunError
+from ld4mrec.evaluation.evaluator import TopKEvaluator
+from slow_reference import slow_metrics
+from support import TEST, TRAIN, VALID, config_for
+
+METRICS = ["Recall", "NDCG", "Precision", "MAP", "Recall2"]
+
+
+class Fixed(nn.Module):
+    """Scores from a table (U, I)."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table = torch.as_tensor(table)
+
+    def full_sort_predict(self, interaction):
+        return self.table[interaction[0]].clone()
+
+
+def evaluate(folder, table, which=2, batch_size=2, topk=(1, 2, 5), **overrides):
+    config = config_for(folder, metrics=METRICS, topk=list(topk), **overrides)
+    train, *parts = RecDataset(config).split()
+    loader = EvalDataLoader(config, parts[which - 1], train, batch_size)
+    return TopKEvaluator(config).evaluate(Fixed(table), loader)
+
+
+def test_by_hand(toy):
+    table = np.zeros((5, 7))
+    table[0, 4] = 2  # hit at rank 1
+    table[0, 0] = 9  # in train: masked
+    table[1, [4, 2]] = 3, 2  # hit at rank 2
+    table[3, [0, 1, 3, 4, 6]] = 5, 4, 3, 2, 1  # hit at rank 5
+    table[4, [1, 2, 3, 4, 6]] = 1  # item 0 is behind them
+    found = evaluate(toy, table)
+    assert found.users.tolist() == [0, 1, 3, 4]
+    assert found.items[0, 0] == 4
+    assert found.items[2].tolist() == [0, 1, 3, 4, 6]
+    assert found.metrics["recall@1"] == 1 / 4
+    assert found.metrics["recall@2"] == 2 / 4
+    assert (
+        found.metrics["recall2@5"] == found.metrics["recall@5"] == 3 / 4
+    )  # one relevant item each
+    assert found.metrics["ndcg@5"] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(6)) / 4)
+    assert found.per_user["precision@2"].tolist() == [1 / 2, 1 / 2, 0, 0]
+    assert list(found.metrics)[:4] == ["recall@1", "recall@2", "recall@5", "ndcg@1"]
+    assert "recall2@5" not in found.per_user
+
+
+@given(seed=st.integers(0, 2**16), batch_size=st.integers(1, 6), which=st.sampled_from([1, 2]))
+def test_equals_the_slow_reference_at_every_batch_size(toy, seed, batch_size, which):
+    table = np.random.default_rng(seed).permutation(35).reshape(5, 7).astype(np.float64)
+    truth = [None, VALID, TEST][which]
+    found = evaluate(toy, table, which, batch_size)
+    expected = slow_metrics(table, TRAIN, truth, METRICS, (1, 2, 5))
+    assert found.metrics == pytest.approx(expected, abs=1e-12)
+
+
+def test_half_precision_scores_are_masked_too(toy):
+    table = torch.zeros(5, 7, dtype=torch.float16)
+    table[0, 0] = 60000
+    assert 0 not in evaluate(toy, table).items[0, :4]
+
+
+def test_scores_of_another_shape_are_refused(toy):
+    with pytest.raises(
+        RunError, match=r"full_sort_predict returned shape \(2, 6\); wanted .* \(2, 7\)"
+    ):
+        evaluate(toy, np.zeros((5, 6)))
+
+
+def test_nan_scores_are_refused(toy):
+    table = np.zeros((5, 7))
+    table[1, 5] = np.nan
+    with pytest.raises(RunError, match="Fixed scores are NaN"):
+        evaluate(toy, table)
+
+
+def test_expanded_scores_are_masked_user_by_user(toy, monkeypatch):
+    """One row for all users: a write for one of them must not reach the others."""
+    row = torch.arange(7.0)
+    monkeypatch.setattr(
+        Fixed, "full_sort_predict", lambda model, batch: row.expand(len(batch[0]), -1)
+    )
+    found = evaluate(toy, np.zeros((5, 7)), batch_size=4)
+    assert row.equal(torch.arange(7.0))
+    own = {user: {i for u, i in TRAIN if u == user} for user in found.users.tolist()}
+    for user, ranked in zip(found.users.tolist(), found.items.tolist(), strict=True):
+        wanted = [item for item in range(6, -1, -1) if item not in own[user]]
+        assert ranked[: len(wanted)] == wanted[:5]

@@ -1,0 +1,131 @@
+"""Every figure's data is its table's, which is the CSV's."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from ld4mrec.report import figures as common
+from ld4mrec.report.palette import DARK, LIGHT
+from ld4mrec.report.panels import DARKEST, Curves, HeatMap, Lines, Panels
+from ld4mrec.report.tables import Cell, Table, to_csv
+
+matplotlib = pytest.importorskip("matplotlib", reason="figures need the extra 'compare'")
+ABSENT = Cell(None, note="not run")
+TABLE = Table(
+    "t",
+    "T",
+    ("5%", "10%", "time"),
+    (
+        ("ours", (Cell(0.12345678, spread=0.01), Cell(0.2), Cell(3.0))),
+        ("other", (Cell(-0.3), ABSENT, Cell(40.0))),
+        ("none", (ABSENT, ABSENT, ABSENT)),
+    ),
+)
+
+
+def painted(figure):
+    """The axes of a figure, drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sheet = Figure(layout="constrained")
+    FigureCanvasAgg(sheet)
+    figure.paint(sheet)
+    return sheet.axes
+
+
+def lines(axes):
+    """[(x, y)] of the lines with markers."""
+    drawn = [line for line in axes.get_lines() if line.get_marker() not in ("None", None, "")]
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in drawn]
+
+
+def in_csv(table, column):
+    """The column's numbers as the CSV has them."""
+    rows = csv.DictReader(io.StringIO(to_csv([table])))
+    return [float(row["value"]) for row in rows if row["column"] == column and row["value"]]
+
+
+def make(kind, **more):
+    return kind(name="f", caption="C", **{"table": TABLE} | more)
+
+
+def test_panels():
+    left, right = painted(make(Panels, columns=("5%", "time"), logarithmic=("time",)))
+    assert [x for (x,), _ in lines(left)] == in_csv(TABLE, "5%") == [0.12345678, -0.3]
+    assert [y for _, (y,) in lines(left)] == [0, 1]  # the rows in the table's order
+    assert [x for (x,), _ in lines(right)] == in_csv(TABLE, "time")
+    assert right.get_xscale() == "log"
+    assert (left.get_xlabel(), right.get_xlabel()) == ("5%", "time")
+
+
+def test_lines():
+    figure = make(Lines, columns=("5%", "10%"), places=(5, 10), x_axis="share", axis="loss")
+    (axes,) = painted(figure)
+    assert lines(axes) == [([5, 10], [0.12345678, 0.2]), ([5], [-0.3])]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("share", "loss")
+    (legend,) = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ours", "other"]
+
+
+def test_series_are_told_apart_without_colour():
+    rows = tuple((f"row {at}", (Cell(at), Cell(at + 1), Cell(0))) for at in range(6))
+    table = Table("t", "T", TABLE.columns, rows)
+    (axes,) = painted(
+        make(Lines, table=table, columns=("5%", "10%"), places=(5, 10), x_axis="x", axis="y")
+    )
+    looks = [(line.get_marker(), line.get_linestyle()) for line in axes.get_lines()]
+    assert len(set(looks)) == 6
+
+
+def test_curves():
+    table = Table(
+        "t", "T", ("t", "error"), [(f"t = {t}", (Cell(t), Cell(t**2 / 7))) for t in range(4)]
+    )
+    (axes,) = painted(make(Curves, table=table, x="t", columns=("error",), x_axis="step"))
+    assert lines(axes) == [([0, 1, 2, 3], in_csv(table, "error"))]
+
+
+def test_a_map_is_darkest_where_it_is_highest():
+    table = Table("t", "T", ("a", "b"), (("x", (Cell(0.1), Cell(0.4))), ("y", (Cell(0.2), ABSENT))))
+    (axes,) = painted(make(HeatMap, table=table, columns=("a", "b"), x_axis="γ", y_axis="p"))
+    shades = {
+        tuple(np.round(patch.get_xy() + np.array(0.48)).tolist()): patch.get_alpha()
+        for patch in axes.patches
+        if patch.get_alpha() is not None
+    }
+    assert shades == {(0, 0): 0, (0, 1): pytest.approx(DARKEST / 3), (1, 0): DARKEST}
+    assert [text.get_text() for text in axes.texts] == ["0.1000", "0.2000", "0.4000", "–"]
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_texts_are_legible_on_the_darkest_cell(theme):
+    def luminance(colour):
+        channels = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+        return channels @ [0.2126, 0.7152, 0.0722]
+
+    def rgb(text):
+        return np.array([int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+
+    cell = DARKEST * rgb(theme["plain"]) + (1 - DARKEST) * rgb(theme["paper"])
+    pair = sorted((luminance(cell), luminance(rgb(theme["ink"]))))
+    assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        make(Panels, columns=("5%", "time")),
+        make(Lines, columns=("5%", "10%"), places=(5, 10), x_axis="x", percent=True),
+        make(HeatMap, columns=("5%", "10%"), x_axis="x", y_axis="y"),
+        make(Curves, x="5%", columns=("time",), x_axis="x"),
+    ],
+    ids=lambda figure: type(figure).__name__,
+)
+def test_equal_figures_are_equal_files_in_the_palettes_colours(figure):
+    svg, png = common.draw(figure)
+    again, _ = common.draw(figure)
+    assert svg.file == again.file  # a colour that the palette lacks would have been refused
+    assert png.startswith(b"\x89PNG")

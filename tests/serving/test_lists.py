@@ -1,0 +1,122 @@
+"""Tables: what is written reads back as it was, in every format; nothing half-written stays."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from ld4mrec.errors import ConfigError, DataError
+from ld4mrec.serving import lists as tables
+from ld4mrec.serving.lists import check_suffix, read_table, write_table
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1)
+SCORES = arrays.arrays(np.float32, 3, elements=st.floats(-1e9, 1e9, width=32))
+
+
+@pytest.fixture(params=[".csv", ".jsonl", ".parquet"])
+def path(request, tmp_path):
+    if request.param == ".parquet":
+        pytest.importorskip("pyarrow")
+    return tmp_path / f"table{request.param}"
+
+
+@settings(max_examples=25)
+@given(texts=st.lists(TEXT, min_size=3, max_size=3), scores=SCORES)
+def test_what_is_written_reads_back(path, texts, scores):
+    frame = pd.DataFrame({"user": texts, "item": [3, 1, 2], "score": scores})
+    write_table(path, [frame[:2], frame[2:]])
+    back = read_table(path, ("user", "item"))
+    assert back["user"].tolist() == texts
+    assert back["item"].tolist() == ["3", "1", "2"]
+    assert np.array_equal(scores_in(path), scores)
+
+
+def scores_in(path):
+    if path.suffix == ".csv":
+        return pd.read_csv(path)["score"].astype(np.float32)
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)["score"]
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return np.array([json.loads(line)["score"] for line in lines], dtype=np.float32)
+
+
+def test_doubles_keep_all_digits(path):
+    frame = pd.DataFrame({"score": [1 / 3, 1e-17, -2e30]})
+    write_table(path, [frame])
+    if path.suffix == ".jsonl":
+        found = [json.loads(line)["score"] for line in path.read_text().splitlines()]
+    else:
+        read = pd.read_csv if path.suffix == ".csv" else pd.read_parquet
+        found = read(path)["score"].tolist()
+    assert found == frame["score"].tolist()
+
+
+def test_an_interrupted_table_leaves_the_old_file(path):
+    frame = pd.DataFrame({"user": ["a"], "score": [0.5]})
+    write_table(path, [frame])
+    before = path.read_bytes()
+
+    def interrupted():
+        yield frame
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_table(path, interrupted())
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/x.csv cannot be written"):
+        write_table(tmp_path / "file" / "x.csv", [])
+
+
+@pytest.mark.parametrize("name", ["top.txt", "top", "top.csv.gz", "top.CSV"])
+def test_a_suffix_without_a_format_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"--out is .* wanted one of .csv, .parquet, .jsonl"):
+        check_suffix(tmp_path / name, "--out")
+
+
+def test_parquet_without_its_package_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables.importlib, "import_module", no_pyarrow)
+    with pytest.raises(ConfigError, match=r"need the package pyarrow: pip install .*\[parquet\]"):
+        check_suffix(tmp_path / "x.parquet", "--out")
+
+
+def no_pyarrow(name):
+    raise ImportError(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("h.csv", "user,items\na,1\n", r"has no column 'item'; .*Did you mean 'items'"),
+        ("h.csv", "user,item\n", "has no rows"),
+        ("h.csv", "user,item\na,1\nb,\n", r"row 2 after the header lacks a value .*\(1 such rows"),
+        ("h.csv", "", "cannot be read as csv"),
+        ("h.jsonl", '{"user": "a"\n', "cannot be read as jsonl"),
+        ("h.jsonl", '{"user": "a"}\n', "has no column 'item'"),
+        ("h.jsonl", "[1, 2]\n3\n", "cannot be read as jsonl"),
+        ("h.parquet", "no parquet", "cannot be read as parquet"),
+        ("absent.csv", None, "there is no file"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, name, text, message):
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(path, ("user", "item"))
+
+
+def test_ids_of_json_numbers_are_read_as_written(tmp_path):
+    path = tmp_path / "h.jsonl"
+    path.write_text('{"user": "007", "item": 12}\n{"user": "NA", "item": 3}\n')
+    assert read_table(path, ("user", "item")).to_numpy().tolist() == [["007", "12"], ["NA", "3"]]
