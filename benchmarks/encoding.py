@@ -23,12 +23,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "preprocessing"))
+sys.path.insert(0, str(ROOT / "src"))
 
-from prepare import features  # noqa: E402 (the path comes first)
-from prepare.encoders import OFFLINE, load_encoder  # noqa: E402
-from prepare.images import ImageFolder, decode  # noqa: E402
-from prepare.inference import vectors, workers  # noqa: E402
+from ld4mrec.preprocessing.steps import features  # noqa: E402 (the path comes first)
+from ld4mrec.preprocessing.steps.encoders.base import OFFLINE  # noqa: E402
+from ld4mrec.preprocessing.steps.encoders.inference import vectors, workers  # noqa: E402
+from ld4mrec.preprocessing.steps.encoders.registry import load_encoder  # noqa: E402
+from ld4mrec.preprocessing.steps.images import ImageFolder, decode  # noqa: E402
 
 ENGLISH = ["dress", "shirt", "trousers", "summer", "winter", "red", "blue", "cotton", "hearts"]
 CHINESE = ["夏款", "洋装", "孕妇装", "雪纺", "连衣裙", "男士", "运动鞋", "童装", "包邮", "手机壳"]

@@ -25,12 +25,11 @@ import numpy as np
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "preprocessing"))
+sys.path.insert(0, str(ROOT / "src"))
 
-import hm  # noqa: E402 (the path comes first)
-import tmall  # noqa: E402
-from prepare.interactions import coded, k_core  # noqa: E402
-from tmall_files import TEXT, Packed  # noqa: E402
+from ld4mrec.preprocessing import hm, tmall  # noqa: E402 (the path comes first)
+from ld4mrec.preprocessing.steps.interactions import coded, k_core  # noqa: E402
+from ld4mrec.preprocessing.tmall_files import TEXT, Packed  # noqa: E402
 
 K = 5
 CHUNK = 500_000
@@ -184,7 +183,7 @@ def hm_polars(path):
 
 
 def hm_ours(path):
-    interactions = hm.read_transactions(path, NO_WINDOW, 0.01)[0]
+    interactions = hm.read_transactions(path, NO_WINDOW, 0.01).interactions
     return k_core(interactions, K)[0].counts()
 
 

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-import demo
+from ld4mrec.preprocessing import demo
 from ld4mrec.search.train import run
 
 SEEDS = (1, 2, 3)

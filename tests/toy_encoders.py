@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).resolve().parents[1] / "preprocessing"))
+    sys.path.append(str(Path(__file__).resolve().parents[1] / "src"))
 
-from prepare import features
-from prepare.encoders import Encoder
-from prepare.images import ImageFolder
+from ld4mrec.preprocessing.steps import features
+from ld4mrec.preprocessing.steps.encoders.base import Encoder
+from ld4mrec.preprocessing.steps.images import ImageFolder
 
 ITEMS = [f"i{number}" for number in range(60)]
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support import TRAIN, VALID, config_for, write_inter
 from ld4mrec.data.batches import EvalDataLoader, PairSet, TrainDataLoader, group_by, take_groups
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import DataError
+from support import TRAIN, VALID, config_for, write_inter
 
 HISTORY = {0: {0, 1, 2}, 1: {1, 3}, 2: {0, 3, 4}, 3: {2, 5}, 4: {5}}
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from support import config_for
-from ld4mrec.errors import DataError
 from ld4mrec.data.features import feature_paths, load_features
+from ld4mrec.errors import DataError
+from support import config_for
 
 
 def save(folder, rows, name="text_feat.npy"):

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support import TEST, TRAIN, VALID, config_for, write_inter
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import DataError
+from support import TEST, TRAIN, VALID, config_for, write_inter
 
 GOOD = [(0, 0, 0), (0, 1, 1), (0, 2, 2), (1, 2, 0), (1, 0, 2)]
 

@@ -6,10 +6,7 @@ import shutil
 
 import pytest
 
-import hm
-import microlens
-import sample
-import tmall
+from ld4mrec.preprocessing import hm, microlens, sample, tmall
 
 COMMANDS = {"tmall": tmall, "microlens": microlens, "hm": hm}
 

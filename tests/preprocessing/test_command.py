@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import hm
 import support
 from ld4mrec.files import sha256
-from prepare import command
-from prepare.options import parser_of
+from ld4mrec.preprocessing import hm
+from ld4mrec.preprocessing.steps import command
+from ld4mrec.preprocessing.steps.options import parser_of
 
 FILES = {"u_id_mapping.csv", "i_id_mapping.csv", "manifest.json"}
 
@@ -56,7 +56,7 @@ def test_a_data_folder_is_complete(name, download):
     )
     parts = [manifest["split"][part] for part in ("train", "validation", "test")]
     assert parts == np.bincount(rows["x_label"]).tolist()
-    assert manifest["published"] == vars(command.published.TABLE_1[name])
+    assert manifest["published"] == command.published.TABLE_1[name]._asdict()
     for file, facts in manifest["outputs"].items():
         assert facts["sha256"] == sha256(it.out / file)
     for source in manifest["sources"]:
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_nothing(download, monkeypatch):
 
 
 def test_a_full_disk_of_the_store(download, monkeypatch):
-    import tmall
+    from ld4mrec.preprocessing import tmall
 
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")

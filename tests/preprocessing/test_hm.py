@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import hm
 from ld4mrec.errors import UserError
-from prepare.raw import RawError
+from ld4mrec.preprocessing import hm
+from ld4mrec.preprocessing.steps.raw import RawError
 
 NO_WINDOW = (None, None)
 HEADER = ",".join(hm.HEADER)

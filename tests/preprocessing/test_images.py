@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ld4mrec.errors import DataError
-from prepare import images
-from prepare.images import BrokenImageError, ImageFolder, ImageZip, decode
+from ld4mrec.preprocessing.steps import images
+from ld4mrec.preprocessing.steps.images import BrokenImageError, ImageFolder, ImageZip, decode
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

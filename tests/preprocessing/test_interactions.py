@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ld4mrec.errors import UserError
-from prepare import collecting, interactions
-from prepare.collecting import Collector, NumberCodes, TextCodes
-from prepare.interactions import (
+from ld4mrec.preprocessing.steps import collecting, interactions
+from ld4mrec.preprocessing.steps.collecting import Collector, NumberCodes, TextCodes
+from ld4mrec.preprocessing.steps.interactions import (
     coded,
     earliest,
     k_core,
@@ -18,7 +18,7 @@ from prepare.interactions import (
     sample_users,
     user_order,
 )
-from prepare.raw import RawError
+from ld4mrec.preprocessing.steps.raw import RawError
 
 PAIR = st.tuples(st.integers(0, 12), st.integers(0, 9))
 PAIRS = st.sets(PAIR, min_size=1, max_size=60).map(sorted)

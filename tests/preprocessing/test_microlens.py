@@ -5,8 +5,8 @@ import zipfile
 import pandas as pd
 import pytest
 
-import microlens
-from prepare.raw import RawError
+from ld4mrec.preprocessing import microlens
+from ld4mrec.preprocessing.steps.raw import RawError
 
 NO_WINDOW = (None, None)
 TIME = 1583378629552

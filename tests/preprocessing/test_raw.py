@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prepare import raw
-from prepare.raw import BadLines, RawError, Table, blocks
+from ld4mrec.preprocessing.steps import raw
+from ld4mrec.preprocessing.steps.raw import BadLines, RawError, Table, blocks
 
 
 def bad_lines(share=1.0):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import sample
 from ld4mrec.errors import UserError
-from samples import world
+from ld4mrec.preprocessing import sample
+from ld4mrec.preprocessing.samples import world
 
 
 def content(folder):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ld4mrec.data import splits
 from ld4mrec.errors import UserError
-from prepare import splits
-from prepare.interactions import coded
+from ld4mrec.preprocessing.steps.interactions import coded
 
 COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import lmdb
 import numpy as np
@@ -10,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import prepare
-from prepare.stores import ArrayStore, StoreError, content_key
+from ld4mrec.preprocessing.steps.stores import ArrayStore, StoreError, content_key
+from support import ROOT
 
 KEYS = [content_key(f"item {i}") for i in range(100)]
 WRITER = """
 import sys
 import numpy as np
-import prepare
-from prepare.stores import ArrayStore, content_key
+
+from ld4mrec.preprocessing.steps.stores import ArrayStore, content_key
 
 folder, start = sys.argv[1], int(sys.argv[2])
 with ArrayStore(folder, map_size=2**16) as store:
@@ -115,10 +114,9 @@ def test_wrong_arrays_are_refused(store):
 
 def test_two_processes_at_once(tmp_path):
     """Both grow the map and write overlapping keys; every array is there and whole."""
-    path = Path(prepare.__file__).parents[1]
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
     both = [
-        subprocess.Popen([*command, str(start)], env={"PYTHONPATH": str(path)})
+        subprocess.Popen([*command, str(start)], env={"PYTHONPATH": str(ROOT / "src")})
         for start in (0, 100)
     ]
     assert [process.wait(timeout=300) for process in both] == [0, 0]
@@ -133,7 +131,7 @@ def test_a_larger_map_of_another_process_is_taken_over(tmp_path):
         space = store.space("maker", (500,), np.float32)
         subprocess.run(
             [sys.executable, "-c", WRITER, str(tmp_path), "0"],
-            env={"PYTHONPATH": str(Path(prepare.__file__).parents[1])},
+            env={"PYTHONPATH": str(ROOT / "src")},
             check=True,
             timeout=300,
         )

@@ -8,12 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import sample
-import tmall
-import tmall_files
 from ld4mrec.errors import UserError
-from prepare.raw import RawError
-from tmall_files import find_table
+from ld4mrec.preprocessing import sample, tmall, tmall_files
+from ld4mrec.preprocessing.steps.raw import RawError
+from ld4mrec.preprocessing.tmall_files import find_table
 
 NO_WINDOW = (None, None)
 LOG = "tianchi_2014002_rec_tmall_log"

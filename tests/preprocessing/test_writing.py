@@ -2,15 +2,23 @@
 
 import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ld4mrec import files
 from ld4mrec.files import sha256
-from prepare import writing
-from prepare.interactions import coded
-from prepare.writing import OutputError, staged, write_interactions, write_manifest
+from ld4mrec.preprocessing.steps import writing
+from ld4mrec.preprocessing.steps.interactions import coded
+from ld4mrec.preprocessing.steps.writing import (
+    OutputError,
+    staged,
+    write_interactions,
+    write_manifest,
+)
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def test_manifest_has_every_file_with_its_checksum(tmp_path):
     write_manifest(tmp_path, {"generator": "preprocessing/x.py, version 1"})
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["outputs"] == {"a": {"bytes": 1, "sha256": sha256(tmp_path / "a")}}
-    assert writing.made_here(tmp_path)
+    assert writing.manifest_of(tmp_path) == manifest
 
 
 def left_over(folder):
@@ -112,3 +120,43 @@ def test_an_empty_folder_is_free(tmp_path):
     with staged(tmp_path / "set") as folder:
         (folder / "file").write_text("x")
     assert (tmp_path / "set" / "file").is_file()
+
+
+def test_a_folder_that_cannot_be_renamed_puts_the_old_one_back(tmp_path, monkeypatch):
+    out, replace = tmp_path / "set", os.replace
+    out.mkdir()
+    (out / "old").write_text("x")
+
+    def refuse_new(source, target):
+        if Path(source).name == "new":
+            raise OSError("no room")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse_new)
+    with pytest.raises(OSError, match="no room"), files.staged(out, replace=True):
+        pass
+    assert [path.name for path in out.iterdir()] == ["old"]
+    assert left_over(out) == ["set"]
+
+
+def test_what_appeared_meanwhile_is_not_replaced(tmp_path):
+    out = tmp_path / "set"
+    with pytest.raises(OSError, match="not empty"), files.staged(out):
+        (out / "theirs").mkdir(parents=True)
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+
+
+def test_a_file_is_copied_where_links_cannot_be(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_text("x")
+    files.link_or_copy(source, tmp_path / "link")
+    assert (tmp_path / "link").readlink() == source
+
+    def refuse(*_):
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    files.link_or_copy(source, tmp_path / "link")  # takes the link's place
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_text() == "x"
+    assert left_over(source) == ["link", "source"]

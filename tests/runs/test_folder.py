@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
-from support import config_for
-from ld4mrec.runs import folder as run_folder
 from ld4mrec.errors import RunError
+from ld4mrec.runs import folder as run_folder
 from ld4mrec.runs.folder import RunFolder, data_fingerprint, run_id, run_identity
+from support import config_for
 
 
 def identity_of(folder, code="c0de", **overrides):

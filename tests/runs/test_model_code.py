@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
+from ld4mrec.plugins.sources import ModelSource, find_model
 from ld4mrec.runs import model_code, syntax
 from ld4mrec.runs.model_code import code_fingerprint
-from ld4mrec.plugins.sources import ModelSource, find_model
 
 
 class Tree:

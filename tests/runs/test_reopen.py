@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ld4mrec.errors import RunError
+from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.runs.reopen import load
 from ld4mrec.search.train import run
-from ld4mrec.evaluation.evaluator import TopKEvaluator
 
 SMALL = {"embedding_size": 8, "hidden_size": 8, "svd_rank": 4, "pg_hidden": 4, "epochs": 4}
 

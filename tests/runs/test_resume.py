@@ -11,10 +11,10 @@ import pytest
 from filelock import FileLock
 
 import support
-from ld4mrec.training.trainer import Trainer
-from ld4mrec.training import checkpoint
 from ld4mrec.errors import DivergedError, RunError
 from ld4mrec.search.train import run
+from ld4mrec.training import checkpoint
+from ld4mrec.training.trainer import Trainer
 
 PLUGIN = """
 import random

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import support
-from ld4mrec.training.trainer import Trainer
-from ld4mrec.errors import ConfigError, UndeclaredKeyError
 from ld4mrec.data.features import NoFeaturesError
+from ld4mrec.errors import ConfigError, UndeclaredKeyError
 from ld4mrec.plugins.check.trial import Trial
 from ld4mrec.plugins.sources import find_model
 from ld4mrec.runs.folder import data_fingerprint
 from ld4mrec.search.train import plan, run
+from ld4mrec.training.trainer import Trainer
 
 MODEL = """
 import numpy as np

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ld4mrec.errors import DataError, nearest
 from ld4mrec.data.features import data_folder
+from ld4mrec.errors import DataError, nearest
 
 SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
 

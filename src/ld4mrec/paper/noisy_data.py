@@ -8,18 +8,16 @@ the original's. A smaller share of the same seed is the beginning of a larger on
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-from ld4mrec import files
 from ld4mrec.data.features import data_folder, feature_paths
 from ld4mrec.data.interactions import RecDataset, inter_path
 from ld4mrec.errors import ConfigError, DataError
+from ld4mrec.files import link_or_copy, replacing, sha256, staged, write_json
 
 VERSION = 1  # raised when the same arguments would give other pairs
 BLOCK = 1 << 16  # pairs drawn at a time; part of what a seed means
@@ -82,7 +80,7 @@ def noisy_folder(config, share, seed):
     content = {
         "version": VERSION,
         "source": str(source),
-        "sha256": files.sha256(source),
+        "sha256": sha256(source),
         "share": share,
         "seed": seed,
         "keys": {key: config[key] for key in (*DATA_KEYS, "filter_out_cod_start_users")},
@@ -97,26 +95,23 @@ def noisy_folder(config, share, seed):
 
 
 def _write(folder, config, content):
-    """Make the folder under another name, then rename it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".noise-") as temporary:
-        made = Path(temporary) / folder.name
-        made.mkdir()
-        added = _write_interactions(made / f"{folder.name}.inter", config, content)
-        for name in content["features"]:
-            (made / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(data_folder(config) / name, made / name)
-        keys = content["keys"] | {"inter_file_name": None}
-        keys.pop("filter_out_cod_start_users")
-        with files.replacing(made / f"{folder.name}.yaml", "w") as file:
-            yaml.safe_dump(keys, file, sort_keys=True)
-        inter = {"added": added, "inter_sha256": files.sha256(made / f"{folder.name}.inter")}
-        files.write_json(made / "manifest.json", content | inter)
-        try:
-            made.rename(folder)
-        except OSError:  # another process was faster
-            if not (folder / "manifest.json").is_file():
-                raise
+    """Make the folder, or leave it to another process that is faster."""
+    try:
+        with staged(folder) as made:
+            inter = made / f"{folder.name}.inter"
+            added = _write_interactions(inter, config, content)
+            for name in content["features"]:
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy((data_folder(config) / name).resolve(), made / name)
+            keys = content["keys"] | {"inter_file_name": None}
+            keys.pop("filter_out_cod_start_users")
+            with replacing(made / f"{folder.name}.yaml", "w") as file:
+                yaml.safe_dump(keys, file, sort_keys=True)
+            facts = {"added": added, "inter_sha256": sha256(inter)}
+            write_json(made / "manifest.json", content | facts)
+    except OSError:
+        if not (folder / "manifest.json").is_file():
+            raise
 
 
 def _write_interactions(path, config, content):
@@ -135,11 +130,3 @@ def _write_interactions(path, config, content):
     separator = config["field_separator"] or "\t"
     pd.concat([frame[columns], added]).to_csv(path, sep=separator, index=False)
     return n
-
-
-def _link(source, target):
-    """A link to the original's file, or a copy where links cannot be."""
-    try:
-        os.symlink(Path(source).resolve(), target)
-    except (OSError, NotImplementedError):
-        shutil.copy2(source, target)

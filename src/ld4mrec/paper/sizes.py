@@ -3,19 +3,17 @@
 Exact: the numbers of users, items and interactions; each user and item has at least LEAST; no pair
 occurs twice. Beyond LEAST, what a user or an item has is drawn with long-tailed weights: log-normal
 for users, a power of the rank for items. Users and items are paired at random and the features are
-noise, so there is nothing to learn here: cost only. The split is MMRec's (preprocessing/prepare):
+noise, so there is nothing to learn here: cost only. The split is MMRec's (ld4mrec/data/splits.py):
 every user has training rows. Same seed and numpy, same bytes.
 """
 
-import sys
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-PREPROCESSING = Path(__file__).resolve().parents[2] / "preprocessing"
+from ld4mrec.data.splits import mmrec
+from ld4mrec.files import staged
 
 LEAST = 5  # interactions of a user and of an item: data sets of this kind are 5-cores
 ACTIVITY_SPREAD = 1.2  # standard deviation of the logarithm of a user's weight
@@ -91,26 +89,15 @@ def _without_repeats(users, items, generator):
         items[rows] = items[generator.permutation(rows)]
 
 
-def _mmrec_split(users, items, times, seed):
-    if str(PREPROCESSING) not in sys.path:
-        sys.path.append(str(PREPROCESSING))
-    from prepare.splits import mmrec
-
-    return mmrec(users, items, times, seed)
-
-
 def write(parent, name, size, seed=0):
     """Write the data folder `<parent>/<name>`, whole or not at all; returns its path."""
     rows = pairs(size, seed)
-    labels = _mmrec_split(rows[:, 0], rows[:, 1], None, seed)
+    labels = mmrec(rows[:, 0], rows[:, 1], None, seed)
     frame = pd.DataFrame({"userID": rows[:, 0], "itemID": rows[:, 1], "x_label": labels})
-    parent.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng([seed, 1])
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".sizes-") as temporary:
-        made = Path(temporary) / name
-        made.mkdir()
+    with staged(parent / name) as made:
         frame.to_csv(made / f"{name}.inter", sep="\t", index=False)
         for modality, width in FEATURES.items():
             noise = generator.standard_normal((size.items, width), dtype=np.float32)
             np.save(made / f"{modality}_feat.npy", noise)
-        return made.rename(parent / name)
+    return parent / name

@@ -5,9 +5,9 @@ section 10).
 import logging
 import os
 import shutil
-import tempfile
-from contextlib import suppress
 from pathlib import Path
+
+from ld4mrec.files import link_or_copy, place
 
 VIEW_FOLDER = "plugin_data"
 # Graphs that MMRec's models left in the data folder; possibly stale, see contract 14.17.
@@ -57,7 +57,7 @@ def detach(path, copy: bool) -> None:
     if not in_view(path) or not os.path.islink(path):
         return
     if copy:
-        _place(path, lambda temporary: shutil.copy2(path, temporary))
+        place(path, lambda temporary: shutil.copy2(path, temporary))
     else:
         Path(path).unlink(missing_ok=True)
 
@@ -77,7 +77,7 @@ def _mirror(source, view):
             target.mkdir(exist_ok=True)
             _mirror(path, target)
         elif path.exists() and not _is_current(target, path):
-            _link(path, target)
+            link_or_copy(path, target)
 
 
 def _is_current(target, source):
@@ -88,22 +88,3 @@ def _is_current(target, source):
     except FileNotFoundError:
         return False
     return written.st_mtime_ns >= source.stat().st_mtime_ns  # a copy, or a file of the plugin's
-
-
-def _link(source, target):
-    try:
-        _place(target, lambda temporary: os.symlink(source, temporary))
-    except (OSError, NotImplementedError):  # a file system or account that has no symbolic links
-        _place(target, lambda temporary: shutil.copy2(source, temporary))
-
-
-def _place(target, make):
-    """Make a file under a name of its own and rename it to `target`, so that nobody sees half of
-    it.
-    """
-    with tempfile.TemporaryDirectory(prefix=".", dir=Path(target).parent) as folder:
-        temporary = Path(folder) / "file"
-        make(temporary)
-        os.replace(temporary, target)
-        with suppress(FileNotFoundError):
-            temporary.unlink()

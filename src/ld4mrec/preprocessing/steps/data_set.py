@@ -1,0 +1,87 @@
+"""What a data set brings to its command."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import NamedTuple
+
+from ld4mrec.preprocessing.steps.images import Images
+from ld4mrec.preprocessing.steps.interactions import Interactions
+from ld4mrec.preprocessing.steps.raw import BadLines
+from ld4mrec.preprocessing.steps.report import Report
+
+
+class RawRows(NamedTuple):
+    """What a loader made of a file of interactions.
+
+    interactions: distinct pairs with their earliest time. n_rows, n_inside: rows that can be used,
+    and those of them in the window. records: of the file, for the manifest.
+    """
+
+    interactions: Interactions
+    bad: BadLines
+    n_rows: int
+    n_inside: int
+    records: list[dict]
+
+
+class RawTexts(NamedTuple):
+    """What a loader made of a file of texts. texts: {original item id: text}."""
+
+    texts: dict[str, str]
+    bad: BadLines
+    records: list[dict]
+
+
+class DataSet:
+    """A data set's own part of its command; the classes of tmall.py, microlens.py and hm.py.
+
+    name: as in published.TABLE_1. time_unit: of Interactions.times. zone: what is known about the
+    times' zone. period: what the download spans, in words. image_hint: where images come from, for
+    the message that there are none.
+    """
+
+    name = ""
+    title = ""
+    time_unit = "s"
+    zone = "UTC"
+    text_encoder = ""
+    image_encoder = "efficientnet-lite0"
+    image_hint = ""
+    row_name, pair_name = "rows", "distinct (user, item), earliest time"  # in the table of steps
+    period = ""
+    subsampled = True  # the paper used a part of the download
+
+    def add_arguments(self, parser) -> None:
+        """Options that only this data set has."""
+
+    def check(self, options: Namespace) -> None:
+        """UserError for options that cannot be; called before anything is read."""
+
+    def interactions(self, options: Namespace, report: Report) -> tuple[Interactions, list[dict]]:
+        """Read the raw rows: distinct Interactions, and records of the files read."""
+        raise NotImplementedError
+
+    def reported(
+        self, read: RawRows, path: Path, options: Namespace, report: Report
+    ) -> tuple[Interactions, list[dict]]:
+        """What `interactions` returns of one file's rows, after their counts are reported."""
+        report.lines_left_out(read.bad)
+        report.step(self.row_name, read.n_rows, f"{path} has no usable row.")
+        if options.window != (None, None):
+            why = f"--from and --to leave no row; the data is of {self.period}."
+            report.step("rows in the window", read.n_inside, why)
+        report.step(self.pair_name, read.interactions.counts())
+        return read.interactions, read.records
+
+    def side_files(self, options: Namespace, items: list[str], report: Report) -> None:
+        """Write what the options ask for beside the data folder; items: original ids."""
+
+    def texts(
+        self, options: Namespace, items: list[str], report: Report
+    ) -> tuple[list[str | None], list[dict]]:
+        """Text of each original id, None where there is none; and records of the files read."""
+        raise NotImplementedError
+
+    def images(self, options: Namespace) -> Images | None:
+        """Where the images come from, or None if there are none."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Encoders of item texts and images: one interface, chosen by name."""

@@ -1,0 +1,140 @@
+"""`file:PATH`: vectors that the user made elsewhere, keyed by original item id.
+
+Two forms. `.npz`: an array `ids` of n texts (or integers) and an array `vectors` (n, D) of
+numbers, as by `numpy.savez(path, ids=ids, vectors=vectors)`. `.csv` (comma), `.tsv` or `.txt`
+(TAB): a line per item, the id and then D numbers; a first line that has no number in its second
+field is a header. Ids are compared as text: H&M's keep their leading zero. Items without a vector
+count as missing; vectors of other items are ignored.
+"""
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ld4mrec.preprocessing.steps.encoders.base import EncoderError
+
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+
+
+class OwnVectors:
+    """The vectors of a file. ids: list of n str; vectors: (n, D) float32."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.name = f"file:{self.path}"
+        try:
+            read = _read_npz if self.path.suffix.lower() == ".npz" else _read_table
+            self.ids, vectors = read(self.path)
+        except OSError as error:
+            raise EncoderError(f"{self.path} cannot be read ({error})") from error
+        if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or 0 in vectors.shape:
+            raise EncoderError(
+                f"{self.path} has vectors of type {vectors.dtype} and shape {vectors.shape}; "
+                "wanted numbers, one row per item"
+            )
+        if len(self.ids) != len(vectors):
+            raise EncoderError(f"{self.path} has {len(self.ids)} ids and {len(vectors)} vectors")
+        with np.errstate(over="ignore"):
+            self.vectors = vectors.astype(np.float32)
+        self.dimension = self.vectors.shape[1]
+        self._check()
+        self.revision = "sha256:" + hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+
+    def _check(self):
+        repeated = pd.Index(self.ids).duplicated()
+        if repeated.any():
+            raise EncoderError(
+                f"{self.path} has {int(repeated.sum())} repeated ids, first "
+                f"{self.ids[int(repeated.argmax())]!r}; each item may have one vector"
+            )
+        finite = np.isfinite(self.vectors).all(axis=1)
+        if not finite.all():
+            raise EncoderError(
+                f"{self.path} has NaN or values beyond float32 in {int((~finite).sum())} vectors, "
+                f"first that of item {self.ids[int(finite.argmin())]!r}; leave such items out"
+            )
+
+    def rows_of(self, items: list[str]) -> np.ndarray:
+        """(I,) index into `vectors` of each item id, -1 where the file has none."""
+        return pd.Index(self.ids).get_indexer(pd.Index(items))
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not {"ids", "vectors"} <= set(archive.files):
+                raise EncoderError(
+                    f"{path} has the arrays {', '.join(archive.files) or 'none'}; "
+                    "wanted `ids` and `vectors`"
+                )
+            ids, vectors = archive["ids"], archive["vectors"]
+    except EncoderError:
+        raise
+    except (ValueError, EOFError, AttributeError, TypeError) as error:
+        raise EncoderError(
+            f"{path} is not a .npz archive of plain arrays ({error}); write it with "
+            "numpy.savez(path, ids=ids, vectors=vectors), ids as a list of texts"
+        ) from error
+    except Exception as error:  # zipfile's errors on a damaged archive
+        raise EncoderError(f"{path} is damaged ({error}); write it again") from error
+    if ids.ndim != 1 or ids.dtype.kind not in "Uiu":
+        raise EncoderError(
+            f"{path} has ids of type {ids.dtype} and shape {ids.shape}; wanted a list of texts"
+        )
+    return [str(one) for one in ids.tolist()], vectors
+
+
+def _read_table(path):
+    separator = SEPARATORS.get(path.suffix.lower())
+    if separator is None:
+        raise EncoderError(f"{path} should end in .npz, {', '.join(SEPARATORS)}")
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            first = next(csv.reader(file, delimiter=separator), [])
+        frame = pd.read_csv(
+            path,
+            sep=separator,
+            header=None,
+            skiprows=0 if len(first) > 1 and _is_number(first[1]) else 1,
+            dtype={0: str},
+            keep_default_na=False,
+            encoding="utf-8",
+        )
+        vectors = frame.iloc[:, 1:].to_numpy()
+    except (ValueError, csv.Error) as error:  # pandas' own are ValueErrors; so are wrong encodings
+        raise EncoderError(
+            f"{path} is not a table of an id and numbers per line, UTF-8, separated by "
+            f"{separator!r} ({error})"
+        ) from error
+    if vectors.dtype.kind not in "fiu":
+        raise EncoderError(f"{path} {_first_bad_line(path, separator)}")
+    return frame[0].tolist(), vectors
+
+
+def _first_bad_line(path, separator):
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file, delimiter=separator)
+        n_fields = len(next(reader))
+        for row in reader:
+            if len(row) != n_fields:
+                what = f"{len(row)} fields"
+            elif not all(map(_is_number, row[1:])):
+                what = repr(next(field for field in row[1:] if not _is_number(field)))
+            else:
+                continue
+            return (
+                f"has {what} in line {reader.line_num}; wanted an id and then {n_fields - 1} "
+                "numbers in each line"
+            )
+    return "has something else than finite numbers after the id"
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

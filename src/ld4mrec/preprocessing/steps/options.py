@@ -1,0 +1,143 @@
+"""The options that the three commands share, and what they may be."""
+
+import argparse
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ld4mrec.data import splits
+from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.steps import features, published
+from ld4mrec.preprocessing.steps.data_set import DataSet
+from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE
+
+Window = tuple[int | None, int | None]  # from and to, in the data set's unit; None where open
+
+
+def parser_of(data_set: DataSet) -> argparse.ArgumentParser:
+    """The parser of a data set's command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{data_set.name}.py",
+        description=f"Make a data folder from the raw download of {data_set.title}. "
+        "docs/data.md tells where to get it and what every step does.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--raw", required=True, metavar="DIR", help="folder of the downloaded files")
+    add(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help=f"folder to make; its last part is the data set's name: data/{data_set.name}",
+    )
+    add("--force", action="store_true", help="replace a folder that preprocessing made")
+    add("--dry-run", action="store_true", help="count and estimate; write nothing")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="reuse what an earlier run kept in --store: encoded rows, the filtered log (default)",
+    )
+
+    rows = parser.add_argument_group("which interactions")
+    add = rows.add_argument
+    add(
+        "--k-core",
+        type=int,
+        default=5,
+        metavar="K",
+        help="drop users and items with fewer than K interactions until nothing changes "
+        "(default 5; 1 drops none)",
+    )
+    add("--users", type=int, metavar="N", help="first draw N users, seeded (default: all)")
+    add(
+        "--target-users",
+        type=int,
+        metavar="N",
+        help="draw as many users as leave N in the core, within 1 %%",
+    )
+    add(
+        "--size",
+        choices=["paper"],
+        help="paper: --target-users with the paper's number of users, by our choice of users",
+    )
+    add("--from", dest="since", metavar="DATE", help="only from this day on, YYYY-MM-DD")
+    add("--to", dest="until", metavar="DATE", help="only before this day, YYYY-MM-DD")
+    add("--seed", type=int, default=0, help="of the sample of users and the mmrec split")
+    add(
+        "--split",
+        choices=list(splits.RULES),
+        default="mmrec",
+        help="mmrec: random per user, seeded (default); temporal: 8:1:1 in time over all users; "
+        "leave-one-out: each user's last for test, the one before for validation",
+    )
+    add(
+        "--max-bad-lines",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="largest share of lines that may be unusable (default 0.01)",
+    )
+    data_set.add_arguments(parser.add_argument_group(f"{data_set.title}"))
+
+    content = parser.add_argument_group("features")
+    content.add_argument(
+        "--images", metavar="PATH", help=f"where the images are; {data_set.image_hint}"
+    )
+    features.add_arguments(content, data_set.text_encoder, data_set.image_encoder)
+    return parser
+
+
+def check_options(data_set: DataSet, options: argparse.Namespace) -> None:
+    """UserError for numbers and combinations that cannot be."""
+    for name, least in (("k_core", 1), ("users", 1), ("target_users", 1), ("seed", 0)):
+        value = getattr(options, name)
+        if value is not None and not least <= value < 2**63:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} is {value}; wanted a whole number from {least}")
+    if not 0 <= options.max_bad_lines <= 1:
+        raise UserError(f"--max-bad-lines is {options.max_bad_lines}; wanted a share from 0 to 1")
+    if options.size and options.target_users:
+        raise UserError("--size and --target-users both set the number of users; give one")
+    if options.size:
+        if not data_set.subsampled:
+            raise UserError(
+                f"--size paper is not needed for {data_set.title}: the paper's counts are near the "
+                "5-core of the whole download, which is the default"
+            )
+        options.target_users = published.TABLE_1[data_set.name].users
+    options.window = window(options, data_set.time_unit)
+    data_set.check(options)
+    features.check(options)
+
+
+def window(options: argparse.Namespace, unit: str) -> Window:
+    """The Window that --from and --to name, `to` excluded."""
+    bounds = []
+    for flag, text in (("--from", options.since), ("--to", options.until)):
+        try:
+            day = None if text is None else datetime.strptime(text, "%Y-%m-%d")
+        except ValueError as error:
+            raise UserError(f"{flag} is '{text}'; wanted a date YYYY-MM-DD") from error
+        scale = {"s": 1, "ms": 1000}[unit]
+        bounds.append(None if day is None else int(day.replace(tzinfo=UTC).timestamp()) * scale)
+    if None not in bounds and bounds[0] >= bounds[1]:
+        raise UserError(f"--from {options.since} is not before --to {options.until}")
+    return tuple(bounds)
+
+
+def in_window(times: np.ndarray, window: Window) -> np.ndarray:
+    """Mask of the times within (from, to), to excluded."""
+    since, until = window
+    inside = np.ones(len(times), dtype=bool)
+    if since is not None:
+        inside &= times >= since
+    if until is not None:
+        inside &= times < until
+    return inside
+
+
+def wants(modality: str, options: argparse.Namespace) -> bool:
+    """Whether a modality, `text` or `image`, is to be encoded from the download's own content."""
+    encoder = getattr(options, f"{modality}_encoder")
+    return not (options.no_features or encoder == NONE or encoder.startswith(FILE))

@@ -1,0 +1,155 @@
+"""The files of a data folder, which appears when it is complete."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ld4mrec import files
+from ld4mrec.errors import DataError, UserError
+from ld4mrec.preprocessing.steps.interactions import Interactions
+
+MANIFEST = "manifest.json"
+GENERATORS = "preprocessing/"  # a manifest's generator begins so: --force may replace the folder
+
+
+class OutputError(DataError):
+    """The folder to make: it is occupied, or cannot be written."""
+
+
+def check_free(out: Path, force: bool) -> bool:
+    """OutputError if `out` must not be made or replaced; says whether it is occupied."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; --out must name the folder to make")
+    if not out.is_dir() or not any(out.iterdir()):
+        return False
+    if not force:
+        raise OutputError(
+            f"{out} is there already; choose another folder, or replace it with --force (what was "
+            "encoded before is reused)"
+        )
+    if manifest_of(out) is None:
+        raise OutputError(
+            f"{out} was not made by preprocessing (it has no {MANIFEST} of it), so --force leaves "
+            "it alone; choose another folder or remove it yourself"
+        )
+    return True
+
+
+def disk_is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def manifest_of(folder: Path) -> dict | None:
+    """The manifest of a folder that one of our commands made, else None."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest if manifest["generator"].startswith(GENERATORS) else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def unchanged(folder: Path, asked: dict) -> dict | None:
+    """The manifest of a folder that holds what is asked for, as it was made, else None.
+
+    asked: values that the manifest must have.
+    """
+    manifest = manifest_of(folder)
+    if manifest is None or any(manifest.get(key) != value for key, value in asked.items()):
+        return None
+    for name, facts in manifest.get("outputs", {}).items():
+        path = folder / name
+        if not path.is_file() or files.sha256(path) != facts["sha256"]:
+            return None
+    return manifest
+
+
+def made_once(
+    out: str | Path, asked: dict, force: bool, make: Callable[[Path], dict]
+) -> tuple[dict, bool]:
+    """The manifest of a made-up folder, and whether it was made now: the same one is left alone.
+
+    asked: its manifest's generator, name and options. make: writes the files, and returns what else
+    the manifest says. UserError for a folder that holds something else; `force` replaces it.
+    """
+    seed = asked["options"]["seed"]
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed is {seed}; wanted a whole number from 0")
+    there = None if force else unchanged(Path(out), asked)
+    if there is not None:
+        return there, False
+    with staged(out, force) as folder:
+        return write_manifest(folder, asked | make(folder)), True
+
+
+@contextmanager
+def staged(out: str | Path, force: bool = False) -> Iterator[Path]:
+    """files.staged for a data folder; OutputError where `out` must not or cannot be made."""
+    out = Path(os.path.abspath(out))  # a link keeps its own name
+    occupied = check_free(out, force)
+    folder = None
+    try:
+        with files.staged(out, replace=occupied) as folder:
+            yield folder
+    except OSError as error:
+        if folder is None:
+            raise OutputError(f"{out} cannot be made: {error}") from error
+        if disk_is_full(error):
+            raise OutputError(
+                f"the disk that holds {out.parent} is full; nothing was left there. --dry-run "
+                "tells how much is needed"
+            ) from error
+        raise
+
+
+def write_interactions(
+    folder: Path, name: str, interactions: Interactions, labels: np.ndarray
+) -> None:
+    """`<name>.inter` and the two mappings, TAB-separated; rows by user, time and item.
+
+    interactions: renumbered, so codes are the ids to write. labels: (N,) 0, 1 or 2.
+    """
+    order = np.lexsort((interactions.items, interactions.times, interactions.users))
+    columns = {
+        "userID": interactions.users[order],
+        "itemID": interactions.items[order],
+        "x_label": labels[order],
+        "timestamp": interactions.times[order],
+    }
+    write_table(folder / f"{name}.inter", columns)
+    for file, original, column, ids in (
+        ("u_id_mapping.csv", "user_id", "userID", interactions.user_ids),
+        ("i_id_mapping.csv", "item_id", "itemID", interactions.item_ids),
+    ):
+        write_table(folder / file, {original: ids.texts(), column: range(len(ids))})
+
+
+def write_table(path: Path, columns: dict) -> None:
+    """A TAB-separated file with a header, LF at line ends."""
+    pd.DataFrame(columns).to_csv(path, sep="\t", index=False, lineterminator="\n")
+
+
+def write_manifest(folder: Path, manifest: dict) -> dict:
+    """manifest.json: what is given, and sizes and checksums of the folder's files. Returns it."""
+    outputs = {
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": files.sha256(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    manifest = manifest | {"outputs": outputs}
+    files.write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def inter_bytes(interactions: Interactions) -> int:
+    """Rough size of the text files, for --dry-run."""
+    users, items, n = interactions.counts()
+    return 32 * n + 72 * users + 24 * items

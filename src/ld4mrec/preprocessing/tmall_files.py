@@ -1,0 +1,166 @@
+"""Where TMALL's tables lie in a download, in each of its packings, and reading them from there.
+
+Known packings of a table: text files, one zip per text file, a tar.gz (the log's in pieces
+.001 to .003), and the small official samples, which are comma-separated with a header.
+"""
+
+import io
+import re
+import tarfile
+import zipfile
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+
+from ld4mrec.preprocessing.steps.raw import BLOCK, RawError
+from ld4mrec.preprocessing.steps.sources import HashedFile, contents_of, damage_named, reading
+
+SEPARATOR = "\x01"
+NAME = re.compile(r"rec_tmall_(product|log|review)(?:[._]part([a-z]))?", re.IGNORECASE)
+PIECE = re.compile(r"\.tar\.gz(?:\.(\d{3}))?$", re.IGNORECASE)
+TEXT, ZIP, TAR, CSV = "text", "zip", "tar.gz", "csv"
+ENDINGS = {"": TEXT, ".txt": TEXT, ".csv": CSV, ".zip": ZIP}
+SAMPLE_HEADERS = {
+    "product": ["item_id", "title", "pict_url", "category", "brand_id", "seller_id"],
+    "log": ["item_id", "user_id", "action", "vtime"],
+}
+COMPRESSION = 3.7  # about how many times smaller the packed log is
+BYTES_PER_ROW = 41.7  # of the log, unpacked
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One file, or the pieces of one, that holds a table or a part of it."""
+
+    paths: tuple[Path, ...]
+    packing: str
+    part: str | None = None
+
+    def text_bytes(self) -> float:
+        """Bytes of the text unpacked; a guess for tar.gz."""
+        if self.packing == ZIP:
+            with damage_named(self.paths[0]), zipfile.ZipFile(self.paths[0]) as archive:
+                return sum(member.file_size for member in archive.infolist())
+        size = sum(path.stat().st_size for path in self.paths)
+        return size * COMPRESSION if self.packing == TAR else size
+
+
+def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
+    """The Packed files of a table, `product` or `log`.
+
+    parts: letters of the log's parts that must be there, if it comes in parts. A part that is
+    there unpacked and packed is read unpacked; a small sample (.csv) is read where there is nothing
+    else. RawError for what is absent.
+    """
+    found = {}  # (part, packing): Packed
+    for path in sorted(raw.iterdir()):
+        match = NAME.search(path.name)
+        if not path.is_file() or match is None or match[1].lower() != table:
+            continue
+        part = match[2].lower() if match[2] else None
+        rest = path.name[match.end() :]
+        packing = TAR if PIECE.search(rest) else ENDINGS.get(rest.lower())
+        if packing is None:
+            continue
+        held = found.get((part, packing))
+        if held and packing != TAR:
+            raise RawError(
+                f"{raw} has {held.paths[0].name} and {path.name}: the same {table} table twice; "
+                "leave one of them there"
+            )
+        paths = (*held.paths, path) if held else (path,)
+        found[part, packing] = Packed(paths, packing, part)
+    wanted = f"tianchi_2014001_rec_tmall_{table}" if table == "product" else "..._rec_tmall_log"
+    if not found:
+        raise RawError(
+            f"{raw} has no {table} file (looked for *{wanted}* as .txt, .zip or .tar.gz); "
+            f"{contents_of(raw)}. docs/data.md says where each file comes from"
+        )
+    letters = {part for part, _ in found if part}
+    if letters:
+        absent = sorted(set(parts or letters) - letters)
+        if absent:
+            raise RawError(
+                f"{raw} has the parts {sorted(letters)} of the log, {absent} is absent: download "
+                f"it too, or read a part of the log with --log-parts {''.join(sorted(letters))}"
+            )
+        return [best(found, letter) for letter in sorted(parts or letters)]
+    return [whole(best(found, None))]
+
+
+def best(found: dict[tuple, Packed], part: str | None) -> Packed:
+    """The first of the packings of a part: text, zip, tar.gz, small sample."""
+    return next(
+        found[part, packing] for packing in (TEXT, ZIP, TAR, CSV) if (part, packing) in found
+    )
+
+
+def whole(packed: Packed) -> Packed:
+    """The same, when the pieces of an archive are all there; RawError otherwise."""
+    numbers = [PIECE.search(path.name) for path in packed.paths]
+    numbers = [int(match[1]) for match in numbers if match and match[1]]
+    if numbers and numbers != list(range(1, len(numbers) + 1)):
+        names = [path.name for path in packed.paths]
+        raise RawError(f"pieces of the archive are absent: there are {names}, wanted .001 on")
+    return packed
+
+
+def log_rows(files: list[Packed]) -> float:
+    """Rough number of rows of a log, from the sizes of its files."""
+    return sum(file.text_bytes() for file in files) / BYTES_PER_ROW
+
+
+def streams(
+    packed: Packed, table: str, records: list[dict]
+) -> Iterator[tuple[str, BinaryIO, int | None]]:
+    """Yield (name, stream, bytes or None) of each text file that is packed.
+
+    records is appended to: the files' records, when all was read.
+    """
+    if packed.packing != TAR:
+        path = packed.paths[0]
+        with reading(path, lambda name: NAME.search(name) is not None) as (stream, size, hashed):
+            yield str(path), stream, size
+        records += hashed
+        return
+    with HashedFile(packed.paths) as file:
+        with tarfile.open(fileobj=io.BufferedReader(file, BLOCK), mode="r|gz") as archive:
+            for member in archive:
+                match = NAME.search(member.name)
+                if member.isfile() and match and match[1].lower() == table:
+                    stream = archive.extractfile(member)
+                    yield f"{packed.paths[0]}:{member.name}", stream, member.size
+        records += file.finish()
+
+
+def is_sample(name: str, stream: BinaryIO, table: str) -> bool:
+    """Whether a stream is one of the small comma-separated samples; RawError for another table."""
+    line = stream.peek(1 << 12).split(b"\n", 1)[0]
+    if SEPARATOR.encode() in line:
+        return False
+    header = line.removeprefix(BOM_UTF8).decode("gb18030", "replace").strip().split(",")
+    if header == SAMPLE_HEADERS[table]:
+        return True
+    raise RawError(
+        f"{name} line 1: {line[:80]!r} has no byte 0x01 between its fields, as the {table} table "
+        f"has, and is not the header of the small sample, {','.join(SAMPLE_HEADERS[table])}"
+    )
+
+
+def read_sample(name: str, stream: BinaryIO) -> pd.DataFrame:
+    """A small comma-separated sample as a frame of text, in UTF-8 or GBK."""
+    content = stream.read()
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return pd.read_csv(
+                io.BytesIO(content), dtype=str, keep_default_na=False, encoding=encoding
+            )
+        except UnicodeDecodeError:
+            continue
+        except pd.errors.ParserError as error:
+            raise RawError(f"{name} cannot be read as comma-separated text: {error}") from error
+    raise RawError(f"{name} is neither UTF-8 nor GBK")
