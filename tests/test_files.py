@@ -87,7 +87,8 @@ def test_sha256(tmp_path):
 def test_a_process_killed_while_it_writes_a_checkpoint_leaves_the_last_good_one(tmp_path):
     script = """
         import sys, time, torch
-        from utils import checkpoint, files
+        from ld4mrec import files
+        from ld4mrec.training import checkpoint
         path = sys.argv[1]
         checkpoint.save(path, {"epoch": 1, "weights": torch.ones(1000)})
         with files.replacing(path) as file:
