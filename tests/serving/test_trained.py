@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ld4mrec.errors import DataError, RunError
-from ld4mrec.runs.folder import RESULTS_VERSION, run_id
+from ld4mrec.runs.identity import RESULTS_VERSION, run_id
 from ld4mrec.serving.ranking import demand_same_lists
 from ld4mrec.serving.trained import changed_code, find_run, open_run
 

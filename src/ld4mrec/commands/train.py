@@ -31,7 +31,7 @@ from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.plugins.check.check import check_plugin
 from ld4mrec.plugins.sources import find_plugins, model_names
-from ld4mrec.search.proposals import add_search_options, search_of
+from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.train import run
 
 

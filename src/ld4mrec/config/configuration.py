@@ -185,7 +185,13 @@ class Config:
         )
 
 
-def dataset_names():
+def of_the_host(keys: dict) -> dict:
+    """Those keys that any model knows."""
+    known = read_yaml(CONFIGS / "overall.yaml")
+    return {key: value for key, value in keys.items() if key in known}
+
+
+def dataset_names() -> list[str]:
     return sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
 
 

@@ -3,16 +3,11 @@
 import sys
 from pathlib import Path
 
-from ld4mrec.config.configuration import Config
+from ld4mrec.config.configuration import Config, of_the_host
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.places import CONFIGS, SOURCE
-from ld4mrec.runs.folder import data_fingerprint, environment
-
-
-def of_the_host(keys):
-    """Those overrides that any model knows."""
-    known = read_yaml(CONFIGS / "overall.yaml")
-    return {key: value for key, value in keys.items() if key in known}
+from ld4mrec.runs.folder import environment
+from ld4mrec.runs.identity import data_fingerprint
 
 
 def host_config(dataset, keys):

@@ -18,17 +18,17 @@ def measured(rows, name, version, measure):
     nor the weights; a file of another version is measured again.
     """
     found, why = {}, None
-    done = [one for row in rows for one in row.done]
-    for one in progress(done, name, len(done)):
-        path = one.folder.path / f"{name}.json"
-        kept = one.folder.read_json(path.name)
+    done = [run for row in rows for run in row.done]
+    for run in progress(done, name, len(done)):
+        path = run.folder.path / f"{name}.json"
+        kept = run.folder.read_json(path.name)
         if kept is None or kept.get("version") != version:
-            if not (one.folder.path / "best.pt").is_file():
+            if not (run.folder.path / "best.pt").is_file():
                 why = NO_WEIGHTS
                 continue
-            logger.info("%s of %s", name, one.folder.path)
-            model, loaders = load(one)
-            kept = {"version": version, "found": measure(one, model, loaders)}
+            logger.info("%s of %s", name, run.folder.path)
+            opened = load(run)
+            kept = {"version": version, "found": measure(run, opened.model, opened.loaders)}
             files.write_json(path, kept)
-        found[one.config["seed"]] = kept["found"]
+        found[run.config["seed"]] = kept["found"]
     return found, why

@@ -1,9 +1,11 @@
 """Fig. 4: how much accuracy each model loses when random interactions join the training data."""
 
+from dataclasses import replace
+
 from ld4mrec.comparison.findings import over_seeds, shown
 from ld4mrec.paper.colophon import colophon, host_config
 from ld4mrec.paper.noisy_data import DATA_KEYS, noisy_folder
-from ld4mrec.paper.runs import OURS, PlannedRow, cell, entries_of, planned, why_missing
+from ld4mrec.paper.runs import OURS, cell, entries_of, planned, why_missing
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -39,9 +41,10 @@ def by_level(setup, rows):
     found = {label: {} for label in labels}
     for at, row in enumerate(rows):
         share = levels[at // len(labels)]
-        one = found[row.label].setdefault(share, PlannedRow(row.entry))
-        one.runs = [*one.runs, *row.runs]
-        one.reason = one.reason or row.reason
+        first = found[row.label].get(share)
+        if first is not None:
+            row = replace(row, runs=first.runs + row.runs, reason=first.reason or row.reason)
+        found[row.label][share] = row
     return found
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.findings import Findings, shown
+from ld4mrec.config.configuration import of_the_host
 from ld4mrec.errors import RunError
 from ld4mrec.paper import published
-from ld4mrec.paper.colophon import of_the_host
 from ld4mrec.paper.runs import METRICS, OURS, cell, entries_of, planned
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Section

@@ -15,9 +15,10 @@ from ld4mrec.data.features import data_folder
 from ld4mrec.errors import DataError, RunError
 from ld4mrec.plugins import sources
 from ld4mrec.runs import reopen
-from ld4mrec.runs.folder import RESULTS_VERSION, RunFolder, data_fingerprint
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.runs.identity import RESULTS_VERSION, data_fingerprint
 from ld4mrec.runs.model_code import code_fingerprint
-from ld4mrec.runs.one_run import Run
+from ld4mrec.runs.run import Run
 from ld4mrec.serving.ids import Ids
 from ld4mrec.terminal import quiet
 from ld4mrec.training import randomness
@@ -133,9 +134,10 @@ def open_run(path, overrides=None):
     randomness.set_threads(config["threads"] or None)
     if config["device"].type == "cuda":
         torch.cuda.set_device(config["gpu_id"])
-    run = Run(config, folder, folder.result())
+    run = Run(config, folder).as_found()
     with quiet():
-        model, loaders = reopen.load(run)
+        opened = reopen.load(run)
+    model, loaders = opened.model, opened.loaders
     shape = (model.n_users, model.n_items)
     splits = [
         binary_csr(sp.coo_matrix((np.ones(len(one.users)), (one.users, one.items)), shape=shape))
