@@ -1,5 +1,6 @@
 """The imports of the project against the rules of tests/house.py."""
 
+import ast
 import re
 import runpy
 from xml.etree import ElementTree
@@ -229,3 +230,26 @@ def test_an_arrow_that_others_imply_is_left_out():
     arrows = [("runs", "data"), ("runs", "training"), ("training", "data"), ("data", "ground")]
     assert house.reduced([*arrows, ("runs", "ground")]) == arrows[1:]
     assert house.as_lines(arrows) == ["runs > data, training", "training > data", "data > ground"]
+
+
+def test_the_page_names_what_there_is():
+    page = (support.ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)(?::([\w.]+))?`", page)
+    assert len(named) > 40
+    roots = [support.ROOT / part for part in ("src/ld4mrec", "src", "")]
+    for file, name in named:
+        found = [root / file for root in roots if (root / file).is_file()]
+        assert found, f"docs/architecture.md names {file}, which is not there"
+        assert not name or any(name in definitions(path) for path in found), f"{file}: no {name}"
+
+
+def definitions(path):
+    """Names that a file defines, methods as Class.method."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{inner.name}" for inner in node.body if hasattr(inner, "name")}
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        names |= {node.name} if hasattr(node, "name") else set()
+    return names
