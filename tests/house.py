@@ -36,7 +36,11 @@ ORDER = (
 ONLY = {
     "scripts": ("commands", "preprocessing"),
     "models": ("common", "ground"),
-    "preprocessing": ("ground", "data/splits.py"),
+    # the demo measures what can be reached on what it draws
+    "preprocessing": (
+        *("ground", "data/splits.py"),
+        *("evaluation/metrics.py", "common/item_regression.py"),
+    ),
     "report": ("ground",),
     "common": ("ground", "data/features.py"),
 }
@@ -168,9 +172,9 @@ def _broken_rule(found):
     if room == other:
         return f"the files of {room} do not import each other" if room in APART else None
     if room in ONLY:
-        allowed = (other, found.target.removeprefix("src/ld4mrec/"))
+        allowed = (other, found.target.removeprefix("src/").removeprefix("ld4mrec/"))
         if not set(allowed) & set(ONLY[room]):
-            return f"{room} imports {' and '.join(ONLY[room])} only"
+            return f"{room} imports {', '.join(ONLY[room])} only"
     elif place(room) >= place(other):
         return f"arrows go to the right only, and {other} is not right of {room}"
     return None

@@ -1,15 +1,15 @@
 """EASE: the best linear map from a user's items to all items, in closed form.
 
-Steck, WWW 2019, arXiv:1905.03375; (1) and (2) below are ours. Nothing differs. Items without
+Steck, WWW 2019, arXiv:1905.03375. Nothing differs. Items without
 a training interaction get weights of zero.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
 from common.graph import HistoryRows, binary_csr
+from common.item_regression import item_weights
 from common.options import check_integer, check_positive
 
 MATRICES = 2  # of items x items float64 that are in memory at once
@@ -37,13 +37,3 @@ class EASE(GeneralRecommender):
     def full_sort_predict(self, interaction):
         items, begin = self.history.bags(interaction[0])
         return F.embedding_bag(items, self.weights, begin, mode="sum")  # (B, I), X B
-
-
-def item_weights(gram: Tensor, penalty: float) -> Tensor:
-    """B of G = X^T X, (I, I) float64, diagonal zero; G is overwritten."""
-    gram.diagonal().add_(penalty)
-    factor = torch.linalg.cholesky(gram, out=gram)
-    inverse = torch.cholesky_inverse(factor)  # (1): P = (X^T X + lambda 1)^-1
-    weights = inverse.div_(-inverse.diagonal().clone())  # (2): B_ij = -P_ij / P_jj
-    weights.fill_diagonal_(0)
-    return weights

@@ -48,6 +48,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from common.item_regression import item_weights
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION, mmrec
 from ld4mrec.errors import UserError
 from ld4mrec.evaluation import metrics
@@ -61,7 +62,6 @@ from ld4mrec.preprocessing.samples.world import (
 )
 from ld4mrec.preprocessing.steps import writing
 from ld4mrec.preprocessing.steps.interactions import Interactions, number_ids
-from models.ease import item_weights
 
 GENERATOR = "preprocessing/demo.py, version 2"  # a change of the output's bytes changes the number
 USERS, ITEMS = 1800, 1000  # items before those without any click are dropped
