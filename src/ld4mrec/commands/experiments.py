@@ -16,17 +16,16 @@ Reports go to reports/<data set>/<experiment>/, with --paper to reports/paper/: 
 command goes on where it was stopped. What could not be run is an empty cell with the reason.
 """
 
-import argparse
 import logging
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ld4mrec.commands.compare import metrics_of
+from ld4mrec.commands.parsing import Parser
 from ld4mrec.comparison.archive import archive
 from ld4mrec.comparison.entries import check_common, read_settings
-from ld4mrec.config.words import parse_overrides, seeds_of
+from ld4mrec.config.words import metrics_of, parse_overrides, seeds_of
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, UserError, nearest
 from ld4mrec.paper import (
@@ -43,7 +42,7 @@ from ld4mrec.paper import (
 )
 from ld4mrec.paper.colophon import folder_of, host_config
 from ld4mrec.paper.overview import overview
-from ld4mrec.places import REPORTS
+from ld4mrec.places import reports
 from ld4mrec.report.report import write_report
 from ld4mrec.terminal import init_logger
 
@@ -72,15 +71,12 @@ WITHOUT_DATA = ("datasets", "efficiency")  # once, whatever the data sets
 logger = logging.getLogger(__name__)
 
 
-def parser():
-    layout = argparse.RawDescriptionHelpFormatter
+def parser(prog="experiments.py"):
     usage = (
-        "experiments.py (-d DATASET | --paper) [--only NAME,NAME] [-m MODEL,MODEL] "
+        "%(prog)s (-d DATASET | --paper) [--only NAME,NAME] [-m MODEL,MODEL] "
         "[--seeds N|LIST] [--out DIR] [--dry-run] [--key=value ...]"
     )
-    one = argparse.ArgumentParser(
-        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
-    )
+    one = Parser(prog, __doc__, usage)
     one.add_argument("-d", "--dataset", help="data set, as for main.py; with --paper several")
     one.add_argument("--paper", action="store_true", help="everything, beside the paper's numbers")
     one.add_argument("--only", help=f"comma-separated, of {', '.join(EXPERIMENTS)}")
@@ -150,7 +146,7 @@ def setup_of(options, keys, engine):
         dataset=None,
         keys=keys,
         seeds=tuple(seeds_of(options.seeds)),
-        out=options.out or REPORTS / (options.dataset if not options.paper else "paper"),
+        out=options.out or reports() / (options.dataset if not options.paper else "paper"),
         models=models,
         ledger=options.ledger,
         settings=options.settings,
@@ -314,8 +310,8 @@ def present(keys):
     ]
 
 
-def main(arguments=None):
-    options, rest = parser().parse_known_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = "experiments.py") -> int:
+    options, rest = parser(prog).parse_known_args(arguments)
     init_logger()
     try:
         with engine_of(options) as engine:

@@ -27,7 +27,7 @@ from ld4mrec.config.configuration import PATH_KEYS
 from ld4mrec.data.features import data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import inter_path
 from ld4mrec.errors import RunError
-from ld4mrec.places import SOURCE
+from ld4mrec.places import INSTALLED, SOURCE
 
 # Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
 RESULTS_VERSION = 2
@@ -215,6 +215,8 @@ def environment(config):
 
 def _git(*arguments):
     """Output of git in the source tree, None where there is no git or no checkout."""
+    if INSTALLED:  # a repository around us would be another project's
+        return None
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10, check=True

@@ -1,7 +1,6 @@
 """A request of runs, and what they share once it is opened."""
 
 import logging
-import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from ld4mrec.config.configuration import Config
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import ConfigError
 from ld4mrec.plugins import sources
@@ -95,19 +93,9 @@ def configure(request):
     """The model's source and its Config."""
     init_logger()
     source = sources.find_model(request.model, request.plugin)
-    model_yaml = source.yaml or os.devnull
-    theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
-    return source, Config(
-        source.name,
-        request.dataset,
-        request.overrides,
-        request.mg,
-        model_yaml,
-        more_datasets=theirs,
-        ours=source.in_tree,
-    )
+    return source, sources.config_of(source, request.dataset, request.overrides, request.mg)
 
 
 def shims_for(config):
