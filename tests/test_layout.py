@@ -163,8 +163,7 @@ BROKEN = {
     ),
     "a script of a room inside": (
         {"src/main.py": "from ld4mrec.runs import folder\n"},
-        "src/main.py:1 imports ld4mrec.runs.folder: "
-        "scripts imports commands, preprocessing only",
+        "src/main.py:1 imports ld4mrec.runs.folder: scripts imports commands, preprocessing only",
     ),
     "a circle of files": (
         {"src/ld4mrec/runs/syntax.py": "def late():\n    from ld4mrec.runs import folder\n"},

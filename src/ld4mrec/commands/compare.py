@@ -15,11 +15,10 @@ reports/<data set>/, or --out: report.md, .csv, .tex, .html and figures/. Models
 (faithful, repaired) get a row for each. Any --key=value of main.py applies to all runs.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from ld4mrec.comparison.compare import Comparison, compare
+from ld4mrec.config.parsing import Parser
 from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, UserError
@@ -27,15 +26,12 @@ from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 
 
-def parser():
-    layout = argparse.RawDescriptionHelpFormatter
+def parser(prog="compare.py"):
     usage = (
-        "compare.py -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] [--tune] "
+        "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] [--tune] "
         "[--search METHOD --trials N] [--engine ray ...] [--out DIR] [--key=value ...]"
     )
-    one = argparse.ArgumentParser(
-        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
-    )
+    one = Parser(prog, __doc__, usage)
     one.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
     one.add_argument("-m", "--models", help="comma-separated names, or labels of --settings")
     one.add_argument(
@@ -66,21 +62,24 @@ def parser():
     return one
 
 
-def main(arguments=None):
-    options, rest = parser().parse_known_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = "compare.py") -> int:
+    options, rest = parser(prog).parse_known_args(arguments)
     try:
         search = search_of(options)
         if search and not options.tune:
             raise ConfigError("--search belongs to --tune here; add that")
+        seeds = tuple(seeds_of(options.seeds))
+        keys = {"keep_last": False} | parse_overrides(rest)
+        if not search and (ranges := take_ranges(keys)[1]):
+            raise ConfigError(f"--{next(iter(ranges))} is a range; that needs --tune --search")
+        from ld4mrec.comparison.compare import Comparison, compare
+
         with engine_of(options, workers_here=bool(search)) as engine:
-            keys = {"keep_last": False} | parse_overrides(rest)
-            if not search and (ranges := take_ranges(keys)[1]):
-                raise ConfigError(f"--{next(iter(ranges))} is a range; that needs --tune --search")
             folder = compare(
                 Comparison(
                     dataset=options.dataset,
                     keys=keys,
-                    seeds=tuple(seeds_of(options.seeds)),
+                    seeds=seeds,
                     names=options.models.split(",") if options.models else None,
                     settings=options.settings,
                     target=options.target,

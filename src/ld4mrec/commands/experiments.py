@@ -16,29 +16,25 @@ Reports go to reports/<data set>/<experiment>/, with --paper to reports/paper/: 
 command goes on where it was stopped. What could not be run is an empty cell with the reason.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
+from ld4mrec.config.parsing import Parser
 from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, UserError
-from ld4mrec.paper.program import EXPERIMENTS, OF_MODELS, experiments_of, on_all, on_one
-from ld4mrec.paper.runs import Setup
-from ld4mrec.places import REPORTS
+from ld4mrec.paper.names import EXPERIMENTS, OF_MODELS, experiments_of
+from ld4mrec.places import reports
 from ld4mrec.terminal import init_logger
 
 
-def parser():
-    layout = argparse.RawDescriptionHelpFormatter
+def parser(prog="experiments.py"):
     usage = (
-        "experiments.py (-d DATASET | --paper) [--only NAME,NAME] [-m MODEL,MODEL] "
+        "%(prog)s (-d DATASET | --paper) [--only NAME,NAME] [-m MODEL,MODEL] "
         "[--seeds N|LIST] [--out DIR] [--dry-run] [--key=value ...]"
     )
-    one = argparse.ArgumentParser(
-        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
-    )
+    one = Parser(prog, __doc__, usage)
     one.add_argument("-d", "--dataset", help="data set, as for main.py; with --paper several")
     one.add_argument("--paper", action="store_true", help="everything, beside the paper's numbers")
     one.add_argument("--only", help=f"comma-separated, of {', '.join(EXPERIMENTS)}")
@@ -76,14 +72,16 @@ def grid_of(text):
     return tuple(map(int, found.groups()))
 
 
-def setup_of(options, keys, engine) -> Setup:
-    """What was asked for."""
+def setup_of(options, keys, engine):
+    """The Setup that was asked for."""
+    from ld4mrec.paper.runs import Setup
+
     name = "paper" if options.paper else options.dataset
     return Setup(
         dataset=None if options.paper else options.dataset,
         keys=keys,
         seeds=tuple(seeds_of(options.seeds)),
-        out=options.out or REPORTS / name,
+        out=options.out or reports() / name,
         models=tuple(options.models.split(",")) if options.models else None,
         ledger=options.ledger,
         settings=options.settings,
@@ -99,6 +97,8 @@ def setup_of(options, keys, engine) -> Setup:
 
 def run(options, keys, engine):
     """{experiment: why it could not be}."""
+    from ld4mrec.paper.program import on_all, on_one
+
     if not options.paper and not options.dataset:
         raise ConfigError("no data set: give -d NAME, or --paper")
     names, setup = experiments_of(options.only), setup_of(options, keys, engine)
@@ -110,12 +110,13 @@ def run(options, keys, engine):
     return on_one(names, setup, options.dry_run)
 
 
-def main(arguments=None):
-    options, rest = parser().parse_known_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = "experiments.py") -> int:
+    options, rest = parser(prog).parse_known_args(arguments)
     init_logger()
     try:
+        keys = {"keep_last": False} | parse_overrides(rest)
         with engine_of(options) as engine:
-            keys = engine.with_device({"keep_last": False} | parse_overrides(rest))
+            keys = engine.with_device(keys)
             failed = run(options, keys, engine)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

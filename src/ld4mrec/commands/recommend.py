@@ -21,7 +21,6 @@ The data must be that of the run; --data_path says where it lies now. docs/servi
 rest: which models can do what, and how new users' scores come about.
 """
 
-import argparse
 import logging
 import sys
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from common.graph import binary_csr
+from ld4mrec.config.parsing import Parser
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.errors import ConfigError, DataError, UserError
 from ld4mrec.serving.export import write_export
@@ -47,15 +47,12 @@ LISTED = 20  # items for each user
 NAMED = 5  # users that a message names
 
 
-def parser():
-    layout = argparse.RawDescriptionHelpFormatter
+def parser(prog="recommend.py"):
     usage = (
-        "recommend.py RUN [--users FILE|IDS | --history FILE] [-k K] [--mask WHAT] [--out FILE]\n"
-        "       recommend.py RUN --export FOLDER [--mask WHAT]"
+        "%(prog)s RUN [--users FILE|IDS | --history FILE] [-k K] [--mask WHAT] [--out FILE]\n"
+        "       %(prog)s RUN --export FOLDER [--mask WHAT]"
     )
-    one = argparse.ArgumentParser(
-        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
-    )
+    one = Parser(prog, __doc__, usage)
     one.add_argument(
         "run",
         metavar="RUN",
@@ -241,8 +238,8 @@ def notes_to_stderr():
         root.setLevel(level)
 
 
-def main(arguments=None):
-    options = parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = "recommend.py") -> int:
+    options = parser(prog).parse_args(arguments)
     try:
         with notes_to_stderr():
             recommend(options)

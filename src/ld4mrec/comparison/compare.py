@@ -13,7 +13,7 @@ from ld4mrec.config.configuration import of_the_host
 from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
-from ld4mrec.places import REPORTS
+from ld4mrec.places import reports
 from ld4mrec.report.report import write_report
 from ld4mrec.search.options import Search
 
@@ -81,7 +81,7 @@ def compare(asked: Comparison) -> Path | None:
         )
     popularity = ledger.popularity(rows, asked.dataset, of_the_host(asked.keys))
     findings = Findings(rows, asked.dataset, metrics, target, popularity)
-    folder = asked.out or REPORTS / asked.dataset
+    folder = asked.out or reports() / asked.dataset
     write_report(folder, findings.report())
     return folder
 

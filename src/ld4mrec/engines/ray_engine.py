@@ -26,7 +26,7 @@ from ld4mrec.engines.in_turn import PATIENCE
 from ld4mrec.engines.job import Job
 from ld4mrec.engines.ray_worker import SMALL_FILES, Worker
 from ld4mrec.errors import ConfigError, RunError
-from ld4mrec.places import SOURCE
+from ld4mrec.places import INSTALLED, PACKAGE, SOURCE
 from ld4mrec.progress import Display
 from ld4mrec.runs.curve import validation_curve
 from ld4mrec.runs.request import Opened
@@ -368,11 +368,11 @@ def _common():
     """Keywords of ray.init that every session has."""
     git = SOURCE.parent / ".git"  # manifest.json names the commit also from the shipped copy
     environment = {"env_vars": {"GIT_DIR": str(git)}} if git.is_dir() else {}
-    excluded = {"working_dir": str(SOURCE), "excludes": ["**/__pycache__"]}
+    code = {"py_modules": [str(PACKAGE)]} if INSTALLED else {"working_dir": str(SOURCE)}
     return {
         "log_to_driver": False,
         "logging_level": logging.CRITICAL,
-        "runtime_env": excluded | environment,
+        "runtime_env": code | {"excludes": ["**/__pycache__"]} | environment,
     }
 
 

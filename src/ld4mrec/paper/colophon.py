@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ld4mrec.config.configuration import Config, of_the_host
 from ld4mrec.config.yaml_files import read_yaml
-from ld4mrec.places import CONFIGS, SOURCE
+from ld4mrec.places import CONFIGS, from_yaml
 from ld4mrec.runs.folder import environment
 from ld4mrec.runs.identity import data_fingerprint
 
@@ -18,7 +18,7 @@ def host_config(dataset, keys):
 def folder_of(keys, key):
     """data_path, runs_dir or cache_dir as the runs have it, absolute; None if it is null."""
     if key not in keys:
-        return str((SOURCE / read_yaml(CONFIGS / "overall.yaml")[key]).resolve())
+        return str(from_yaml(read_yaml(CONFIGS / "overall.yaml")[key]))
     value = keys[key]
     return None if value is None else str((Path.cwd() / Path(value).expanduser()).resolve())
 

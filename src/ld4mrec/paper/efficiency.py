@@ -21,7 +21,7 @@ from ld4mrec.errors import ConfigError, RunError, nearest
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
 from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, keys_of, settings_of
-from ld4mrec.places import CONFIGS, SOURCE
+from ld4mrec.places import CONFIGS, PACKAGE
 from ld4mrec.plugins import sources
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
@@ -142,7 +142,7 @@ def alone(setup, size, model, folder):
     """
     request = request_of(setup, size, model)
     request["keys"] = request["keys"] | {"data_path": f"{folder}/", "cache_dir": None}
-    path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "ld4mrec.paper.cell"],

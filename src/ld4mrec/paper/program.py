@@ -8,7 +8,7 @@ from ld4mrec.comparison.archive import archive
 from ld4mrec.comparison.entries import check_common, read_settings
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.words import metrics_of
-from ld4mrec.errors import ConfigError, UserError, nearest
+from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.paper import (
     ablation,
     bound,
@@ -22,22 +22,20 @@ from ld4mrec.paper import (
     sensitivity,
 )
 from ld4mrec.paper.colophon import folder_of, host_config
+from ld4mrec.paper.names import EXPERIMENTS
 from ld4mrec.paper.overview import overview
 from ld4mrec.paper.runs import Setup
 from ld4mrec.report.report import Report, write_report
 
 LEAST_BATCHES = 20  # for a median to be one
-EXPERIMENTS = {  # in the order in which they are run
-    "datasets": datasets,
-    "ablation": ablation,
-    "inference": inference,
-    "bound": bound,
-    "sensitivity": sensitivity,
-    "noise": noise,
-    "tables": performance,
-    "efficiency": efficiency,
-}
-OF_MODELS = {  # where -m chooses, and what it chooses from at most
+MODULES = dict(
+    zip(
+        EXPERIMENTS,
+        (datasets, ablation, inference, bound, sensitivity, noise, performance, efficiency),
+        strict=True,
+    )
+)
+MODELS = {  # where -m chooses, what it chooses from at most
     "noise": noise.ALL,
     "tables": (*performance.SIMPLE, *performance.PAPER, runs.OURS),
     "efficiency": efficiency.MODELS,
@@ -50,23 +48,12 @@ VARIES = {
 WITHOUT_DATA = ("datasets", "efficiency")  # once, whatever the data sets
 
 
-def experiments_of(text: str | None) -> list[str]:
-    """The names of a comma-separated list, all for None; ConfigError naming the nearest."""
-    names = text.split(",") if text else list(EXPERIMENTS)
-    for name in names:
-        if name not in EXPERIMENTS:
-            raise ConfigError(
-                f"--only names '{name}', which is no experiment.{nearest(name, EXPERIMENTS)}"
-            )
-    return list(dict.fromkeys(names))
-
-
 def check(names: list[str], setup: Setup) -> None:
     """Raise now what an experiment would say of the command line when its turn comes."""
     runs.check_models(setup.models or ())
-    if setup.models and not set(names) & set(OF_MODELS):
+    if setup.models and not set(names) & set(MODELS):
         raise ConfigError(
-            f"-m chooses the models of {', '.join(OF_MODELS)}; --only {','.join(names)} has "
+            f"-m chooses the models of {', '.join(MODELS)}; --only {','.join(names)} has "
             "nothing to choose: leave -m out"
         )
     if setup.settings:
@@ -94,8 +81,8 @@ def check(names: list[str], setup: Setup) -> None:
 
 def models_of(name: str, setup: Setup) -> tuple[str, ...]:
     """Names of the models that an experiment may train."""
-    if name in OF_MODELS:
-        return setup.models or OF_MODELS[name]
+    if name in MODELS:
+        return setup.models or MODELS[name]
     return () if name == "datasets" else (runs.OURS,)
 
 
@@ -103,7 +90,7 @@ def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report |
     """Train what is missing of an experiment and write its report: (Report, rows), (None, rows) for
     a dry run.
     """
-    module, setup = EXPERIMENTS[name], _of_experiment(name, setup)
+    module, setup = MODULES[name], _of_experiment(name, setup)
     rows = module.rows(setup)
     _announce(name, rows, setup)
     if dry_run:

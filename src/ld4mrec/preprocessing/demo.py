@@ -289,8 +289,10 @@ def summary(manifest: dict) -> Iterator[str]:
         yield f"  {name:14}{recall:.4f} +- {error:.4f}{ndcg:9.4f}  {text}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+def main(arguments: list[str] | None = None, prog: str = "demo.py") -> int:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument(
         "--out", required=True, help="folder to make; its last part is the data set's name"
     )

@@ -19,7 +19,7 @@ import yaml
 
 from ld4mrec import files
 from ld4mrec.errors import RunError
-from ld4mrec.places import SOURCE
+from ld4mrec.places import INSTALLED, SOURCE
 from ld4mrec.runs.identity import plain_value, run_id
 
 # What an interrupted run may leave.
@@ -163,6 +163,8 @@ def environment(config):
 
 def _git(*arguments):
     """Output of git in the source tree, None where there is no git or no checkout."""
+    if INSTALLED:  # a repository around us would be another project's
+        return None
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10, check=True

@@ -1,7 +1,6 @@
 """A request of runs in plain values, the runs that it means, and what they share when trained."""
 
 import logging
-import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -51,18 +50,9 @@ def configure(request: Request) -> tuple[sources.ModelSource, Config]:
     """Where the model is, and the configuration. Raises ConfigError or ModelNotFound."""
     init_logger()
     source = sources.find_model(request.model, request.plugin)
-    theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
-    return source, Config(
-        source.name,
-        request.dataset,
-        request.keys,
-        request.mg,
-        source.yaml or os.devnull,
-        more_datasets=theirs,
-        ours=source.in_tree,
-    )
+    return source, sources.config_of(source, request.dataset, request.keys, request.mg)
 
 
 def runs_at(source: sources.ModelSource, points: list[Config], as_grid: bool) -> list[Run]:
