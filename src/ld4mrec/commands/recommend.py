@@ -35,18 +35,12 @@ import scipy.sparse as sp
 from common.graph import HistoryRows, binary_csr
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.errors import ConfigError, DataError, UserError
+from ld4mrec.serving import ranking
 from ld4mrec.serving.export import write_export
 from ld4mrec.serving.ids import Ids
 from ld4mrec.serving.lists import check_suffix, read_table, write_table, write_text
 from ld4mrec.serving.offers import for_anybody, history_scores
-from ld4mrec.serving.ranking import (
-    Audience,
-    check_same_lists,
-    known_part,
-    model_scores,
-    recommendations,
-    with_history,
-)
+from ld4mrec.serving.ranking import Audience, recommendations
 from ld4mrec.serving.trained import FREE, MASKS, Trained, find_run, open_run
 from ld4mrec.training.memory import keep_freed_memory
 
@@ -132,7 +126,7 @@ def recommend(options: argparse.Namespace) -> None:
         keys |= {"use_gpu": False}  # what is written runs anywhere
     keep_freed_memory()
     trained = open_run(find_run(options.run), keys)
-    check_same_lists(trained)
+    ranking.check_same_lists(trained)
     for ids in (trained.users, trained.items):
         if ids.texts is None:
             logger.info("no map of original %s ids in the data folder: integer ids", ids.kind)
@@ -161,7 +155,7 @@ def _own_users(trained: Trained, options: argparse.Namespace) -> Audience:
     users = np.arange(trained.users.n)
     if options.users is not None:
         users = chosen(options.users, trained.users)
-    users, without = with_history(trained.model, users, trained.train)
+    users, without = ranking.with_history(trained.model, users, trained.train)
     if len(without):
         text = (
             f"{len(without)} users have no training history, of which {trained.name} has learned "
@@ -171,7 +165,7 @@ def _own_users(trained: Trained, options: argparse.Namespace) -> Audience:
             raise DataError(f"{text}; take them out of --users ({for_anybody()} serves anybody)")
         logger.warning("left out: %s", text)
     known, names = trained.known(options.mask), trained.users.all()
-    return Audience(users, model_scores(trained), known, names)
+    return Audience(users, ranking.model_scores(trained), known, names)
 
 
 def _new_users(trained: Trained, options: argparse.Namespace) -> Audience:
@@ -182,11 +176,11 @@ def _new_users(trained: Trained, options: argparse.Namespace) -> Audience:
     column = trained.items.numbers(table["item"], f"{options.history}, column item,")
     entries = (np.ones(len(row)), (row, column))
     histories = binary_csr(sp.coo_matrix(entries, shape=(len(names), trained.items.n)))
-    usable = known_part(histories, trained.train)
+    usable = ranking.known_part(histories, trained.train)
     ignored = histories.nnz - usable.nnz
     if ignored:
         logger.info("%d rows of %s are of items without training rows", ignored, options.history)
-    users, without = with_history(trained.model, np.arange(len(names)), usable)
+    users, without = ranking.with_history(trained.model, np.arange(len(names)), usable)
     names = np.asarray(names, dtype=object)
     if len(without):
         logger.warning(

@@ -114,10 +114,7 @@ def open_run(path: str | Path, overrides: dict | None = None) -> Trained:
         identity = json.loads((path / "manifest.json").read_bytes())["identity"]
         saved = read_yaml(path / "config.yaml")
         code, data = identity["code"], identity["data"]
-        saved = {
-            "model": saved["model"],
-            "dataset": saved["dataset"],
-        } | saved  # an absent file is {}
+        saved = {key: saved[key] for key in ("model", "dataset")} | saved  # an absent file is {}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(
             f"manifest.json or config.yaml of {path} is absent or damaged ({error!r}); train "
