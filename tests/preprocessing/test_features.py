@@ -379,7 +379,7 @@ def test_progress_in_a_terminal(monkeypatch, capsys):
         shown.advance(1000, worked=0)
         shown.total = 1300
         shown.advance(200)
-        shown.show("the last ones")
+        shown.show(lambda: "the last ones")
     printed = capsys.readouterr().err
     assert "image: toy:  92%" in printed
     assert "1200/1300" in printed
