@@ -11,7 +11,8 @@ import pytest
 import example_report
 from ld4mrec.errors import UserError
 from ld4mrec.report import figures
-from ld4mrec.report.report import NO_MATPLOTLIB, Report, Section, write_report
+from ld4mrec.report.report import Report, Section
+from ld4mrec.report.writing import NO_MATPLOTLIB, write_report
 from ld4mrec.report.tables import Cell, Table, to_csv
 
 VOID = {"meta", "link", "input", "br", "img"}

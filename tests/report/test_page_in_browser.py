@@ -17,7 +17,7 @@ import pytest
 
 import example_report
 from ld4mrec.report import palette
-from ld4mrec.report.report import write_report
+from ld4mrec.report.writing import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 OPTIONS = (

@@ -30,7 +30,7 @@ from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import CONFIGS, REPORTS
-from ld4mrec.report.report import write_report
+from ld4mrec.report.writing import write_report
 from ld4mrec.search.proposals import add_search_options, search_of, take_ranges
 
 

@@ -44,7 +44,7 @@ from ld4mrec.paper import (
 from ld4mrec.paper.colophon import folder_of, host_config
 from ld4mrec.paper.overview import overview
 from ld4mrec.places import REPORTS
-from ld4mrec.report.report import write_report
+from ld4mrec.report.writing import write_report
 from ld4mrec.terminal import init_logger
 
 LEAST_BATCHES = 20  # for a median to be one
