@@ -7,7 +7,7 @@
     python src/experiments.py -d tiktok --only noise -m LD4MRec,LightGCN --stopping_step=5
         some models; any --key=value of main.py applies to all runs
     python src/experiments.py -d tiktok --only sensitivity --grid 3x3 --svd_rank=[100,400]
-        a list on the command line is that axis
+        a list on the command line is what that key takes
     python src/experiments.py --paper
         everything on all data sets in data_path (-d a,b: on these), beside the paper's numbers
 
@@ -27,6 +27,7 @@ from ld4mrec.commands.compare import metrics_of
 from ld4mrec.comparison.archive import archive
 from ld4mrec.comparison.entries import check_common, read_settings
 from ld4mrec.config.words import parse_overrides, seeds_of
+from ld4mrec.data.counts import TITLES
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, UserError, nearest
 from ld4mrec.paper import (
@@ -37,7 +38,6 @@ from ld4mrec.paper import (
     inference,
     noise,
     performance,
-    published,
     runs,
     sensitivity,
 )
@@ -60,7 +60,7 @@ EXPERIMENTS = {  # in the order in which they are run
 }
 OF_MODELS = {  # where -m chooses, and what it chooses from at most
     "noise": noise.ALL,
-    "tables": (*performance.SIMPLE, *performance.PAPER, runs.OURS),
+    "tables": performance.ALL,
     "efficiency": efficiency.MODELS,
 }
 VARIES = {
@@ -190,14 +190,14 @@ def experiment(name, setup, dry_run=False):
 
 
 def of_experiment(name, setup):
-    """The setup for an experiment: a list for an axis of `sensitivity` is for that alone."""
+    """The setup for an experiment: a list for a key that `sensitivity` varies is for that alone."""
     if name == "sensitivity":
         return setup
-    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_axis(k, v)})
+    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_varied(k, v)})
 
 
-def _is_axis(key, value):
-    return key in (*sensitivity.MAP, *sensitivity.LINES) and isinstance(value, list)
+def _is_varied(key, value):
+    return key in sensitivity.VARIED and isinstance(value, list)
 
 
 def check_options(names, setup):
@@ -208,12 +208,14 @@ def check_options(names, setup):
         if both := sorted(set(VARIES.get(name, ())) & set(setup.keys)):
             raise ConfigError(f"--{both[0]} is what {name} varies; leave it out")
     for key, value in setup.keys.items():
-        if _is_axis(key, value) and "sensitivity" not in names:
-            raise ConfigError(f"--{key} is a list, an axis of sensitivity, which --only leaves out")
+        if _is_varied(key, value) and "sensitivity" not in names:
+            raise ConfigError(
+                f"--{key} is a list, for sensitivity to vary, which --only leaves out"
+            )
     if "sensitivity" in names:
-        sensitivity.axes(setup)
+        sensitivity.varied(setup)
     if "efficiency" in names:
-        efficiency.cells(setup)
+        efficiency.asked(setup)
 
 
 def models_of(name, setup):
@@ -309,9 +311,7 @@ def present(keys):
     """Names of the data folders in data_path, the paper's first."""
     folder = Path(folder_of(keys, "data_path"))
     found = sorted({path.parent.name for path in folder.glob("*/*.inter")})
-    return [n for n in published.TITLES if n in found] + [
-        n for n in found if n not in published.TITLES
-    ]
+    return [n for n in TITLES if n in found] + [n for n in found if n not in TITLES]
 
 
 def main(arguments=None):

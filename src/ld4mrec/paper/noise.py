@@ -1,21 +1,26 @@
 """Fig. 4: how much accuracy each model loses when random interactions join the training data."""
 
-from ld4mrec.comparison.findings import over_seeds, shown
+from collections.abc import Iterator
+
+from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.paper.accuracy import OVER_SEEDS
 from ld4mrec.paper.colophon import colophon, host_config
 from ld4mrec.paper.noisy_data import DATA_KEYS, noisy_folder
-from ld4mrec.paper.runs import OURS, PlannedRow, cell, entries_of, planned, why_missing
+from ld4mrec.paper.runs import OURS, PlannedRow, Setup, cell, entries_of, planned, why_missing
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
 
 TITLE = "Robustness against noise (Fig. 4)"
 SHARES = (0.05, 0.10, 0.15, 0.20, 0.25)  # of the training interactions
+PLACES = {f"{share:.0%}": round(100 * share) for share in SHARES}  # {column: its place on x}
 MODELS = (OURS, "DiffRec", "LightGCN", "MGCN")
 ALL = (*MODELS, "DiffMM", "MMSSL", "LATTICE")  # with those that the paper's text names
 METRICS = ("recall@20", "ndcg@20")
+ByShare = dict[float, PlannedRow]  # share 0 is the clean row
 
 
-def rows(setup):
+def rows(setup: Setup) -> list[PlannedRow]:
     """For each model the clean row, then one per share, whose runs have a data set each: seed s
     trains on the pairs that seed s drew.
     """
@@ -32,22 +37,24 @@ def rows(setup):
     return listed
 
 
-def by_level(setup, rows):
+def by_level(setup: Setup, rows: list[PlannedRow]) -> dict[str, ByShare]:
     """{label: {share: row}}, share 0 being the clean one; the seeds' rows of a share as one."""
     levels = (0.0, *(share for share in SHARES for _ in setup.seeds))
     labels = list(dict.fromkeys(row.label for row in rows))
     found = {label: {} for label in labels}
     for at, row in enumerate(rows):
         share = levels[at // len(labels)]
-        one = found[row.label].setdefault(share, PlannedRow(row.entry))
-        one.runs = [*one.runs, *row.runs]
-        one.reason = one.reason or row.reason
+        of_share = found[row.label].setdefault(share, PlannedRow(row.entry))
+        of_share.runs = [*of_share.runs, *row.runs]
+        of_share.reason = of_share.reason or row.reason
     return found
 
 
-def report(setup, rows):
+def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+    """Relative loss and accuracy, by share and model."""
     found = by_level(setup, rows)
-    sections = [Section("Relative loss", tuple(_losses(found)))]
+    losses = tuple(block for metric in METRICS for block in _losses(found, metric))
+    sections = [Section("Relative loss", losses)]
     sections.append(Section("Accuracy", tuple(_accuracy(found, metric) for metric in METRICS)))
     return Report(
         title=f"{TITLE}: {setup.dataset}",
@@ -63,55 +70,50 @@ def report(setup, rows):
     )
 
 
-def relative_losses(clean, noisy, metric):
-    """1 - noisy / clean of the seeds that have both, by seed."""
-    before = {one.config["seed"]: one.result["test"][metric] for one in clean.done}
-    after = {one.config["seed"]: one.result["test"][metric] for one in noisy.done}
+def relative_losses(clean: PlannedRow, noisy: PlannedRow, metric: str) -> list[float]:
+    """1 - noisy / clean of the seeds that have both, by seed; none where the clean value is 0."""
+    before, after = (
+        {run.config["seed"]: run.result["test"][metric] for run in row.done}
+        for row in (clean, noisy)
+    )
     return [1 - after[s] / before[s] for s in before if s in after and before[s]]
 
 
-def _losses(found):
-    columns = tuple(f"{share:.0%}" for share in SHARES)
-    for metric in METRICS:
-        lines = []
-        for label, levels in found.items():
-            cells = []
-            for share in SHARES:
-                values = relative_losses(levels[0.0], levels[share], metric)
-                why = why_missing(levels[0.0]) or why_missing(levels[share])
-                empty = Cell(None, note=why or "the clean value is 0")
-                cells.append(over_seeds(values, ".1%") if values else empty)
-            lines.append((label, tuple(cells)))
-        notes = (
-            "1 - noisy / clean, mean and standard deviation over seeds; negative: better with "
-            "noise.",
-        )
-        name = f"relative-loss-{metric.split('@')[0]}"
-        title = f"Relative loss of test {shown(metric)} by share of added interactions"
-        table = Table(name, title, columns, tuple(lines), notes)
-        yield table
-        drawn = tuple(column for column in columns if table.is_numeric(column))
-        if drawn:
-            yield Lines(
-                name=name,
-                caption=f"Relative loss of test {shown(metric)}; mean and standard deviation over "
-                "seeds.",
-                table=table,
-                columns=drawn,
-                places=tuple(float(column.rstrip("%")) for column in drawn),
-                x_axis="random interactions added, % of the training interactions",
-                axis=f"relative loss of {shown(metric)}",
-                percent=True,
-                highlight=(OURS,) if OURS in found else (),
-            )
+def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
+    def loss(clean: PlannedRow, noisy: PlannedRow) -> Cell:
+        values = relative_losses(clean, noisy, metric)
+        if values:
+            return over_seeds(values, ".1%")
+        why = why_missing(clean) or why_missing(noisy)
+        return Cell(None, note=why or "the clean value is 0")
+
+    lines = tuple(
+        (label, tuple(loss(levels[0.0], levels[share]) for share in SHARES))
+        for label, levels in found.items()
+    )
+    notes = (f"1 - noisy / clean, {OVER_SEEDS}; negative: better with noise.",)
+    name = f"relative-loss-{metric.split('@')[0]}"
+    title = f"Relative loss of test {shown(metric)} by share of added interactions"
+    table = Table(name, title, tuple(PLACES), lines, notes)
+    yield table
+    yield from Lines.if_any(
+        table,
+        table.columns,
+        name=name,
+        caption=f"Relative loss of test {shown(metric)}; {OVER_SEEDS}.",
+        places=PLACES,
+        x_axis="random interactions added, % of the training interactions",
+        axis=f"relative loss of {shown(metric)}",
+        percent=True,
+        highlight=(OURS,) if OURS in found else (),
+    )
 
 
-def _accuracy(found, metric):
-    columns = ("clean", *(f"{share:.0%}" for share in SHARES))
-    lines = [
+def _accuracy(found: dict[str, ByShare], metric: str) -> Table:
+    lines = tuple(
         (label, tuple(cell(row, "test", metric) for row in levels.values()))
         for label, levels in found.items()
-    ]
+    )
     notes = ("Mean and standard deviation over seeds.",)
     title = f"Test {shown(metric)} by share of added interactions"
-    return Table(f"accuracy-{metric.split('@')[0]}", title, columns, tuple(lines), notes)
+    return Table(f"accuracy-{metric.split('@')[0]}", title, ("clean", *PLACES), lines, notes)
