@@ -11,8 +11,9 @@ from scipy import stats
 
 import support
 from ld4mrec.comparison import ledger
+from ld4mrec.comparison.cells import shown
 from ld4mrec.comparison.entries import Entry
-from ld4mrec.comparison.findings import Findings, shown
+from ld4mrec.comparison.findings import Findings
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.search.train import run
 

@@ -4,52 +4,18 @@ import hashlib
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
 import example_report
+from example_report import Page
 from ld4mrec.errors import UserError
 from ld4mrec.report import figures
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.writing import NO_MATPLOTLIB, write_report
 from ld4mrec.report.tables import Cell, Table, to_csv
+from ld4mrec.report.writing import NO_MATPLOTLIB, write_report
 
-VOID = {"meta", "link", "input", "br", "img"}
 FILES = ["report.csv", "report.html", "report.md", "report.tex"]
-
-
-class Page(HTMLParser):
-    """A page's elements and texts; `unbalanced` holds what is closed in the wrong place."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.texts, self.open, self.unbalanced = [], [], [], []
-        self.feed(html)
-        self.unbalanced += self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if self.open and self.open[-1] == tag:
-            self.open.pop()
-        else:
-            self.unbalanced.append(tag)
-
-    def handle_data(self, data):
-        self.texts.append((self.open[-1] if self.open else "", " ".join(data.split())))
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def texts_in(self, tag):
-        return [text for name, text in self.texts if name == tag and text]
 
 
 def table(name="t", label="A", note=None):
