@@ -13,7 +13,6 @@ from ld4mrec.report.tables import Cell, Table
 
 TITLE = "Robustness against noise (Fig. 4)"
 SHARES = (0.05, 0.10, 0.15, 0.20, 0.25)  # of the training interactions
-PLACES = {f"{share:.0%}": round(100 * share) for share in SHARES}  # {column: its place on x}
 MODELS = (OURS, "DiffRec", "LightGCN", "MGCN")
 ALL = (*MODELS, "DiffMM", "MMSSL", "LATTICE")  # with those that the paper's text names
 METRICS = ("recall@20", "ndcg@20")
@@ -79,6 +78,11 @@ def relative_losses(clean: PlannedRow, noisy: PlannedRow, metric: str) -> list[f
     return [1 - after[s] / before[s] for s in before if s in after and before[s]]
 
 
+def _places() -> dict[str, int]:
+    """{column: its place on x, in percent} of the shares."""
+    return {f"{share:.0%}": round(100 * share) for share in SHARES}
+
+
 def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
     def loss(clean: PlannedRow, noisy: PlannedRow) -> Cell:
         values = relative_losses(clean, noisy, metric)
@@ -94,14 +98,14 @@ def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
     notes = (f"1 - noisy / clean, {OVER_SEEDS}; negative: better with noise.",)
     name = f"relative-loss-{metric.split('@')[0]}"
     title = f"Relative loss of test {shown(metric)} by share of added interactions"
-    table = Table(name, title, tuple(PLACES), lines, notes)
+    table = Table(name, title, tuple(_places()), lines, notes)
     yield table
     yield from Lines.if_any(
         table,
         table.columns,
         name=name,
         caption=f"Relative loss of test {shown(metric)}; {OVER_SEEDS}.",
-        places=PLACES,
+        places=_places(),
         x_axis="random interactions added, % of the training interactions",
         axis=f"relative loss of {shown(metric)}",
         percent=True,
@@ -116,4 +120,4 @@ def _accuracy(found: dict[str, ByShare], metric: str) -> Table:
     )
     notes = ("Mean and standard deviation over seeds.",)
     title = f"Test {shown(metric)} by share of added interactions"
-    return Table(f"accuracy-{metric.split('@')[0]}", title, ("clean", *PLACES), lines, notes)
+    return Table(f"accuracy-{metric.split('@')[0]}", title, ("clean", *_places()), lines, notes)
