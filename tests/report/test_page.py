@@ -54,9 +54,9 @@ def test_the_files_of_a_report(folder):
 
 
 def test_equal_reports_are_equal_files(tmp_path):
-    one = table()
+    shown = table()
     for name in ("first", "again"):
-        report = Report("T", (Section("S", (one, dots("f", one))),), colophon={"data": ("x",)})
+        report = Report("T", (Section("S", (shown, dots("f", shown))),), colophon={"data": ("x",)})
         write_report(tmp_path / name, report)
     written = {path.relative_to(tmp_path / "first"): path for path in tmp_path.glob("first/**/*.*")}
     assert len(written) == 6
@@ -178,9 +178,9 @@ def test_the_page_has_the_csv_with_it(folder, html):
 
 def test_no_text_becomes_markup_anywhere(tmp_path):
     evil = "</title></style></script>--><script>alert(\"x\")</script><b onclick='x'>&amp;{{ 1 }}"
-    one = Table("t", evil, (evil,), [(evil, (Cell(0.1, note=evil),))], (evil,), evil)
-    figure = figures.Dots(name="f", caption=evil, table=one, column=evil, axis=evil)
-    content = (evil, one, figure)
+    shown = Table("t", evil, (evil,), [(evil, (Cell(0.1, note=evil),))], (evil,), evil)
+    figure = figures.Dots(name="f", caption=evil, table=shown, column=evil, axis=evil)
+    content = (evil, shown, figure)
     report = Report(evil, (Section(evil, content),), (evil,), (evil,), {evil: (evil,)})
     write_report(tmp_path, report)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -230,11 +230,11 @@ def test_nothing_is_written_when_a_figure_fails(monkeypatch, tmp_path):
 
 
 def test_figures_of_an_earlier_report_go_and_other_files_stay(tmp_path):
-    one = table()
+    shown = table()
     (tmp_path / "figures").mkdir()
     for name in ("figures/mine.txt", "mine.svg", "figures/old.svg", "figures/old.png"):
         (tmp_path / name).write_text("x")
-    write_report(tmp_path, Report("T", (Section("S", (one, dots("new", one))),)))
+    write_report(tmp_path, Report("T", (Section("S", (shown, dots("new", shown))),)))
     names = [path.name for path in (tmp_path / "figures").iterdir()]
     assert sorted(names) == ["mine.txt", "new.png", "new.svg"]
     assert (tmp_path / "mine.svg").exists()
@@ -247,18 +247,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_what_a_report_refuses():
-    one, other = table(), table(label="C")
+    shown, other = table(), table(label="C")
     with pytest.raises(ValueError, match="two tables or two figures of one name: .'t', 't'."):
-        Report("T", (Section("S", (one, other)),))
+        Report("T", (Section("S", (shown, other)),))
     with pytest.raises(ValueError, match="of one name: .'f', 'f'."):
-        Report("T", (Section("S", (one, dots("f", one), dots("f", one))),))
+        Report("T", (Section("S", (shown, dots("f", shown), dots("f", shown))),))
     with pytest.raises(ValueError, match="'f' is drawn from table 't', which the report does not"):
-        Report("T", (Section("S", (one, dots("f", other))),))
+        Report("T", (Section("S", (shown, dots("f", other))),))
     with pytest.raises(ValueError, match="'S' wants a sequence of str or Table or Figure, got 'ab"):
         Section("S", "abc")
     with pytest.raises(ValueError, match="'S' wants a sequence"):
         Section("S", (1.0,))
-    fine = Report("T", (Section("S", (one,)),))
+    fine = Report("T", (Section("S", (shown,)),))
     for name, value in {"lead": "text", "warnings": "text", "colophon": {"data": "text"}}.items():
         with pytest.raises(ValueError, match="'(lead|warnings|data)' wants a sequence of str"):
             replace(fine, **{name: value})

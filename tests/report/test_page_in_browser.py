@@ -53,10 +53,10 @@ function look(frame) {
       scroll: box(figure.querySelector(".scroll")),
       texts: all("text", figure).map((text) => ({text: text.textContent, ...box(text)})),
     })),
-    tables: all(".table").map((one) => ({
-      scroll: box(one.querySelector(".scroll")), table: box(one.querySelector("table")),
-      caption: box(one.querySelector("caption span")),
-      spreads: all("tbody tr", one).map((row) =>
+    tables: all(".table").map((shown) => ({
+      scroll: box(shown.querySelector(".scroll")), table: box(shown.querySelector("table")),
+      caption: box(shown.querySelector("caption span")),
+      spreads: all("tbody tr", shown).map((row) =>
         all("td", row).map((cell) => all(".spread", cell).map((spread) => box(spread).left)[0])),
     })),
     buttons: all("thead button").length, heads: all("thead th").length,

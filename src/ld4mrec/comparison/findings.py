@@ -123,14 +123,7 @@ class Findings:
 
     # --- tables
 
-    def _table(
-        self,
-        name: str,
-        title: str,
-        columns: Iterable[str],
-        cells: Callable[[ledger.Row], Iterable[Cell]],
-        notes: tuple[str, ...] = (),
-    ) -> Table:
+    def _table(self, name, title, columns, cells, notes=()):
         """A table with a line per row. cells: those of a row."""
         lines = tuple((row.label, tuple(cells(row))) for row in self.rows)
         return Table(name, title, tuple(columns), lines, notes)
@@ -176,9 +169,7 @@ class Findings:
         """The target against each other row, paired by users."""
         return self._tests("over users", "users", self._compared(self.target, self.others))
 
-    def _compared(
-        self, row: ledger.Row, others: Iterable[ledger.Row]
-    ) -> dict[str, significance.Comparison]:
+    def _compared(self, row, others):
         """{label: Comparison} of a row with others over the users."""
         return significance.compare_users(
             self._users_of(row), {other.label: self._users_of(other) for other in others}
@@ -301,13 +292,7 @@ class Findings:
         )
         return self._by_group("by-popularity", title, measures.item_bands, notes)
 
-    def _by_group(
-        self,
-        name: str,
-        title: str,
-        measure: Callable[..., list[measures.Band]],
-        notes: tuple[str, ...],
-    ) -> Table:
+    def _by_group(self, name, title, measure, notes):
         found = self._of_lists(lambda users, items: measure(items, users, self.test, self.train))
         bands = next((runs[0] for runs in found.values() if runs), None)
         columns = ["all"] if bands is None else [f"{b.label} ({b.targets:,})" for b in bands]
@@ -446,9 +431,7 @@ def _fewer_seeds(row: ledger.Row) -> str | None:
     return f"{done} of {wanted} seeds" if done < wanted else None
 
 
-def _mean_cell(
-    values: Sequence[float | None], row: ledger.Row, undefined: str, form: str = ".4f"
-) -> Cell:
+def _mean_cell(values, row, undefined, form=".4f"):
     """Mean over those runs of a row that have lists; a note where these are not all."""
     if not values:
         return Cell(None, note=NOT_KEPT)

@@ -8,7 +8,7 @@ no (I, I) matrix is made.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,11 +18,12 @@ from common.graph import binary_csr
 from ld4mrec.data.batches import PairSet
 from ld4mrec.evaluation import metrics
 
+Matrix = sp.spmatrix  # (U, I)
 BLOCK_ENTRIES = 2**24  # feature values held at a time: 128 MiB in float64
 
 
 def beyond_accuracy(
-    topk: np.ndarray, users: ArrayLike, train: sp.spmatrix, features: Mapping[str, np.ndarray]
+    topk: np.ndarray, users: ArrayLike, train: Matrix, features: Mapping[str, np.ndarray]
 ) -> dict[str, float | None]:
     """{name: value} of every measure here that needs no test split; None where undefined.
 
@@ -60,7 +61,7 @@ def gini(topk: np.ndarray, n_items: int) -> float:
     return float((weight * share).sum() / max(n_items - 1, 1))
 
 
-def novelty(topk: np.ndarray, train: sp.spmatrix) -> float:
+def novelty(topk: np.ndarray, train: Matrix) -> float:
     """Mean self-information@K: the mean of -log2(users of the item / U) over all places.
 
     Zhou et al., PNAS 2010; the popularity-based novelty of Vargas & Castells, RecSys 2011, without
@@ -71,8 +72,7 @@ def novelty(topk: np.ndarray, train: sp.spmatrix) -> float:
     return float(information[_lists(topk, n_items)].mean())
 
 
-@dataclass(frozen=True)
-class Popularity:
+class Popularity(NamedTuple):
     """Mean popularity of lists and of histories, and lift = recommended / history - 1."""
 
     recommended: float
@@ -80,7 +80,7 @@ class Popularity:
     lift: float
 
 
-def popularity_lift(topk: np.ndarray, users: ArrayLike, train: sp.spmatrix) -> Popularity:
+def popularity_lift(topk: np.ndarray, users: ArrayLike, train: Matrix) -> Popularity:
     """Group average popularity of the lists and of the same users' training items.
 
     An item's popularity is its number of training users; each user counts once, whatever the
@@ -137,8 +137,7 @@ def intra_list_diversity(topk: np.ndarray, features: np.ndarray) -> float | None
     return float((1 - (squared - m) / (m * (m - 1))).mean())
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """Recall within a band of users or items with `low` to `high` training rows.
 
     high: None for no end. size: evaluated users, or items of the catalogue, in the band. targets:
@@ -161,9 +160,7 @@ class Band:
         return f"{self.low}-{self.high}" if self.low else f"≤ {self.high}"
 
 
-def user_bands(
-    topk: np.ndarray, users: ArrayLike, truth: sp.spmatrix, train: sp.spmatrix
-) -> list[Band]:
+def user_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix) -> list[Band]:
     """Recall@K by the user's activity, the number of training items: a Band for each quartile of
     the users given (`quantile_ends`).
 
@@ -181,9 +178,7 @@ def user_bands(
     return _bands(ends, size, np.bincount(band, targets, n_bands), _ratio(recall, size))
 
 
-def item_bands(
-    topk: np.ndarray, users: ArrayLike, truth: sp.spmatrix, train: sp.spmatrix
-) -> list[Band]:
+def item_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix) -> list[Band]:
     """Recall@K by the popularity of the target, its number of training users: a Band for the cold
     items, never seen in training, and for each quartile over training rows, so that these bands
     hold about equally many of them.
@@ -212,7 +207,7 @@ def quantile_ends(counts: np.ndarray, parts: int = 4) -> np.ndarray:
     return np.unique(ends[ends < np.max(counts)]).astype(np.int64)
 
 
-def item_counts(train: sp.spmatrix) -> np.ndarray:
+def item_counts(train: Matrix) -> np.ndarray:
     """Popularity: how many users each item has in training, (I,)."""
     return np.bincount(binary_csr(train.copy()).indices, minlength=train.shape[1])
 
@@ -244,7 +239,7 @@ def _exposure(topk: np.ndarray, n_items: int) -> np.ndarray:
     return np.bincount(_lists(topk, n_items).ravel(), minlength=n_items)
 
 
-def _hits(topk: np.ndarray, users: ArrayLike, truth: sp.spmatrix) -> tuple[np.ndarray, np.ndarray]:
+def _hits(topk: np.ndarray, users: ArrayLike, truth: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """(n, K) booleans, is the place a test item of its user, and (n,) how many the user has."""
     pairs = binary_csr(truth.copy()).tocoo()
     known = PairSet(pairs.row.astype(np.int64), pairs.col.astype(np.int64), truth.shape[1])
@@ -260,9 +255,7 @@ def _ratio(parts: np.ndarray, wholes: np.ndarray) -> list[float | None]:
     return [value if whole else None for value, whole in zip(ratio, wholes, strict=True)]
 
 
-def _bands(
-    ends: np.ndarray, size: np.ndarray, targets: np.ndarray, recall: list[float | None]
-) -> list[Band]:
+def _bands(ends, size, targets, recall):
     """ends: the last count of each band but the open one."""
     lows = [0, *(ends + 1).tolist()]
     highs = [*ends.tolist(), None]

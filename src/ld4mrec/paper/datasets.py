@@ -1,13 +1,13 @@
 """Table 1: users, items, interactions, density, length of histories; ours beside the paper's."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ld4mrec.data.counts import PRINTED_DENSITY, SOURCE, TABLE_1, TITLES, Counts
-from ld4mrec.data.features import data_folder, modality_files
+from ld4mrec.data.features import modality_files
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import UserError
 from ld4mrec.paper.colophon import colophon, host_config
@@ -85,18 +85,10 @@ def counted(dataset: str, keys: dict[str, Any]) -> Counted:
         **dict(zip(("train", "validation", "test"), labels, strict=False)),
         "features": ", ".join(features) or "none",
         "lengths": np.percentile(by_user, [*PLACES.values()], method="inverted_cdf").tolist(),
-        "folder": str(data_folder(config)),
     }
 
 
-def _table(
-    name: str,
-    title: str,
-    columns: Iterable[str],
-    found: dict[str, Counted],
-    cells: Callable[[str, Counted], Iterable[Cell]],
-    notes: tuple[str, ...] = (),
-) -> Table:
+def _table(name, title, columns, found, cells, notes=()):
     lines = tuple((dataset, tuple(cells(dataset, counts))) for dataset, counts in found.items())
     return Table(name, title, tuple(columns), lines, notes, "data set")
 

@@ -135,9 +135,7 @@ def report(setup: Setup, rows: list[PlannedRow]) -> Report:
     )
 
 
-def _map(
-    found: dict[Point, PlannedRow], values: dict[str, list], base: Point, split: str
-) -> Iterator[Table | HeatMap]:
+def _map(found, values, base, split):
     """Recall@20 over p (rows) and gamma (columns), and the map."""
     columns = tuple(f"{gamma:g}" for gamma in values["soft_gamma"])
     lines = []

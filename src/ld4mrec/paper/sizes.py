@@ -69,9 +69,7 @@ def _owners(n: int, weights: np.ndarray, most: int, generator: np.random.Generat
     return np.repeat(np.arange(len(weights)), LEAST + extra)
 
 
-def _without_repeats(
-    users: np.ndarray, items: np.ndarray, generator: np.random.Generator
-) -> np.ndarray:
+def _without_repeats(users, items, generator):
     """The items in another order, such that no (user, item) pair occurs twice.
 
     In each round the items of the repeats and of as many random rows change places, so that the

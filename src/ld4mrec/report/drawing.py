@@ -123,9 +123,7 @@ def write_beside(axes: "Axes", x: float, at: int, cell: Cell, gap: int) -> None:
     axes.annotate(cell.text, (x, at), xytext=(gap, 0), textcoords="offset points", **style)
 
 
-def _write_in_row(
-    axes: "Axes", place: tuple[int, int], text: str, gap: int, style: dict[str, Any]
-) -> None:
+def _write_in_row(axes, place, text, gap, style):
     """A text in a row. place: (0 or 1, the panel's left or right end; row)."""
     style = {"va": "center", "size": SMALL} | style
     style |= {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
