@@ -38,7 +38,7 @@ ONLY = {
     "models": ("common", "ground"),
     # the demo measures what can be reached on what it draws
     "preprocessing": (
-        *("ground", "data/splits.py"),
+        *("ground", "data/splits.py", "data/counts.py"),
         *("evaluation/metrics.py", "common/item_regression.py"),
     ),
     "report": ("ground",),

@@ -16,7 +16,7 @@ import support
 from ld4mrec.commands import experiments
 from ld4mrec.errors import ConfigError
 from ld4mrec.paper import noise
-from ld4mrec.report import report
+from ld4mrec.report import writing
 
 SMALL = ["--embedding_size=8", "--hidden_size=8", "--svd_rank=4", "--pg_hidden=4"]
 
@@ -33,7 +33,7 @@ def without_figures(request, monkeypatch):
     """
 
     if "draws" not in request.fixturenames:
-        monkeypatch.setattr(report.figures, "draw", absent)
+        monkeypatch.setattr(writing.figures, "draw", absent)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_the_models_own_experiments_share_their_runs(command, draws, tmp_path, c
     before = {path: path.read_bytes() for path in folder.glob("*/report.csv")}
     for path in (tmp_path / "runs").glob("*/*/*/best.pt"):
         path.unlink()  # what was measured on the weights is kept
-    monkeypatch.setattr(report.figures, "draw", absent)
+    monkeypatch.setattr(writing.figures, "draw", absent)
     assert experiments.main(words) == 0
     out = capsys.readouterr().out
     assert "ablation: 8 runs, 8 of them finished" in out

@@ -10,8 +10,9 @@ from scipy import stats
 
 import support
 from ld4mrec.comparison import ledger
+from ld4mrec.comparison.cells import shown
 from ld4mrec.comparison.entries import Entry
-from ld4mrec.comparison.findings import Findings, shown
+from ld4mrec.comparison.findings import Findings
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.search.train import run
 
@@ -45,7 +46,7 @@ def test_accuracy_is_mean_and_spread_of_the_runs(rows, keys):
     table = findings(rows, keys).accuracy()
     assert table.columns == ("validation Recall@20", "test Recall@10", "test NDCG@20")
     for row in rows:
-        values = [one.result["test"]["ndcg@20"] for one in row.runs]
+        values = [run.result["test"]["ndcg@20"] for run in row.runs]
         cell = table.column("test NDCG@20")[row.label]
         assert cell.value == statistics.mean(values)
         assert cell.spread == statistics.stdev(values)
@@ -81,13 +82,13 @@ def test_tests_over_users_are_those_of_the_users_means(rows, keys):
 def test_a_row_with_fewer_seeds_is_compared_over_those_alone(rows, keys):
     target, slow, pop = rows
     half = replace(slow, runs=(slow.runs[0], slow.runs[1].with_outcome()))
-    one = findings([target, half, pop], keys)
-    (label, cell), other = one.over_users().column("difference").items()
+    made = findings([target, half, pop], keys)
+    (label, cell), other = made.over_users().column("difference").items()
     assert (label, cell.note) == ("slow", "over seed 1; of 2 only one of the two is there")
     assert other[1].note is None
     first = [ledger.per_user(row.runs[0])["recall@20"].mean() for row in (target, slow)]
     assert cell.value == pytest.approx(first[0] - first[1])
-    noted = one.accuracy().column("test Recall@10")["slow"]
+    noted = made.accuracy().column("test Recall@10")["slow"]
     assert (noted.note, noted.mark) == ("1 of 2 seeds", None)
 
 
@@ -99,10 +100,10 @@ def test_two_seeds_have_no_wilcoxon_and_the_cell_says_why(rows, keys):
 
 
 def test_bands_of_users_average_to_the_overall_recall(rows, keys):
-    one = findings(rows, keys)
-    bands = one.by_user()
-    assert sum(int(name.split("(")[1].rstrip(")")) for name in bands.columns) == one.test.nnz
-    assert one.by_item().columns[0].startswith("0 (")
+    made = findings(rows, keys)
+    bands = made.by_user()
+    assert sum(int(name.split("(")[1].rstrip(")")) for name in bands.columns) == made.test.nnz
+    assert made.by_item().columns[0].startswith("0 (")
 
 
 def test_the_report_holds_every_table_and_says_what_to_know(rows, keys):
@@ -121,12 +122,12 @@ def test_popularity_not_beaten_and_missing_seeds_are_warnings(rows, keys):
     broken = Entry("broken", "BPR", {"learning_rate": 1e30}, "yaml defaults")
     (row,) = ledger.rows_of([broken], "blocks", keys, [1, 2])
     row = ledger.train(row)
-    one = findings([*rows, row], keys)
-    assert [r.label for r in one.rows] == ["BPR", "slow", "Pop"]
-    texts = list(one.warnings())
+    made = findings([*rows, row], keys)
+    assert [r.label for r in made.rows] == ["BPR", "slow", "Pop"]
+    texts = list(made.warnings())
     assert any(text.startswith("broken, seeds 1, 2 are missing: the loss is not") for text in texts)
-    one.popularity.result["valid"]["recall@20"] = 1.1  # out of reach
-    texts = list(one.warnings())
+    made.popularity.result["valid"]["recall@20"] = 1.1  # out of reach
+    texts = list(made.warnings())
     assert {t.split(" never")[0] for t in texts if "never beat" in t} == {"BPR", "slow"}
 
 
@@ -144,15 +145,15 @@ def test_tables_of_lists_say_which_runs_have_none(rows, keys, tmp_path):
     (tmp_path / "bare" / "topk.npz").unlink()
     bare = RunFolder(tmp_path / "bare", slow.runs[1].folder.identity)
     bare = replace(slow.runs[1], folder=bare)
-    one = findings([target, replace(slow, runs=(slow.runs[0], bare)), pop], keys)
+    made = findings([target, replace(slow, runs=(slow.runs[0], bare)), pop], keys)
     alone = findings([target, replace(slow, runs=slow.runs[:1]), pop], keys)
     for name in ("beyond", "by_user", "by_item"):
-        (_, cells), (_, wanted) = getattr(one, name)().rows[1], getattr(alone, name)().rows[1]
+        (_, cells), (_, wanted) = getattr(made, name)().rows[1], getattr(alone, name)().rows[1]
         for cell, same in zip(cells, wanted, strict=True):
             if cell.is_number:
                 assert cell.note.startswith("1 of 2 seeds; of the others the runs have no top-K")
                 assert (cell.value, cell.mark) == (same.value, None)
-    assert one.accuracy().rows[1][1][0].note is None  # metrics are there
+    assert made.accuracy().rows[1][1][0].note is None  # metrics are there
 
 
 def test_metrics_are_shown_by_their_names():

@@ -146,7 +146,7 @@ def engine():
 
     before = set(Path(tempfile.gettempdir()).glob("ray*"))
     with RayEngine(workers=2) as one:
-        one.settle({})
+        one.with_device({})
         one.start(threads=1)
         one._connect()
         yield one

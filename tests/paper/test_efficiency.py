@@ -31,6 +31,25 @@ def setup(tmp_path, monkeypatch):
     return Setup(dataset=None, keys=keys, seeds=(1,), out=tmp_path / "out", **given)
 
 
+def place(setup, *folder):
+    """Of the only measurement that the setup asks for."""
+    (what,) = efficiency.asked(setup)
+    return efficiency.place(setup, what, *folder)
+
+
+def kept(setup):
+    (what,) = efficiency.asked(setup)
+    return efficiency.kept(setup, what)
+
+
+def measured(setup, model, keys, batches=2):
+    """What `cell` finds, in this process."""
+    sizes.write(setup.out, "tmall", SMALL)
+    place = {"data_path": f"{setup.out}/", "cache_dir": None}
+    shared = {key: value for key, value in setup.keys.items() if key != "runs_dir"}
+    return cell.measure(model, "tmall", shared | place | keys, batches)
+
+
 def files(setup):
     return sorted((setup.out.parent / "runs" / "efficiency" / "tmall").glob("*.json"))
 
@@ -58,13 +77,17 @@ def test_a_measurement_is_kept_and_reported(setup):
 
 
 def test_other_settings_are_another_measurement(setup):
-    one = efficiency.place(setup, "tmall", "BPR")
-    assert efficiency.place(setup, "tmall", "BPR") == one
-    assert efficiency.place(replace(setup, batches=30), "tmall", "BPR") != one
-    more = setup.keys | {"embedding_size": 8}
-    assert efficiency.place(replace(setup, keys=more), "tmall", "BPR") != one
-    elsewhere = setup.keys | {"cache_dir": "elsewhere"}
-    assert efficiency.place(replace(setup, keys=elsewhere), "tmall", "BPR") == one
+    file = place(setup)
+    assert place(setup) == file
+    assert place(replace(setup, batches=30)) != file
+    assert place(replace(setup, keys=setup.keys | {"embedding_size": 8})) != file
+    assert place(replace(setup, keys=setup.keys | {"cache_dir": "elsewhere"})) == file
+
+
+def test_what_decides_a_measurement_reads_as_in_the_archive(setup, monkeypatch):
+    """The name of a kept file is a digest of this text."""
+    monkeypatch.setattr(efficiency, "code_fingerprint", lambda source: {"BPR": "0"})
+    assert place(setup).name == "BPR-374af3427dd9.json"
 
 
 def test_a_limit_is_the_reason_and_a_longer_one_tries_again(setup, monkeypatch):
@@ -93,39 +116,30 @@ def test_a_failure_is_the_reason_and_is_tried_again(setup, monkeypatch):
 
 
 def test_what_has_no_epochs_is_refused(setup):
-    efficiency.sizes.write(setup.out, "tmall", SMALL)
     with pytest.raises(ConfigError, match="EASE is not trained by gradient"):
-        cell.measure("EASE", "tmall", {"data_path": f"{setup.out}/", "topk": [10, 20]}, 2)
+        measured(setup, "EASE", {})
 
 
 def test_a_further_ledger_is_read(setup, tmp_path):
-    path = efficiency.place(setup, "tmall", "BPR", tmp_path / "kept")
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"epoch": 1.0}))
-    assert efficiency.kept(setup, "tmall", "BPR") is None
-    assert efficiency.kept(replace(setup, ledger=tmp_path / "kept"), "tmall", "BPR") == {
-        "epoch": 1.0
-    }
+    write_json(place(setup, tmp_path / "kept"), {"epoch": 1.0})
+    assert kept(setup) is None
+    assert kept(replace(setup, ledger=tmp_path / "kept")) == {"epoch": 1.0}
 
 
 def test_a_damaged_measurement_is_refused(setup):
-    path = efficiency.place(setup, "tmall", "BPR")
-    path.parent.mkdir(parents=True)
-    path.write_text("{")
+    write_json(place(setup), {})
+    place(setup).write_text("{")
     with pytest.raises(RunError, match="is damaged .* delete it to measure again"):
-        efficiency.kept(setup, "tmall", "BPR")
+        kept(setup)
 
 
 def test_an_unknown_size_is_refused(setup):
     with pytest.raises(ConfigError, match="--sizes names 'tmal'.* Did you mean 'tmall'"):
-        efficiency.cells(replace(setup, sizes=("tmal",)))
+        efficiency.asked(replace(setup, sizes=("tmal",)))
 
 
 def test_what_a_model_does_around_its_batches_counts_once(setup):
-    efficiency.sizes.write(setup.out, "tmall", SMALL)
-    keys = {k: v for k, v in setup.keys.items() if k != "runs_dir"}
-    keys |= {"data_path": f"{setup.out}/", "cache_dir": None, "train_batch_size": 64}
-    found = cell.measure("DiffMM", "tmall", keys | {"dims": [8]}, batches=2)
+    found = measured(setup, "DiffMM", {"train_batch_size": 64, "dims": [8]})
     assert found["once"] > 0  # the diffusion phase
     assert found["epoch"] == found["once"] + found["batch"] * found["batches"]
 
@@ -133,10 +147,7 @@ def test_what_a_model_does_around_its_batches_counts_once(setup):
 def test_scaled_inference_says_so(setup, monkeypatch):
     monkeypatch.setattr(cell, "LONG", 0.0)
     monkeypatch.setattr(cell, "SCORED", 50)
-    efficiency.sizes.write(setup.out, "tmall", SMALL)
-    keys = {k: v for k, v in setup.keys.items() if k != "runs_dir"}
-    keys |= {"data_path": f"{setup.out}/", "cache_dir": None, "eval_batch_size": 20}
-    found = cell.measure("LightGCN", "tmall", keys, batches=2)
+    found = measured(setup, "LightGCN", {"eval_batch_size": 20})
     assert (found["scored"], found["users"]) == (50, 120)
     table = efficiency.costs(setup, "tmall", {"LightGCN": found})
     assert table.column("users scored")["LightGCN"].text == "50 of 120, scaled"
@@ -156,12 +167,11 @@ def test_the_width_stands_beside_the_papers(setup, keys, text):
     assert not any("LD4MRec" in n for n in efficiency.costs(setup, "tmall", {"BPR": None}).notes)
 
 
-def test_measurements_are_kept_in_an_archive(setup, tmp_path, monkeypatch):
+def test_measurements_are_kept_in_an_archive(setup, tmp_path):
     elsewhere = replace(setup, keys=setup.keys | {"runs_dir": str(tmp_path / "other")})
-    write_json(efficiency.place(setup, "tmall", "BPR"), {"epoch": 1.5})
+    write_json(place(setup), {"epoch": 1.5})
     efficiency.keep(setup, tmp_path / "kept")
-    found = efficiency.kept(replace(elsewhere, ledger=tmp_path / "kept"), "tmall", "BPR")
-    assert found == {"epoch": 1.5}
-    write_json(efficiency.place(elsewhere, "tmall", "BPR"), {"reason": "x", "cell_minutes": 1})
+    assert kept(replace(elsewhere, ledger=tmp_path / "kept")) == {"epoch": 1.5}
+    write_json(place(elsewhere), {"reason": "x", "cell_minutes": 1})
     efficiency.keep(elsewhere, tmp_path / "none")
     assert not (tmp_path / "none").exists()

@@ -153,30 +153,30 @@ def test_strategies_have_names():
         (3, 0.3, [0.005, 0.05, 0.2]),
     ],
 )
-def test_points_of_an_axis(many, always, expected):
+def test_values_of_a_key(many, always, expected):
     assert sensitivity.spread([0.005, 0.01, 0.05, 0.1, 0.2], many, always) == expected
 
 
-def test_a_list_is_an_axis_and_a_value_fixes_it():
+def test_a_list_is_varied_and_a_value_is_fixed():
     keys = {"soft_prob": [0.1, 0.3], "svd_rank": 50, "diffusion_steps": [2], "epochs": 3}
-    axes = sensitivity.axes(setup(keys=keys, grid=(3, 2)))
-    assert axes["soft_prob"] == [0.1, 0.3]
-    assert axes["soft_gamma"] == [0.01, 0.2]  # the nearest end gives way to the default
-    assert axes["svd_rank"] == [50]
-    assert sensitivity.base_of(setup(keys=keys))["svd_rank"] == 50
-    points = list(sensitivity.entries_at(setup(keys=keys, grid=(3, 2))))
+    varied = sensitivity.varied(setup(keys=keys, grid=(3, 2)))
+    assert varied["soft_prob"] == [0.1, 0.3]
+    assert varied["soft_gamma"] == [0.01, 0.2]  # the nearest end gives way to the default
+    assert varied["svd_rank"] == [50]
+    assert sensitivity.base_of(setup(keys=keys)).svd_rank == 50
+    points = sensitivity.entries_at(setup(keys=keys, grid=(3, 2)))
     # T = 2, rank = 50 and three noise scales, of which one is where the rank's point is
-    assert len(points) == len(set(points)) == 2 * 2 + 1 + 1 + 2
-    assert all(dict(point)["svd_rank"] == 50 for point in points)
+    assert len(points) == 2 * 2 + 1 + 1 + 2
+    assert all(point.svd_rank == 50 for point in points)
     with pytest.raises(ConfigError, match="--svd_rank is an empty list"):
-        sensitivity.axes(setup(keys={"svd_rank": []}))
+        sensitivity.varied(setup(keys={"svd_rank": []}))
 
 
 def test_settings_of_a_file_are_where_the_others_stay(tmp_path):
     file = tmp_path / "best.yaml"
     file.write_text("LD4MRec: {soft_prob: 0.1, learning_rate: 1.0e-3}\n")
     asked = setup(settings=file)
-    assert sensitivity.base_of(asked)["soft_prob"] == 0.1
+    assert sensitivity.base_of(asked).soft_prob == 0.1
     entry = entry_of(asked, changes={"ablation": "no_sr"})
     assert entry.settings == {"soft_prob": 0.1, "learning_rate": 1e-3, "ablation": "no_sr"}
     assert entry.origin == "settings of best.yaml"

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 import support
+from ld4mrec.data.counts import TABLE_1
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing import hm
 from ld4mrec.preprocessing.steps import command
@@ -56,7 +57,7 @@ def test_a_data_folder_is_complete(name, download):
     )
     parts = [manifest["split"][part] for part in ("train", "validation", "test")]
     assert parts == np.bincount(rows["x_label"]).tolist()
-    assert manifest["published"] == command.published.TABLE_1[name]._asdict()
+    assert manifest["published"] == TABLE_1[name]._asdict()
     for file, facts in manifest["outputs"].items():
         assert facts["sha256"] == sha256(it.out / file)
     for source in manifest["sources"]:

@@ -10,6 +10,7 @@ import pytest
 
 import example_report
 import support
+from example_report import contrast, painted, rgb
 from ld4mrec.report import palette
 from ld4mrec.report.figures import Bands, Dots, Forest, Scatter, draw
 from ld4mrec.report.tables import Cell, Table
@@ -100,11 +101,6 @@ def test_spreads_reach_as_far_as_they_are_long(drawn):
         np.concatenate([lines.ravel(), points(root)[:, 0]]),
         [*ends, *(recall for recall, *_ in models)],
     )
-
-
-def test_smaller_may_be_better():
-    root = root_of(draw(dots(small(3.0, 1.0, 2.0), larger_is_better=False))[0])
-    assert [name for name in texts(root) if name.startswith("row")] == ["row 1", "row 2", "row 0"]
 
 
 def test_a_missing_number_says_why_in_its_place(drawn):
@@ -209,14 +205,8 @@ def test_labels_of_near_points_do_not_cover_each_other():
     ]
     table = Table("t", "T", ("s", "r"), rows)
     figure = Scatter(name="f", caption="C", table=table, x="s", y="r")
-    with matplotlib.rc_context():
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Sheet
-
-        sheet = Sheet(layout="constrained")
-        renderer = FigureCanvasAgg(sheet).get_renderer()
-        figure.paint(sheet)
-        boxes = [text.get_window_extent(renderer) for text in sheet.axes[0].texts]
+    (axes,), renderer = painted(figure)
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
     assert len(boxes) == 9
     assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
 
@@ -356,23 +346,12 @@ def test_what_is_not_drawn_needs_no_matplotlib():
     subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": path})
 
 
-def luminance(colour):
-    channels = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
-
-
-def contrast(one, other):
-    """WCAG's contrast ratio, 1 to 21."""
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 @pytest.mark.parametrize("theme", [palette.LIGHT, palette.DARK])
 def test_contrasts(theme):
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast(rgb("#000000"), rgb("#ffffff")) == pytest.approx(21)
+    colours = {name: rgb(colour) for name, colour in theme.items()}
     for paper in ("paper", "tint", "warning"):
         for text in ("ink", "muted", "plain"):
-            assert contrast(theme[text], theme[paper]) >= 4.5, (text, paper)
+            assert contrast(colours[text], colours[paper]) >= 4.5, (text, paper)
     for mark in ("plain", "accent", "muted"):
-        assert contrast(theme[mark], theme["paper"]) >= 3, mark
+        assert contrast(colours[mark], colours["paper"]) >= 3, mark

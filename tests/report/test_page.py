@@ -4,51 +4,18 @@ import hashlib
 import re
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
 
 import example_report
+from example_report import Page
 from ld4mrec.errors import UserError
 from ld4mrec.report import figures
-from ld4mrec.report.report import NO_MATPLOTLIB, Report, Section, write_report
+from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table, to_csv
+from ld4mrec.report.writing import NO_MATPLOTLIB, write_report
 
-VOID = {"meta", "link", "input", "br", "img"}
 FILES = ["report.csv", "report.html", "report.md", "report.tex"]
-
-
-class Page(HTMLParser):
-    """A page's elements and texts; `unbalanced` holds what is closed in the wrong place."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements, self.texts, self.open, self.unbalanced = [], [], [], []
-        self.feed(html)
-        self.unbalanced += self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if self.open and self.open[-1] == tag:
-            self.open.pop()
-        else:
-            self.unbalanced.append(tag)
-
-    def handle_data(self, data):
-        self.texts.append((self.open[-1] if self.open else "", " ".join(data.split())))
-
-    def of(self, tag):
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def texts_in(self, tag):
-        return [text for name, text in self.texts if name == tag and text]
 
 
 def table(name="t", label="A", note=None):
@@ -87,9 +54,9 @@ def test_the_files_of_a_report(folder):
 
 
 def test_equal_reports_are_equal_files(tmp_path):
-    one = table()
+    shown = table()
     for name in ("first", "again"):
-        report = Report("T", (Section("S", (one, dots("f", one))),), colophon={"data": ("x",)})
+        report = Report("T", (Section("S", (shown, dots("f", shown))),), colophon={"data": ("x",)})
         write_report(tmp_path / name, report)
     written = {path.relative_to(tmp_path / "first"): path for path in tmp_path.glob("first/**/*.*")}
     assert len(written) == 6
@@ -211,9 +178,9 @@ def test_the_page_has_the_csv_with_it(folder, html):
 
 def test_no_text_becomes_markup_anywhere(tmp_path):
     evil = "</title></style></script>--><script>alert(\"x\")</script><b onclick='x'>&amp;{{ 1 }}"
-    one = Table("t", evil, (evil,), [(evil, (Cell(0.1, note=evil),))], (evil,), evil)
-    figure = figures.Dots(name="f", caption=evil, table=one, column=evil, axis=evil)
-    content = (evil, one, figure)
+    shown = Table("t", evil, (evil,), [(evil, (Cell(0.1, note=evil),))], (evil,), evil)
+    figure = figures.Dots(name="f", caption=evil, table=shown, column=evil, axis=evil)
+    content = (evil, shown, figure)
     report = Report(evil, (Section(evil, content),), (evil,), (evil,), {evil: (evil,)})
     write_report(tmp_path, report)
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -263,11 +230,11 @@ def test_nothing_is_written_when_a_figure_fails(monkeypatch, tmp_path):
 
 
 def test_figures_of_an_earlier_report_go_and_other_files_stay(tmp_path):
-    one = table()
+    shown = table()
     (tmp_path / "figures").mkdir()
     for name in ("figures/mine.txt", "mine.svg", "figures/old.svg", "figures/old.png"):
         (tmp_path / name).write_text("x")
-    write_report(tmp_path, Report("T", (Section("S", (one, dots("new", one))),)))
+    write_report(tmp_path, Report("T", (Section("S", (shown, dots("new", shown))),)))
     names = [path.name for path in (tmp_path / "figures").iterdir()]
     assert sorted(names) == ["mine.txt", "new.png", "new.svg"]
     assert (tmp_path / "mine.svg").exists()
@@ -280,18 +247,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_what_a_report_refuses():
-    one, other = table(), table(label="C")
+    shown, other = table(), table(label="C")
     with pytest.raises(ValueError, match="two tables or two figures of one name: .'t', 't'."):
-        Report("T", (Section("S", (one, other)),))
+        Report("T", (Section("S", (shown, other)),))
     with pytest.raises(ValueError, match="of one name: .'f', 'f'."):
-        Report("T", (Section("S", (one, dots("f", one), dots("f", one))),))
+        Report("T", (Section("S", (shown, dots("f", shown), dots("f", shown))),))
     with pytest.raises(ValueError, match="'f' is drawn from table 't', which the report does not"):
-        Report("T", (Section("S", (one, dots("f", other))),))
+        Report("T", (Section("S", (shown, dots("f", other))),))
     with pytest.raises(ValueError, match="'S' wants a sequence of str or Table or Figure, got 'ab"):
         Section("S", "abc")
     with pytest.raises(ValueError, match="'S' wants a sequence"):
         Section("S", (1.0,))
-    fine = Report("T", (Section("S", (one,)),))
+    fine = Report("T", (Section("S", (shown,)),))
     for name, value in {"lead": "text", "warnings": "text", "colophon": {"data": "text"}}.items():
         with pytest.raises(ValueError, match="'(lead|warnings|data)' wants a sequence of str"):
             replace(fine, **{name: value})

@@ -17,7 +17,7 @@ import pytest
 
 import example_report
 from ld4mrec.report import palette
-from ld4mrec.report.report import write_report
+from ld4mrec.report.writing import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 OPTIONS = (
@@ -53,10 +53,10 @@ function look(frame) {
       scroll: box(figure.querySelector(".scroll")),
       texts: all("text", figure).map((text) => ({text: text.textContent, ...box(text)})),
     })),
-    tables: all(".table").map((one) => ({
-      scroll: box(one.querySelector(".scroll")), table: box(one.querySelector("table")),
-      caption: box(one.querySelector("caption span")),
-      spreads: all("tbody tr", one).map((row) =>
+    tables: all(".table").map((shown) => ({
+      scroll: box(shown.querySelector(".scroll")), table: box(shown.querySelector("table")),
+      caption: box(shown.querySelector("caption span")),
+      spreads: all("tbody tr", shown).map((row) =>
         all("td", row).map((cell) => all(".spread", cell).map((spread) => box(spread).left)[0])),
     })),
     buttons: all("thead button").length, heads: all("thead th").length,

@@ -6,12 +6,14 @@ import io
 import numpy as np
 import pytest
 
+from example_report import contrast, painted, rgb
 from ld4mrec.report import figures as common
 from ld4mrec.report.palette import DARK, LIGHT
 from ld4mrec.report.panels import DARKEST, Curves, HeatMap, Lines, Panels
 from ld4mrec.report.tables import Cell, Table, to_csv
 
 matplotlib = pytest.importorskip("matplotlib", reason="figures need the extra 'compare'")
+PLACES = {"5%": 5, "10%": 10}
 ABSENT = Cell(None, note="not run")
 TABLE = Table(
     "t",
@@ -23,17 +25,6 @@ TABLE = Table(
         ("none", (ABSENT, ABSENT, ABSENT)),
     ),
 )
-
-
-def painted(figure):
-    """The axes of a figure, drawn."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    sheet = Figure(layout="constrained")
-    FigureCanvasAgg(sheet)
-    figure.paint(sheet)
-    return sheet.axes
 
 
 def lines(axes):
@@ -53,7 +44,7 @@ def make(kind, **more):
 
 
 def test_panels():
-    left, right = painted(make(Panels, columns=("5%", "time"), logarithmic=("time",)))
+    (left, right), _ = painted(make(Panels, columns=("5%", "time"), logarithmic=("time",)))
     assert [x for (x,), _ in lines(left)] == in_csv(TABLE, "5%") == [0.12345678, -0.3]
     assert [y for _, (y,) in lines(left)] == [0, 1]  # the rows in the table's order
     assert [x for (x,), _ in lines(right)] == in_csv(TABLE, "time")
@@ -62,8 +53,8 @@ def test_panels():
 
 
 def test_lines():
-    figure = make(Lines, columns=("5%", "10%"), places=(5, 10), x_axis="share", axis="loss")
-    (axes,) = painted(figure)
+    figure = make(Lines, columns=tuple(PLACES), places=PLACES, x_axis="share", axis="loss")
+    (axes,), _ = painted(figure)
     assert lines(axes) == [([5, 10], [0.12345678, 0.2]), ([5], [-0.3])]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("share", "loss")
     (legend,) = axes.figure.legends
@@ -73,8 +64,8 @@ def test_lines():
 def test_series_are_told_apart_without_colour():
     rows = tuple((f"row {at}", (Cell(at), Cell(at + 1), Cell(0))) for at in range(6))
     table = Table("t", "T", TABLE.columns, rows)
-    (axes,) = painted(
-        make(Lines, table=table, columns=("5%", "10%"), places=(5, 10), x_axis="x", axis="y")
+    (axes,), _ = painted(
+        make(Lines, table=table, columns=tuple(PLACES), places=PLACES, x_axis="x", axis="y")
     )
     looks = [(line.get_marker(), line.get_linestyle()) for line in axes.get_lines()]
     assert len(set(looks)) == 6
@@ -84,13 +75,13 @@ def test_curves():
     table = Table(
         "t", "T", ("t", "error"), [(f"t = {t}", (Cell(t), Cell(t**2 / 7))) for t in range(4)]
     )
-    (axes,) = painted(make(Curves, table=table, x="t", columns=("error",), x_axis="step"))
+    (axes,), _ = painted(make(Curves, table=table, x="t", columns=("error",), x_axis="step"))
     assert lines(axes) == [([0, 1, 2, 3], in_csv(table, "error"))]
 
 
 def test_a_map_is_darkest_where_it_is_highest():
     table = Table("t", "T", ("a", "b"), (("x", (Cell(0.1), Cell(0.4))), ("y", (Cell(0.2), ABSENT))))
-    (axes,) = painted(make(HeatMap, table=table, columns=("a", "b"), x_axis="γ", y_axis="p"))
+    (axes,), _ = painted(make(HeatMap, table=table, columns=("a", "b"), x_axis="γ", y_axis="p"))
     shades = {
         tuple(np.round(patch.get_xy() + np.array(0.48)).tolist()): patch.get_alpha()
         for patch in axes.patches
@@ -102,23 +93,15 @@ def test_a_map_is_darkest_where_it_is_highest():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_texts_are_legible_on_the_darkest_cell(theme):
-    def luminance(colour):
-        channels = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
-        return channels @ [0.2126, 0.7152, 0.0722]
-
-    def rgb(text):
-        return np.array([int(text[at : at + 2], 16) / 255 for at in (1, 3, 5)])
-
     cell = DARKEST * rgb(theme["plain"]) + (1 - DARKEST) * rgb(theme["paper"])
-    pair = sorted((luminance(cell), luminance(rgb(theme["ink"]))))
-    assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+    assert contrast(cell, rgb(theme["ink"])) >= 4.5
 
 
 @pytest.mark.parametrize(
     "figure",
     [
         make(Panels, columns=("5%", "time")),
-        make(Lines, columns=("5%", "10%"), places=(5, 10), x_axis="x", percent=True),
+        make(Lines, columns=tuple(PLACES), places=PLACES, x_axis="x", percent=True),
         make(HeatMap, columns=("5%", "10%"), x_axis="x", y_axis="y"),
         make(Curves, x="5%", columns=("time",), x_axis="x"),
     ],

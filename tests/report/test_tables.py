@@ -2,7 +2,6 @@ import csv
 import io
 import re
 from html import unescape
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import example_report
+from example_report import Page
 from ld4mrec.report import latex, markdown, page
 from ld4mrec.report.tables import BEST, CSV_COLUMNS, SECOND, Cell, Table, mark_best, to_csv
 
@@ -23,8 +23,13 @@ def one_line(text):
     return " ".join(text.split())
 
 
+def html_of(table):
+    """The table's element alone."""
+    return str(page.ENVIRONMENT.get_template("table.html").module.table(table, None))
+
+
 def small(*cells, **more):
-    """A table with one column and a row per cell."""
+    """A table with a single column and a row per cell."""
     rows = [(f"row {at}", (cell,)) for at, cell in enumerate(cells)]
     return Table("small", "A title", ("Recall@20",), rows, **more)
 
@@ -88,7 +93,10 @@ def test_what_a_cell_refuses(arguments, message):
 
 
 def marks(values, larger_is_better=True):
-    cells = [Cell(value, note=None if value is not None else "no run") for value in values]
+    cells = [
+        value if isinstance(value, Cell) else Cell(value, note="no run" if value is None else None)
+        for value in values
+    ]
     return [cell.mark for cell in mark_best(cells, larger_is_better)]
 
 
@@ -108,19 +116,15 @@ def test_what_prints_alike_is_marked_alike():
 
 def test_a_number_with_a_note_does_not_compete():
     few = Cell(0.9, note="1 of 5 seeds")
-    assert [one.mark for one in mark_best([Cell(0.1), few, Cell(0.2)], True)] == [
-        SECOND,
-        None,
-        BEST,
-    ]
-    assert [one.mark for one in mark_best([Cell(0.1), few], True)] == [None, None]
-    noted = [Cell(0.1, note="2 of 5 seeds"), few]
-    assert [one.mark for one in mark_best(noted, True)] == [SECOND, BEST]
+    fewer = Cell(0.1, note="2 of 5 seeds")
+    assert marks([Cell(0.1), few, Cell(0.2)]) == [SECOND, None, BEST]
+    assert marks([Cell(0.1), few]) == [None, None]
+    assert marks([fewer, few]) == [SECOND, BEST]
 
 
 def test_earlier_marks_go():
-    cells = mark_best([Cell(1.0, mark=SECOND), Cell(2.0), Cell(0.5, mark=BEST)], True)
-    assert [cell.mark for cell in cells] == [SECOND, BEST, None]
+    cells = [Cell(1.0, mark=SECOND), Cell(2.0), Cell(0.5, mark=BEST)]
+    assert marks(cells) == [SECOND, BEST, None]
 
 
 @given(st.lists(st.integers(-5, 5).map(float), min_size=2), st.booleans())
@@ -136,15 +140,13 @@ def test_marks_agree_with_the_sorted_numbers(values, larger):
 def test_columns_are_marked_each_in_its_direction():
     rows = [("A", (Cell(0.1), Cell(9.0))), ("B", (Cell(0.2), Cell(5.0)))]
     table = Table("t", "T", ("Recall", "seconds"), rows)
-    marked = table.marked({"Recall": True, "seconds": False})
-    assert [[cell.mark for cell in cells] for _, cells in marked.rows] == [
-        [SECOND, SECOND],
-        [BEST, BEST],
-    ]
-    assert [cell.mark for _, cells in table.marked({"Recall": True}).rows for cell in cells] == [
-        *(SECOND, None),
-        *(BEST, None),
-    ]
+
+    def all_marks(marked):
+        return [cell.mark for _, cells in marked.rows for cell in cells]
+
+    both = table.marked(["Recall"], smaller=["seconds"])
+    assert all_marks(both) == [SECOND, SECOND, BEST, BEST]
+    assert all_marks(table.marked(["Recall"])) == [SECOND, None, BEST, None]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ a\_b & \textbf{0.0902} {\scriptsize $\pm$ 0.0018} & $-$0.01 [$-$0.02, 0.00] & \t
 
 
 def test_html_by_hand():
-    rows = re.findall(r"<tr>.*?</tr>", page.table(WORKED), re.DOTALL)
+    rows = re.findall(r"<tr>.*?</tr>", html_of(WORKED), re.DOTALL)
     cells = [re.sub(r"\s+", " ", cell) for cell in re.findall("<t[dh].*?</t[dh]>", rows[1], re.S)]
     assert cells == [
         '<th scope="row">a_b</th>',
@@ -346,21 +348,10 @@ def test_no_text_has_a_meaning_in_markdown(text):
     check_markdown(text, text, text)
 
 
-class Texts(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.found = []
-        self.feed(html)
-
-    def handle_data(self, data):
-        self.found.append(one_line(data))
-
-
 @given(awkward, awkward, awkward)
 def test_texts_survive_html(title, label, word):
     table = Table("t", title, (word,), [(label, (Cell(None, note=word),))], (title,), label)
-    found = Texts(page.table(table)).found
-    assert [text for text in found if text] == [
+    assert [text for _, text in Page(html_of(table)).texts if text] == [
         *map(one_line, (title, label, word, label)),
         *("–", "a", one_line(title), "a", one_line(word)),
     ]

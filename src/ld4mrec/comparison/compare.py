@@ -14,7 +14,7 @@ from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import reports
-from ld4mrec.report.report import write_report
+from ld4mrec.report.writing import write_report
 from ld4mrec.search.options import Search
 
 

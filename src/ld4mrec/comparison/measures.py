@@ -2,26 +2,32 @@
 
 topk: (n, K) item ids, the list of each user, best first; K is its width, so slice it for a smaller
 cut-off. users: (n,) whose lists they are. train, truth: sparse (U, I), training and test pairs;
-repeated pairs count once. Accuracy is `metrics`'. Raises ValueError for lists with
-ids out of range or an item twice. Nothing loops over users or items; no (I, I) matrix is made.
+repeated pairs count once. Accuracy is `metrics`'. Raises ValueError for lists with ids out of range
+or an item twice, and for users that are not one for each list. Nothing loops over users or items;
+no (I, I) matrix is made.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
 from common.graph import binary_csr
 from ld4mrec.data.batches import PairSet
 from ld4mrec.evaluation import metrics
 
+Matrix = sp.spmatrix  # (U, I)
 BLOCK_ENTRIES = 2**24  # feature values held at a time: 128 MiB in float64
 
 
-def beyond_accuracy(topk, users, train, features=None):
+def beyond_accuracy(
+    topk: np.ndarray, users: ArrayLike, train: Matrix, features: Mapping[str, np.ndarray]
+) -> dict[str, float | None]:
     """{name: value} of every measure here that needs no test split; None where undefined.
 
-    features: {modality: (I, F)}; 'diversity_<modality>' is the mean over the lists that have one.
+    features: {modality: (I, F)}; each has a 'diversity_<modality>'.
     """
     n_items = train.shape[1]
     popularity = popularity_lift(topk, users, train)
@@ -34,17 +40,17 @@ def beyond_accuracy(topk, users, train, features=None):
         "popularity_lift": popularity.lift,
         "personalisation": personalisation(topk, n_items),
     } | {
-        f"diversity_{modality}": intra_list_diversity(topk, table)[0]
-        for modality, table in (features or {}).items()
+        f"diversity_{modality}": intra_list_diversity(topk, table)
+        for modality, table in features.items()
     }
 
 
-def coverage(topk, n_items):
+def coverage(topk: np.ndarray, n_items: int) -> float:
     """Catalogue coverage@K: the share of all items that are listed; Ge et al., RecSys 2010."""
     return float((_exposure(topk, n_items) > 0).mean())
 
 
-def gini(topk, n_items):
+def gini(topk: np.ndarray, n_items: int) -> float:
     """Gini index@K of how often each of all I items is listed, items in no list included.
 
     sum_j (2j - I - 1) p_(j) / (I - 1), p_(j) the j-th smallest share: 0 if all are listed equally
@@ -55,7 +61,7 @@ def gini(topk, n_items):
     return float((weight * share).sum() / max(n_items - 1, 1))
 
 
-def novelty(topk, train):
+def novelty(topk: np.ndarray, train: Matrix) -> float:
     """Mean self-information@K: the mean of -log2(users of the item / U) over all places.
 
     Zhou et al., PNAS 2010; the popularity-based novelty of Vargas & Castells, RecSys 2011, without
@@ -66,8 +72,7 @@ def novelty(topk, train):
     return float(information[_lists(topk, n_items)].mean())
 
 
-@dataclass(frozen=True)
-class Popularity:
+class Popularity(NamedTuple):
     """Mean popularity of lists and of histories, and lift = recommended / history - 1."""
 
     recommended: float
@@ -75,7 +80,7 @@ class Popularity:
     lift: float
 
 
-def popularity_lift(topk, users, train):
+def popularity_lift(topk: np.ndarray, users: ArrayLike, train: Matrix) -> Popularity:
     """Group average popularity of the lists and of the same users' training items.
 
     An item's popularity is its number of training users; each user counts once, whatever the
@@ -94,7 +99,7 @@ def popularity_lift(topk, users, train):
     return Popularity(float(recommended), float(history), float(recommended / history - 1))
 
 
-def personalisation(topk, n_items):
+def personalisation(topk: np.ndarray, n_items: int) -> float | None:
     """1 - the mean share of items that two users' lists have in common; None for a single list.
 
     Zhou et al., PNAS 2010 (inter-user diversity). All pairs of n lists at once: an item in c lists
@@ -104,8 +109,8 @@ def personalisation(topk, n_items):
     return float(1 - (exposure * (exposure - 1)).sum() / (n * (n - 1) * k)) if n > 1 else None
 
 
-def intra_list_diversity(topk, features):
-    """(mean over lists of 1 - mean pairwise cosine, lists counted); features: (I, F).
+def intra_list_diversity(topk: np.ndarray, features: np.ndarray) -> float | None:
+    """Mean over lists of 1 - mean pairwise cosine; features: (I, F).
 
     Ziegler et al., WWW 2005; in [0, 2]. Items without features (zero rows) have no cosine and are
     left out of their lists, lists with fewer than two others left out of the mean, which is None if
@@ -127,17 +132,16 @@ def intra_list_diversity(topk, features):
     m = (length > 0)[topk].sum(axis=1)  # (n,) items with features
     several = m > 1
     if not several.any():
-        return None, 0
+        return None
     squared, m = squared[several], m[several]
-    return float((1 - (squared - m) / (m * (m - 1))).mean()), len(m)
+    return float((1 - (squared - m) / (m * (m - 1))).mean())
 
 
-@dataclass(frozen=True)
-class Band:
-    """Accuracy within a band of users or items with `low` to `high` training rows.
+class Band(NamedTuple):
+    """Recall within a band of users or items with `low` to `high` training rows.
 
     high: None for no end. size: evaluated users, or items of the catalogue, in the band. targets:
-    test pairs in it. recall, ndcg: None for an empty band.
+    test pairs in it. recall: None for an empty band.
     """
 
     low: int
@@ -145,10 +149,10 @@ class Band:
     size: int
     targets: int
     recall: float | None
-    ndcg: float | None = None
 
     @property
-    def label(self):
+    def label(self) -> str:
+        """'3-9', '≤ 2' or '≥ 10'."""
         if self.high is None:
             return f"≥ {self.low}"
         if self.low == self.high:
@@ -156,37 +160,34 @@ class Band:
         return f"{self.low}-{self.high}" if self.low else f"≤ {self.high}"
 
 
-def user_bands(topk, users, truth, train, ends=None):
-    """Recall@K and NDCG@K by the user's activity, the number of training items: a Band each.
+def user_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix) -> list[Band]:
+    """Recall@K by the user's activity, the number of training items: a Band for each quartile of
+    the users given (`quantile_ends`).
 
-    Means over the band's users; weighted by `size` they give the overall means. ends: the last
-    count of each band but the open one; None: quartiles of the users given (`quantile_ends`).
-    Raises ValueError for a user without test items.
+    Means over the band's users; weighted by `size` they give the overall mean. Raises ValueError
+    for a user without test items.
     """
     activity = np.diff(binary_csr(train.copy()).indptr)[_users(users, topk)]  # (n,)
     hits, targets = _hits(topk, users, truth)
     if not targets.all():
         raise ValueError(f"user {users[np.argmin(targets)]} has no test items to be found")
-    ends = quantile_ends(activity) if ends is None else _ends(ends)
+    ends = quantile_ends(activity)
     band, n_bands = np.searchsorted(ends, activity), len(ends) + 1
     size = np.bincount(band, minlength=n_bands)
-    wanted = np.bincount(band, targets, n_bands)
     recall = np.bincount(band, metrics.recall(hits, targets)[:, -1], n_bands)
-    ndcg = np.bincount(band, metrics.ndcg(hits, targets)[:, -1], n_bands)
-    return _bands(ends, size, wanted, _ratio(recall, size), _ratio(ndcg, size))
+    return _bands(ends, size, np.bincount(band, targets, n_bands), _ratio(recall, size))
 
 
-def item_bands(topk, users, truth, train, ends=None):
-    """Recall@K by the popularity of the target, its number of training users: a Band each.
+def item_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix) -> list[Band]:
+    """Recall@K by the popularity of the target, its number of training users: a Band for the cold
+    items, never seen in training, and for each quartile over training rows, so that these bands
+    hold about equally many of them.
 
     Hits over targets in the band, so each target counts once, not each user; weighted by `targets`
-    they give the overall hits over targets (Recall2). The first band, 0, is the cold items, never
-    seen in training. ends: the last count of each further band but the open one; None: quartiles
-    over training rows, so the bands hold about equally many of these.
+    they give the overall hits over targets (Recall2).
     """
     counts = item_counts(train)
-    ends = quantile_ends(np.repeat(counts, counts)) if ends is None else _ends(ends)
-    ends = np.union1d([0], ends)
+    ends = np.union1d([0], quantile_ends(np.repeat(counts, counts)))
     band, n_bands = np.searchsorted(ends, counts), len(ends) + 1  # (I,) band of each item
     hits, _ = _hits(topk, users, truth)
     found = np.bincount(band[topk[hits]], minlength=n_bands)
@@ -194,7 +195,7 @@ def item_bands(topk, users, truth, train, ends=None):
     return _bands(ends, np.bincount(band, minlength=n_bands), targets, _ratio(found, targets))
 
 
-def quantile_ends(counts, parts=4):
+def quantile_ends(counts: np.ndarray, parts: int = 4) -> np.ndarray:
     """The last count of each of at most `parts` bands with about equally many of the counts.
 
     Equal counts stay together, so bands may be fewer and unequal; each but the open one is closed
@@ -206,12 +207,12 @@ def quantile_ends(counts, parts=4):
     return np.unique(ends[ends < np.max(counts)]).astype(np.int64)
 
 
-def item_counts(train):
+def item_counts(train: Matrix) -> np.ndarray:
     """Popularity: how many users each item has in training, (I,)."""
     return np.bincount(binary_csr(train.copy()).indices, minlength=train.shape[1])
 
 
-def _lists(topk, n_items):
+def _lists(topk: np.ndarray, n_items: int) -> np.ndarray:
     """topk, checked."""
     if topk.ndim != 2 or not topk.size:
         raise ValueError(f"lists must be an (n, K) array with n, K > 0, got shape {topk.shape}")
@@ -226,19 +227,19 @@ def _lists(topk, n_items):
     return topk
 
 
-def _users(users, topk):
+def _users(users: ArrayLike, topk: np.ndarray) -> np.ndarray:
     users = np.asarray(users, dtype=np.int64)
     if users.shape != topk.shape[:1]:
         raise ValueError(f"lists of shape {topk.shape} want (n,) users, got shape {users.shape}")
     return users
 
 
-def _exposure(topk, n_items):
+def _exposure(topk: np.ndarray, n_items: int) -> np.ndarray:
     """(I,) in how many lists each item stands."""
     return np.bincount(_lists(topk, n_items).ravel(), minlength=n_items)
 
 
-def _hits(topk, users, truth):
+def _hits(topk: np.ndarray, users: ArrayLike, truth: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """(n, K) booleans, is the place a test item of its user, and (n,) how many the user has."""
     pairs = binary_csr(truth.copy()).tocoo()
     known = PairSet(pairs.row.astype(np.int64), pairs.col.astype(np.int64), truth.shape[1])
@@ -247,24 +248,16 @@ def _hits(topk, users, truth):
     return known.contains(users[:, None], _lists(topk, truth.shape[1])), targets
 
 
-def _ends(ends):
-    ends = np.asarray(ends)
-    integers = ends.ndim == 1 and ends.size > 0 and np.issubdtype(ends.dtype, np.integer)
-    if not integers or ends[0] < 0 or (np.diff(ends) <= 0).any():
-        raise ValueError(f"ends of bands must be integers >= 0 that increase, got {ends.tolist()}")
-    return ends
-
-
-def _ratio(parts, wholes):
+def _ratio(parts: np.ndarray, wholes: np.ndarray) -> list[float | None]:
     """parts / wholes as a list, None where the whole is 0."""
     with np.errstate(invalid="ignore"):
         ratio = (parts / wholes).tolist()
     return [value if whole else None for value, whole in zip(ratio, wholes, strict=True)]
 
 
-def _bands(ends, size, targets, recall, ndcg=None):
+def _bands(ends, size, targets, recall):
+    """ends: the last count of each band but the open one."""
     lows = [0, *(ends + 1).tolist()]
     highs = [*ends.tolist(), None]
     size, targets = size.tolist(), targets.astype(np.int64).tolist()
-    ndcg = ndcg or [None] * len(lows)
-    return [Band(*row) for row in zip(lows, highs, size, targets, recall, ndcg, strict=True)]
+    return [Band(*row) for row in zip(lows, highs, size, targets, recall, strict=True)]

@@ -8,13 +8,18 @@ Wilcoxon's test, because that is not about the mean that a table reports.
 """
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from common.options import check_integer, check_number
 from ld4mrec.errors import RunError
+
+UserValues = tuple[ArrayLike, ArrayLike]  # users (n,), a metric's value of each (n,)
+Interval = tuple[float, float]
 
 DECIMALS = 12  # of a difference; metrics are of order 1, so what lies beyond is rounding
 RESAMPLED = 2**22  # values that the bootstrap holds at a time: 32 MiB of indices, 32 of values
@@ -35,7 +40,7 @@ class Comparison:
 
     n: int
     difference: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
     p_t: float | None = None
     p_wilcoxon: float | None = None
     holm_t: float | None = None
@@ -46,21 +51,22 @@ class Comparison:
     left_out: str = ""
 
 
-def compare_users(best, others, seed=0):
+def compare_users(
+    best: dict[int, UserValues], others: dict[str, dict[int, UserValues]], seed: int = 0
+) -> dict[str, Comparison]:
     """{name: Comparison} of one system with each of the others over the test users, each user's
     value being the mean over the seeds that the two share.
 
-    best: {seed: (users (n,), values (n,))}, one metric's value of each user; others: {name: the
-    same}. Users may stand in any order. The interval is the bootstrap's, drawn with `seed`. Raises
-    RunError if a system has other users.
+    best: {seed: UserValues}; others: {name: the same}. Users may stand in any order. The interval
+    is the bootstrap's, drawn with `seed`. Raises RunError if a system has other users.
     """
     compared = {}
     for name, other in others.items():
         shared, left_out = _shared(best, other)
         if shared:
             means = [
-                mean_over_seeds([one[s] for s in shared], whose)
-                for one, whose in ((best, "the best system"), (other, name))
+                mean_over_seeds([values[s] for s in shared], whose)
+                for values, whose in ((best, "the best system"), (other, name))
             ]
             d = paired_differences(*_aligned(means, f"the best system and {name}")[1])
             found = _compared(d, "users", lambda d: bootstrap_interval(d, seed))
@@ -70,7 +76,9 @@ def compare_users(best, others, seed=0):
     return _corrected(compared)
 
 
-def compare_seeds(best, others):
+def compare_seeds(
+    best: dict[int, float], others: dict[str, dict[int, float]]
+) -> dict[str, Comparison]:
     """{name: Comparison} of one system with each of the others over the seeds they share.
 
     best: {seed: value}, others: {name: {seed: value}}, value: the mean over users. The interval is
@@ -79,7 +87,7 @@ def compare_seeds(best, others):
     compared = {}
     for name, other in others.items():
         shared, left_out = _shared(best, other)
-        values = [[one[s] for s in shared] for one in (best, other)]
+        values = [[values[s] for s in shared] for values in (best, other)]
         d = paired_differences(*values)
         if len(shared) > 1 and not np.round(np.ptp(values, axis=1), DECIMALS).any():
             found = Comparison(len(d), float(d[0]), note=CONSTANT)
@@ -89,19 +97,19 @@ def compare_seeds(best, others):
     return _corrected(compared)
 
 
-def _shared(best, other):
+def _shared(best: dict[int, object], other: dict[int, object]) -> tuple[list[int], str]:
     """(seeds that both have, what is left out in words) of two {seed: ...}."""
     shared, alone = sorted(best.keys() & other.keys()), sorted(best.keys() ^ other.keys())
     text = f"of {', '.join(map(str, alone))} only one of the two is there" if alone else ""
     return shared, f"over {_seeds(shared)}; {text}" if alone else ""
 
 
-def _seeds(seeds):
+def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else "no seed"
 
 
-def mean_over_seeds(tables, whose="one system"):
-    """(users, values): the mean of each user's values over tables (users (n,), values (n,)).
+def mean_over_seeds(tables: Sequence[UserValues], whose: str) -> UserValues:
+    """The mean of each user's values over tables; whose: a system, for the error.
 
     Users come out in ascending order. Raises RunError if the tables have other users.
     """
@@ -109,7 +117,7 @@ def mean_over_seeds(tables, whose="one system"):
     return users, np.mean(values, axis=0)
 
 
-def _aligned(tables, whose):
+def _aligned(tables: Sequence[UserValues], whose: str) -> tuple[np.ndarray, list[np.ndarray]]:
     """(users, [values, ...]), all in ascending order of the users, which must be the same."""
     everyone = [np.asarray(users) for users, _ in tables]
     orders = [np.argsort(users, kind="stable") for users in everyone]
@@ -128,8 +136,8 @@ def _aligned(tables, whose):
     return first, [np.asarray(v)[o] for o, (_, v) in zip(orders, tables, strict=True)]
 
 
-def _compared(d, unit, interval):
-    """The Comparison of differences d, not yet corrected; interval: a function of d."""
+def _compared(d: np.ndarray, unit: str, interval: Callable[[np.ndarray], Interval]) -> Comparison:
+    """The Comparison of differences d (n,), not yet corrected; interval: a function of d."""
     n = len(d)
     if n < 2:
         note = f"{unit} shared: {n}; nothing can be tested"
@@ -148,7 +156,7 @@ def _compared(d, unit, interval):
     return replace(found, note=note)
 
 
-def _corrected(compared):
+def _corrected(compared: dict[str, Comparison]) -> dict[str, Comparison]:
     """The comparisons with Holm's p-values, over all of them and for each test by itself."""
     t = holm([c.p_t for c in compared.values()])
     w = holm([c.p_wilcoxon for c in compared.values()])
@@ -158,7 +166,7 @@ def _corrected(compared):
     }
 
 
-def paired_differences(a, b):
+def paired_differences(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """a - b of two (n,) arrays, rounded to 12 decimals. Raises ValueError unless finite, n equal.
 
     Unrounded, the means over seeds of {0, 1/3, 2/3} in two orders may differ by 1e-17, and a test
@@ -172,33 +180,33 @@ def paired_differences(a, b):
     return np.round(a - b, DECIMALS)
 
 
-def _checked(a, b):
-    """Differences (n,) with n >= 2: a itself, or a - b."""
-    d = paired_differences(a, np.zeros(np.shape(a)) if b is None else b)
+def _checked(differences: ArrayLike) -> np.ndarray:
+    """Differences (n,), rounded; ValueError for fewer than two."""
+    d = paired_differences(differences, np.zeros(np.shape(differences)))
     if len(d) < 2:
         raise ValueError(f"a paired test needs at least two pairs, got {len(d)}")
     return d
 
 
-def paired_t(a, b=None):
-    """p of Student's paired t-test: is the mean of a - b zero? b None: a are the differences.
+def paired_t(differences: ArrayLike) -> float:
+    """p of Student's paired t-test: is the mean of the differences (n,) zero?
 
     Equal differences: 1 if they are 0, else 0, the limit of ever smaller spread.
     """
-    d = _checked(a, b)
+    d = _checked(differences)
     if np.ptp(d) == 0:
         return float(d[0] == 0)
     return float(stats.ttest_1samp(d, 0).pvalue)
 
 
-def wilcoxon(a, b=None):
-    """p of Wilcoxon's signed-rank test: are a - b symmetric about zero? b None: a are these.
+def wilcoxon(differences: ArrayLike) -> float:
+    """p of Wilcoxon's signed-rank test: are the differences (n,) symmetric about zero?
 
     Zero differences are left out before ranking (scipy's zero_method "wilcox", Wilcoxon 1945); with
     nothing left p is 1. Equal sizes share their mean rank. Up to 50 differences the p-value is
     exact, above it is scipy's, from the normal distribution with tie correction.
     """
-    d = _checked(a, b)
+    d = _checked(differences)
     d = d[d != 0]
     if len(d) > MOST_FOR_EXACT:
         return float(stats.wilcoxon(d).pvalue)
@@ -211,7 +219,7 @@ def wilcoxon(a, b=None):
     return float(min(1, 2 * min(share[: seen + 1].sum(), share[seen:].sum())))
 
 
-def holm(p_values):
+def holm(p_values: Iterable[float | None]) -> list[float | None]:
     """Holm's step-down adjusted p-values, in the order given; Holm, Scand. J. Statist. 6, 1979.
 
     The j-th smallest of m is max_{i<=j} min(1, (m - i + 1) p_(i)). None or NaN is a test left out:
@@ -228,33 +236,36 @@ def holm(p_values):
     return [found.get(place) for place in range(len(p))]
 
 
-def cohen_d_z(a, b=None):
-    """Mean of a - b over its standard deviation (n - 1); Cohen 1988, d_z as in Lakens 2013.
+def cohen_d_z(differences: ArrayLike) -> float:
+    """Mean of differences (n,) over their standard deviation (n - 1); Cohen 1988, d_z as in Lakens
+    2013.
 
     0 if all differences are 0; infinite, with their sign, if they are equal otherwise.
     """
-    d = _checked(a, b)
+    d = _checked(differences)
     if np.ptp(d) == 0:
         return math.copysign(math.inf, d[0]) if d[0] else 0.0
     return float(d.mean() / d.std(ddof=1))
 
 
-def rank_biserial(a, b=None):
+def rank_biserial(differences: ArrayLike) -> float:
     """Matched-pairs rank-biserial correlation (R+ - R-) / (R+ + R-), Kerby 2014; in [-1, 1].
 
     R+ and R-: Wilcoxon's sums of ranks, zero differences left out; 0 if nothing is left.
     """
-    d = _checked(a, b)
+    d = _checked(differences)
     d = d[d != 0]
     ranks = stats.rankdata(np.abs(d))
     return float((ranks * np.sign(d)).sum() / ranks.sum()) if len(d) else 0.0
 
 
-def bootstrap_interval(differences, seed=0, level=0.95, n=2000):
+def bootstrap_interval(
+    differences: ArrayLike, seed: int = 0, level: float = 0.95, n: int = 2000
+) -> Interval:
     """(low, high) of the mean difference: the percentile bootstrap, Efron 1979, n resamples."""
     check_number("level", level, 0, 1)
     check_integer("n", n, 1)
-    d = _checked(differences, None)
+    d = _checked(differences)
     found = stats.bootstrap(
         (d,),
         np.mean,
@@ -267,9 +278,9 @@ def bootstrap_interval(differences, seed=0, level=0.95, n=2000):
     return tuple(map(float, found.confidence_interval))
 
 
-def t_interval(differences, level=0.95):
+def t_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
     """(low, high) of the mean difference by Student's t distribution."""
     check_number("level", level, 0, 1)
-    d = _checked(differences, None)
+    d = _checked(differences)
     reach = stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / math.sqrt(len(d))
     return float(d.mean() - reach), float(d.mean() + reach)

@@ -3,44 +3,48 @@
 from pathlib import Path
 
 from ld4mrec.comparison import ledger
-from ld4mrec.comparison.findings import Findings, shown
+from ld4mrec.comparison.cells import shown
+from ld4mrec.comparison.findings import Findings
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.features import modality_files
+from ld4mrec.paper.accuracy import OVER_SEEDS, accuracy_table
 from ld4mrec.paper.colophon import colophon, host_config
-from ld4mrec.paper.runs import METRICS, OURS, cell, entry_of, planned
+from ld4mrec.paper.runs import METRICS, OURS, Setup, entry_of, planned
 from ld4mrec.report.figures import Forest
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.tables import Cell, Table
+from ld4mrec.report.tables import Table
 
 TITLE = "Ablation (Fig. 5)"
 PARTS = {OURS: "none", "w/o PG": "no_pg", "w/o CG": "no_cg", "w/o SR": "no_sr"}
 NO_MODALITY = "the data set has no features: the full model has no PG blocks either"
 
 
-def rows(setup):
+def rows(setup: Setup) -> list[Row]:
+    """The full model, then what is left without each part."""
     found = [entry_of(setup, label=name, changes={"ablation": x}) for name, x in PARTS.items()]
     if not has_features(setup):
         found = [entry for entry in found if entry.settings["ablation"] != "no_pg"]
     return planned(setup, found)
 
 
-def has_features(setup):
+def has_features(setup: Setup) -> bool:
+    """Whether a feature file of the data set is there."""
     config = host_config(setup.dataset, setup.keys)
     return any(Path(path).is_file() for path in modality_files(config).values())
 
 
-def report(setup, rows):
+def report(setup: Setup, rows: list[Row]) -> Report:
+    """Accuracy, and the differences over users where two rows are finished."""
     table = accuracy(rows)
-    tested = [name for name in table.columns if table.is_numeric(name) and name.endswith("@20")]
-    figure = Panels(
+    figures = Panels.if_any(
+        table,
+        tuple(name for name in table.columns if name.endswith("@20")),
         name="ablation",
-        caption="Accuracy of the model and of what is left without a part of it; mean and standard "
-        "deviation over seeds.",
-        table=table,
-        columns=tuple(tested),
+        caption=f"Accuracy of the model and of what is left without a part of it; {OVER_SEEDS}.",
         highlight=(OURS,),
     )
-    sections = [Section("Accuracy", (table, *([figure] if tested else [])))]
+    sections = [Section("Accuracy", (table, *figures))]
     full = rows[0]
     if full.done and len([row for row in rows if row.done]) > 1:
         ledger.check_protocol(rows)
@@ -66,21 +70,12 @@ def report(setup, rows):
     )
 
 
-def accuracy(rows):
-    """Validation and test accuracy of each part's row, and of those that cannot be, empty."""
-    columns = {"validation Recall@20": ("valid", "recall@20")}
-    columns |= {f"test {shown(metric)}": ("test", metric) for metric in METRICS}
+def accuracy(rows: list[Row]) -> Table:
+    """Validation and test accuracy of each part's row; empty for a part that cannot be left out."""
     by_label = {row.label: row for row in rows}
-    lines = []
-    for name in PARTS:
-        if name in by_label:
-            cells = [cell(by_label[name], *where) for where in columns.values()]
-        else:
-            cells = [Cell(None, note=NO_MODALITY)] * len(columns)
-        lines.append((name, tuple(cells)))
     notes = (
         "Mean and standard deviation over seeds; test numbers are those of the weights that were "
         "best on validation.",
     )
-    table = Table("ablation", "Ablation", tuple(columns), tuple(lines), notes)
-    return table.marked(dict.fromkeys(columns, True))
+    parts = {name: by_label.get(name) for name in PARTS}
+    return accuracy_table("ablation", "Ablation", parts, notes, absent=NO_MODALITY)

@@ -11,42 +11,53 @@ each step t from 0 (forward-free) to T:
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from ld4mrec.comparison.findings import over_seeds
+from ld4mrec.comparison.cells import over_seeds
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper.colophon import colophon
 from ld4mrec.paper.measured import measured
-from ld4mrec.paper.runs import OURS, entry_of, planned, why_missing
+from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Curves
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
+from ld4mrec.runs.run import Run
 
 TITLE = "The bound (section 4.3)"
 VERSION = 2  # of what is measured
 ROWS = 1024  # users at a time
-MEASURED = ("reconstruction error", "shift", "shift by noise", "predicted entropy, bits")
+FORMATS = {
+    "reconstruction error": ".4f",
+    "shift": ".3g",
+    "shift by noise": ".3g",
+    "predicted entropy, bits": ".2f",
+}
+MEASURED = tuple(FORMATS)
 ADDED = "added entropy, nats per item"
 AT_ZERO = "the history as it is: no distribution, no entropy"
 
 
-def rows(setup):
+def rows(setup: Setup) -> list[Row]:
+    """The model as it is."""
     return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
 
 
-def report(setup, rows):
-    (row,) = rows
-    found, gone = measured(rows, "bound", VERSION, measure)
-    table = terms(found, why_missing(row) or gone)
-    drawn = tuple(name for name in MEASURED if table.is_numeric(name))
-    figure = Curves(
+def report(setup: Setup, rows: list[Row]) -> Report:
+    """What is missing is measured first."""
+    found, why = measured(*rows, "bound", VERSION, measure)
+    table = terms(found, why)
+    figures = Curves.if_any(
+        table,
+        MEASURED,
         name="bound",
         caption="What the prediction does as the history is noised further; step 0 is the "
         "forward-free inference. Mean and standard deviation over seeds.",
-        table=table,
         x="step t",
-        columns=drawn,
         x_axis="forward step t",
     )
     return Report(
@@ -57,18 +68,18 @@ def report(setup, rows):
             "the terms on the trained model; it is no proof of either side.",
             *words(found),
         ),
-        sections=(Section("Terms by forward step", (table, *([figure] if drawn else []))),),
+        sections=(Section("Terms by forward step", (table, *figures)),),
         colophon=colophon(setup, rows),
     )
 
 
 @torch.no_grad()
-def measure(one, model, loaders):
+def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, list]:
     """{steps: [...], and for each measure a value per step} of a model with its weights.
 
     The noise of a batch is the same for all steps but for its scale.
     """
-    users = torch.arange(model.n_users, device=one.config["device"])
+    users = torch.arange(model.n_users, device=run.config["device"])
     steps = list(range(model.diffusion.steps + 1))
     sums = torch.zeros(len(steps), len(MEASURED), dtype=torch.float64)
     for batch in users.split(ROWS):
@@ -87,12 +98,12 @@ def measure(one, model, loaders):
     return found | {"variance": [0.0, *variance]}
 
 
-def at_step(model, users, x, t):
+def at_step(model: nn.Module, users: Tensor, x: Tensor, t: int) -> Tensor:
     """Predictions (B, I) for clean rows x (B, I) that are said to be of step t."""
     return model.net(x, model.codes[t] + model.user_step[users], *model.conditions(users))
 
 
-def terms_of(x, predicted, free, still):
+def terms_of(x: Tensor, predicted: Tensor, free: Tensor, still: Tensor) -> tuple[Tensor, ...]:
     """The terms of MEASURED of each user, float64 (B,) each.
 
     x: (B, I) histories of 0 and 1. predicted, free, still: (B, I) predictions from the noised row,
@@ -106,7 +117,7 @@ def terms_of(x, predicted, free, still):
     return error, shift, by_noise, nats.sum(1, dtype=torch.float64) / math.log(2)
 
 
-def added_entropy(variance):
+def added_entropy(variance: Sequence[float]) -> list[float | None]:
     """Entropy of a Gaussian of this variance over that of the first step's, nats per dimension;
     None for step 0, which has none. variance: of steps 0, 1, ..., T.
     """
@@ -114,22 +125,21 @@ def added_entropy(variance):
     return [None, *(0.5 * math.log(v / first) if first > 0 else None for v in variance[1:])]
 
 
-def terms(found, why):
-    """A row per step. found: {seed: what `measure` gave}."""
+def terms(found: dict[int, dict[str, Any]], why: str | None) -> Table:
+    """A row per step. found: {seed: what `measure` gave}. why: seeds are missing."""
     columns = ("step t", "variance of the noise", *MEASURED, ADDED)
-    steps = max((one["steps"] for one in found.values()), key=len, default=[0])
+    steps = max((seed["steps"] for seed in found.values()), key=len, default=[0])
     lines = []
     for t in steps:
-        here = [one for one in found.values() if t < len(one["steps"])]
+        here = [seed for seed in found.values() if t < len(seed["steps"])]
         cells = [Cell(t, format="d")]
-        for name, form in zip(
-            ("variance", *MEASURED), (".3g", ".4f", ".3g", ".3g", ".2f"), strict=True
-        ):
-            values = [one[name][t] for one in here]
-            cells.append(over_seeds(values, form) if values else Cell(None, note=why))
-        added = [added_entropy(one["variance"])[t] for one in here]
-        known = bool(added) and None not in added
-        cells.append(over_seeds(added, ".4f") if known else Cell(None, note=why or AT_ZERO))
+        for name, form in ({"variance": ".3g"} | FORMATS).items():
+            values = [seed[name][t] for seed in here]
+            cells.append(over_seeds(values, form, None if values else why))
+        added = [added_entropy(seed["variance"])[t] for seed in here]
+        if None in added:
+            added = []
+        cells.append(over_seeds(added, note=None if added else why or AT_ZERO))
         lines.append(("forward-free" if t == 0 else f"t = {t}", tuple(cells)))
     notes = (
         f"{OURS}, mean over all users, mean and standard deviation over seeds. Reconstruction "
@@ -142,10 +152,10 @@ def terms(found, why):
     return Table("bound", "Terms by forward step", columns, tuple(lines), notes, "step")
 
 
-def words(found):
+def words(found: dict[int, dict[str, Any]]) -> Iterator[str]:
     """What grows with the step, in sentences."""
     for name in MEASURED:
-        curves = [one[name] for one in found.values()]
+        curves = [seed[name] for seed in found.values()]
         if curves and len(curves[0]) > 1:
             rising = sum(all(b > a for a, b in pairwise(c)) for c in curves)
             first = sum(c[0] for c in curves) / len(curves)

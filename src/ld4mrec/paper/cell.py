@@ -1,18 +1,21 @@
-"""One measurement of `efficiency`, in a process of its own:
+"""A measurement of `efficiency`, in a process of its own:
 `python -P -m ld4mrec.paper.cell < request.json`.
 
-Reads {model, dataset, keys, batches} and prints the figures as JSON, in its last line.
+Reads the fields of an efficiency.Measurement and prints the figures as JSON, in its last line.
 """
 
 import json
 import statistics
 import sys
+from typing import Any
 
 import torch
+from torch import nn
 
 from common.abstract_recommender import AbstractRecommender
 from common.largest import largest
 from ld4mrec.config.configuration import Config
+from ld4mrec.data.batches import TrainDataLoader
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.runs.opening import open_model
 from ld4mrec.training import memory, randomness
@@ -23,10 +26,10 @@ SCORED = 2048  # users at the least
 LONG = 30.0  # seconds of scoring beyond which the rest of the users is scaled
 
 
-def measure(model, dataset, keys, batches):
+def measure(model: str, dataset: str, keys: dict[str, Any], batches: int) -> dict[str, Any]:
     """{figure: value} of a model's class: seconds of an epoch and of a full inference, peak bytes.
 
-    batches: training steps that are timed.
+    batches: training steps that are timed. ConfigError for a model that is not trained by gradient.
     """
     config = Config(model, dataset, keys).points(grid=False)[0]
     if not config["req_training"]:
@@ -42,7 +45,9 @@ def measure(model, dataset, keys, batches):
     return found | {"machine": machine(config["device"], "wall")}
 
 
-def epoch(trainer, loader, clock, batches):
+def epoch(
+    trainer: Trainer, loader: TrainDataLoader, clock: Clock, batches: int
+) -> dict[str, float]:
     """Seconds of a training epoch: the median batch times the batches, with what the model does
     before and after the batches once.
     """
@@ -51,8 +56,8 @@ def epoch(trainer, loader, clock, batches):
     for _ in range(min(WARM_UP, batches)):
         steps()
     taken = [seconds for (seconds,) in clock.turns(batches, steps, warm_up=0)]
-    after = clock.seconds(model.post_epoch_processing) if _has_after(model) else 0.0
-    once = (before if _has_before(model) else 0.0) + after
+    after = clock.seconds(model.post_epoch_processing) if _has(model, "post") else 0.0
+    once = (before if _has(model, "pre") else 0.0) + after
     batch = statistics.median(taken)
     return {
         "epoch": once + batch * len(loader),
@@ -63,16 +68,14 @@ def epoch(trainer, loader, clock, batches):
     }
 
 
-def _has_before(model):
-    return type(model).pre_epoch_processing is not AbstractRecommender.pre_epoch_processing
-
-
-def _has_after(model):
-    return type(model).post_epoch_processing is not AbstractRecommender.post_epoch_processing
+def _has(model: nn.Module, when: str) -> bool:
+    """Whether a model does something of its own before ("pre") or after ("post") an epoch."""
+    name = f"{when}_epoch_processing"
+    return getattr(type(model), name) is not getattr(AbstractRecommender, name)
 
 
 @torch.no_grad()
-def inference(model, config, clock):
+def inference(model: nn.Module, config: Config, clock: Clock) -> dict[str, float]:
     """Seconds to score all items and take the top K for all users. If that is long, SCORED users or
     more are scored and the rest scaled; what the first batch does for all users counts once.
     """
@@ -99,7 +102,7 @@ def inference(model, config, clock):
     return {"inference": total, "users": len(users), "scored": done}
 
 
-def main():
+def main() -> int:
     request = json.load(sys.stdin)
     try:
         print(json.dumps(measure(**request)))

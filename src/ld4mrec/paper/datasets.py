@@ -1,14 +1,18 @@
 """Table 1: users, items, interactions, density, length of histories; ours beside the paper's."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ld4mrec.data.features import data_folder, modality_files
+from ld4mrec.comparison.ledger import Row
+from ld4mrec.data.counts import PRINTED_DENSITY, SOURCE, TABLE_1, TITLES, Counts
+from ld4mrec.data.features import modality_files
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import UserError
-from ld4mrec.paper import published
 from ld4mrec.paper.colophon import colophon, host_config
+from ld4mrec.paper.runs import Setup
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -16,51 +20,51 @@ from ld4mrec.report.tables import Cell, Table
 TITLE = "Data sets (Table 1)"
 COUNTS = ("users", "items", "interactions", "density")
 FORMATS = {"density": ".4%", "average length": ".2f"}
-SHARES = (0, 10, 25, 50, 75, 90, 99)  # percentiles of the histories' lengths
+PLACES = {f"{share} %": share for share in (0, 10, 25, 50, 75, 90, 99)}  # of lengths' percentiles
 CORE = 10  # of the paper's filter
+Counted = dict[str, Any] | str  # what `counted` gives
 
 
-def rows(setup):
+def rows(setup: Setup) -> list[Row]:
+    """None: nothing is trained."""
     return []
 
 
-def report(setup, rows=()):
+def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
+    """Of the paper's data sets and of those asked for."""
     found = {name: counted(name, setup.keys) for name in names(setup)}
     present = {name: counts for name, counts in found.items() if not isinstance(counts, str)}
     lengths = _lengths(found)
-    figure = (
-        Lines(
-            name="history-lengths",
-            caption="Interactions of a user, all splits: the share of users who have so many or "
-            "fewer.",
-            table=lengths,
-            columns=lengths.columns,
-            places=SHARES,
-            x_axis="share of the users, %",
-            axis="interactions of a user",
-            logarithmic=True,
-            highlight=(setup.dataset,) if setup.dataset in present else (),
-        ),
-    ) * bool(present)
+    figures = Lines.if_any(
+        lengths,
+        lengths.columns,
+        name="history-lengths",
+        caption="Interactions of a user, all splits: the share of users who have so many or fewer.",
+        places=PLACES,
+        x_axis="share of the users, %",
+        axis="interactions of a user",
+        logarithmic=True,
+        highlight=(setup.dataset,) if setup.dataset in present else (),
+    )
     return Report(
         title=TITLE,
         lead=tuple(_words(present)),
         sections=(
             Section("Counts", (_counts(found), _beside(found))),
-            Section("Histories", (lengths, *figure)),
+            Section("Histories", (lengths, *figures)),
         ),
         colophon=colophon(setup, data=setup.dataset in present),
     )
 
 
-def names(setup):
+def names(setup: Setup) -> list[str]:
     """The paper's three data sets, and those asked for where they are others."""
     more = [setup.dataset, *setup.also]
-    return list(dict.fromkeys([*published.TITLES, *filter(None, more)]))
+    return list(dict.fromkeys([*TITLES, *filter(None, more)]))
 
 
-def counted(dataset, keys):
-    """{figure: value} of a data set as its folder has it, every split; the reason if it is absent.
+def counted(dataset: str, keys: dict[str, Any]) -> Counted:
+    """{column: value} of a data set as its folder has it, every split; the reason if it is absent.
 
     least and lengths count the interactions of a user.
     """
@@ -69,89 +73,81 @@ def counted(dataset, keys):
         data = RecDataset(config)
     except UserError as error:
         return str(error)
-    users, items, n = data.get_user_num(), data.get_item_num(), len(data)
-    by_user = np.bincount(data.df[data.uid_field], minlength=users)
-    by_item = np.bincount(data.df[data.iid_field], minlength=items)
-    labels = np.bincount(data.df[data.splitting_label], minlength=3)
+    counts = Counts(data.get_user_num(), data.get_item_num(), len(data))
+    by_user = np.bincount(data.df[data.uid_field], minlength=counts.users)
+    by_item = np.bincount(data.df[data.iid_field], minlength=counts.items)
+    labels = np.bincount(data.df[data.splitting_label], minlength=3).tolist()
     features = [name for name, path in modality_files(config).items() if Path(path).is_file()]
-    return {
-        "users": users,
-        "items": items,
-        "interactions": n,
-        "density": n / (users * items),
-        "average length": n / users,
+    return counts._asdict() | {
+        "density": counts.density,
+        "average length": counts.average_length,
         "least of a user": int(by_user.min()),
         "least of an item": int(by_item.min()),
-        "train": int(labels[0]),
-        "validation": int(labels[1]),
-        "test": int(labels[2]),
+        **dict(zip(("train", "validation", "test"), labels, strict=False)),
         "features": ", ".join(features) or "none",
-        "lengths": np.percentile(by_user, SHARES, method="inverted_cdf").tolist(),
-        "folder": str(data_folder(config)),
+        "lengths": np.percentile(by_user, [*PLACES.values()], method="inverted_cdf").tolist(),
     }
 
 
-def _counts(found):
+def _table(name, title, columns, found, cells, notes=()):
+    lines = tuple((dataset, tuple(cells(dataset, counts))) for dataset, counts in found.items())
+    return Table(name, title, tuple(columns), lines, notes, "data set")
+
+
+def _cell(counts: Counted, column: str) -> Cell:
+    if isinstance(counts, str):
+        return Cell(None, note=counts)
+    return Cell(counts[column], format=FORMATS.get(column, ",.0f"))
+
+
+def _counts(found: dict[str, Counted]) -> Table:
     columns = (
         *(*COUNTS, "average length", "least of a user", "least of an item"),
         *("train", "validation", "test", "features"),
     )
-    rows = [
-        (name, tuple(_cell(counts, column) for column in columns)) for name, counts in found.items()
-    ]
+
+    def cells(_: str, counts: Counted) -> list[Cell]:
+        return [_cell(counts, column) for column in columns]
+
     notes = ("Of the data folders as they are, all splits; average length: interactions per user.",)
-    return Table("datasets", "Data sets, as prepared", columns, tuple(rows), notes, "data set")
+    return _table("datasets", "Data sets, as prepared", columns, found, cells, notes)
 
 
-def _cell(counts, column):
-    if isinstance(counts, str):
-        return Cell(None, note=counts)
-    value = counts[column]
-    return Cell(value, format=FORMATS.get(column, ",.0f"))
-
-
-def _beside(found):
-    columns = [f"{name}, {whose}" for name in COUNTS for whose in ("ours", "paper's")]
-    rows = []
-    for dataset, counts in found.items():
-        theirs = published.dataset_counts(dataset)
-        cells = []
+def _beside(found: dict[str, Counted]) -> Table:
+    def cells(dataset: str, counts: Counted) -> Iterator[Cell]:
         for name in COUNTS:
-            form = ".3%" if name == "density" else ",.0f"
-            absent = Cell(None, note="the paper's Table 1 does not have it")
-            cells += [_cell(counts, name), Cell(theirs[name], format=form) if theirs else absent]
-        rows.append((dataset, tuple(cells)))
-    source = published.published()["datasets"]["source"]
-    notes = (f"The paper's: {source}; its densities are printed with three decimals of a percent.",)
+            yield _cell(counts, name)
+            if dataset not in TABLE_1:
+                yield Cell(None, note="the paper's Table 1 does not have it")
+            elif name == "density":
+                yield Cell(PRINTED_DENSITY[dataset], format=".3%")
+            else:
+                yield Cell(getattr(TABLE_1[dataset], name), format=",.0f")
+
+    columns = [f"{name}, {whose}" for name in COUNTS for whose in ("ours", "paper's")]
+    notes = (f"The paper's: {SOURCE}; its densities are printed with three decimals of a percent.",)
     title = "Data sets, ours beside the paper's"
-    return Table("datasets-beside", title, tuple(columns), tuple(rows), notes, "data set")
+    return _table("datasets-beside", title, columns, found, cells, notes)
 
 
-def _lengths(found):
-    columns = tuple(f"{share} %" for share in SHARES)
-    rows = []
-    for name, counts in found.items():
+def _lengths(found: dict[str, Counted]) -> Table:
+    def cells(_: str, counts: Counted) -> list[Cell]:
         if isinstance(counts, str):
-            cells = [Cell(None, note=counts)] * len(SHARES)
-        else:
-            cells = [Cell(value, format=",.0f") for value in counts["lengths"]]
-        rows.append((name, tuple(cells)))
-    title = "Interactions of a user: percentiles"
-    return Table("history-lengths", title, columns, tuple(rows), row_title="data set")
+            return [Cell(None, note=counts)] * len(PLACES)
+        return [Cell(value, format=",.0f") for value in counts["lengths"]]
+
+    return _table("history-lengths", "Interactions of a user: percentiles", PLACES, found, cells)
 
 
-def _words(present):
+def _words(present: dict[str, dict[str, Any]]) -> Iterator[str]:
     for name, counts in present.items():
-        theirs = published.dataset_counts(name)
-        if theirs:
-            same = all(counts[key] == theirs[key] for key in COUNTS[:3])
-            yield (
-                f"{published.TITLES[name]} has {'exactly' if same else 'not'} the paper's counts."
-            )
+        if name in TABLE_1:
+            same = all(counts[key] == n for key, n in TABLE_1[name]._asdict().items())
+            yield f"{TITLES[name]} has {'exactly' if same else 'not'} the paper's counts."
     short = [
-        f"{published.TITLES[name]} {row['interactions'] / row['users']:.1f}"
-        for name, row in published.published()["datasets"]["rows"].items()
-        if row["interactions"] / row["users"] < CORE
+        f"{TITLES[name]} {counts.average_length:.1f}"
+        for name, counts in TABLE_1.items()
+        if counts.average_length < CORE
     ]
     if short:
         yield (

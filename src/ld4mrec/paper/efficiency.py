@@ -12,15 +12,20 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ld4mrec import files
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
+from ld4mrec.data.counts import TITLES
 from ld4mrec.errors import ConfigError, RunError, nearest
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
-from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, keys_of, settings_of
+from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, keys_of, settings_of
 from ld4mrec.places import CONFIGS, PACKAGE
 from ld4mrec.plugins import sources
 from ld4mrec.report.panels import Panels
@@ -35,113 +40,139 @@ FEW_BATCHES = {"MMSSL": 3}  # whose batch takes seconds
 # where the results lie decides nothing
 ELSEWHERE = ("data_path", "runs_dir", "cache_dir", "keep_last")
 PAPER_SIZE = 1000  # embedding size of its LD4MRec, section 6.4
-WHAT = {  # {figure: (column, the paper's name, unit of ours in it)}
-    "epoch": ("training, s per epoch", "training", 1),
-    "inference": ("full inference, s", "inference", 1),
-    "peak_bytes": ("peak memory, GB", "memory", 1e9),
-}
+Found = dict[str, Any]  # what a measurement found, or {"reason", "cell_minutes"}
 logger = logging.getLogger(__name__)
 
 
-def rows(setup):
-    cells(setup)  # for the errors
+class Cost(NamedTuple):
+    """A figure of a measurement: its column, the paper's name for it, the column's unit in ours."""
+
+    column: str
+    published: str
+    unit: float
+
+
+COSTS = {
+    "epoch": Cost("training, s per epoch", "training", 1),
+    "inference": Cost("full inference, s", "inference", 1),
+    "peak_bytes": Cost("peak memory, GB", "memory", 1e9),
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured: a model's class with its keys, on data of a size, by the time of some
+    batches. The fields are the arguments of `cell.measure`.
+    """
+
+    model: str
+    dataset: str
+    keys: dict[str, Any]
+    batches: int
+
+
+def rows(setup: Setup) -> list[Row]:
+    """None: what is measured is no run. ConfigError for an unknown size."""
+    asked(setup)
     return []
 
 
-def cells(setup):
-    """[(size, model)] asked for, the cheap ones first."""
+def asked(setup: Setup) -> list[Measurement]:
+    """The measurements asked for, the cheap ones first; ConfigError for an unknown size."""
     names = setup.sizes or tuple(sizes.SIZES)
     for name in names:
         if name not in sizes.SIZES:
             raise ConfigError(f"--sizes names '{name}', no size.{nearest(name, sizes.SIZES)}")
     models = sorted(setup.models or MODELS, key=lambda model: model in FEW_BATCHES)
-    return [(name, model) for model in models for name in names]
+    return [measurement(setup, name, model) for model in models for name in names]
 
 
-def estimate(setup):
+def measurement(setup: Setup, size: str, model: str) -> Measurement:
+    """Of a model on a size, as asked for; where the data lies is no part of it."""
+    settings, _ = settings_of(setup, model)
+    keys = {key: value for key, value in setup.keys.items() if key not in ELSEWHERE}
+    batches = FEW_BATCHES.get(model, setup.batches)
+    return Measurement(model, size, keys_of(model, size, keys) | settings, batches)
+
+
+def missing(setup: Setup) -> list[Measurement]:
+    """Those asked for that are neither there nor were stopped by as long a limit."""
+
+    def is_done(found: Found | None) -> bool:
+        if found is None or "reason" in found:
+            return found is not None and found["cell_minutes"] >= setup.cell_minutes
+        return True
+
+    return [what for what in asked(setup) if not is_done(kept(setup, what))]
+
+
+def estimate(setup: Setup) -> list[str]:
     """Sentences on the measurements that are missing."""
-    asked = cells(setup)
-    missing = [one for one in asked if not _is_done(kept(setup, *one), setup)]
-    lines = [f"{len(asked)} measurements, {len(asked) - len(missing)} of them there"]
-    if missing:
-        minutes = len(missing) * setup.cell_minutes
+    wanted, n_missing = len(asked(setup)), len(missing(setup))
+    lines = [f"{wanted} measurements, {wanted - n_missing} of them there"]
+    if n_missing:
+        minutes = n_missing * setup.cell_minutes
         lines.append(f"  at most {minutes:.0f} minutes (--cell-minutes {setup.cell_minutes:g})")
     return lines
 
 
-def request_of(setup, size, model):
-    """What a measurement is asked for, without where the data lies."""
-    given, _ = settings_of(setup, model)
-    keys = {key: value for key, value in setup.keys.items() if key not in ELSEWHERE}
-    keys = keys_of(model, size, keys)
-    batches = FEW_BATCHES.get(model, setup.batches)
-    return {"model": model, "dataset": size, "keys": keys | given, "batches": batches}
-
-
-def place(setup, size, model, runs_dir=None):
+def place(setup: Setup, what: Measurement, runs_dir: Path | None = None) -> Path:
     """The file of a measurement."""
-    decides = request_of(setup, size, model)
-    decides |= {"version": VERSION, "size": str(sizes.SIZES[size])}
-    decides |= {"code": code_fingerprint(sources.find_model(model))}
+    decides = asdict(what) | {"version": VERSION, "size": str(sizes.SIZES[what.dataset])}
+    decides |= {"code": code_fingerprint(sources.find_model(what.model))}
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
-    folder = Path(runs_dir or folder_of(setup.keys, "runs_dir")) / "efficiency" / size
-    return folder / f"{model}-{digest}.json"
+    folder = Path(runs_dir or folder_of(setup.keys, "runs_dir")) / "efficiency" / what.dataset
+    return folder / f"{what.model}-{digest}.json"
 
 
-def kept(setup, size, model):
-    """The finished measurement, of runs_dir or setup.ledger; else why there is none as
-    {"reason", "cell_minutes"}, or None.
+def kept(setup: Setup, what: Measurement) -> Found | None:
+    """What a finished measurement found, of runs_dir or setup.ledger; else why there is none, or
+    None.
     """
-    places = [place(setup, size, model, folder) for folder in (None, setup.ledger)]
+    places = [place(setup, what, folder) for folder in (None, setup.ledger)]
     found = [_read(path) for path in dict.fromkeys(places) if path.is_file()]
-    return next((one for one in found if "reason" not in one), found[0] if found else None)
+    return min(found, key=lambda content: "reason" in content, default=None)
 
 
-def _read(path):
+def _read(path: Path) -> Found:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}); delete it to measure again") from error
 
 
-def _is_done(found, setup):
-    """Whether there is nothing to do: measured, or stopped by as long a limit."""
-    if found is None or "reason" in found:
-        return found is not None and found["cell_minutes"] >= setup.cell_minutes
-    return True
-
-
-def measure(setup):
+def measure(setup: Setup) -> None:
     """Take the measurements that are missing, one after the other."""
-    missing = [one for one in cells(setup) if not _is_done(kept(setup, *one), setup)]
-    if not missing:
+    todo = missing(setup)
+    if not todo:
         return
     with _data_folder(setup) as folder:
-        for done, (size, model) in enumerate(missing):
+        for done, what in enumerate(todo, start=1):
+            size = what.dataset
             if not (folder / size / f"{size}.inter").is_file():
                 logger.info("generating data of the size of %s", size)
                 sizes.write(folder, size, sizes.SIZES[size])
-            logger.info("%s on %s (%d of %d)", model, size, done + 1, len(missing))
-            found = alone(setup, size, model, folder)
+            logger.info("%s on %s (%d of %d)", what.model, size, done, len(todo))
+            found = alone(what, folder, setup.cell_minutes)
             if "reason" in found:
-                logger.error("%s on %s: %s", model, size, found["reason"])
-            files.write_json(place(setup, size, model), found)
+                logger.error("%s on %s: %s", what.model, size, found["reason"])
+            files.write_json(place(setup, what), found)
 
 
-def keep(setup, archive):
+def keep(setup: Setup, archive: Path) -> None:
     """Copy the finished measurements into an archive's folder, where --ledger finds them."""
-    for size, model in cells(setup):
-        found = kept(setup, size, model)
+    for what in asked(setup):
+        found = kept(setup, what)
         if found and "reason" not in found:
-            files.write_json(place(setup, size, model, archive), found)
+            files.write_json(place(setup, what, archive), found)
 
 
-def alone(setup, size, model, folder):
-    """What `ld4mrec.paper.cell` finds in a process of its own; if it fails or takes longer,
-    {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
+def alone(what: Measurement, folder: Path, minutes: float) -> Found:
+    """What `ld4mrec.paper.cell` finds in a process of its own on the data in a folder; if it fails
+    or takes longer, {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
     """
-    request = request_of(setup, size, model)
-    request["keys"] = request["keys"] | {"data_path": f"{folder}/", "cache_dir": None}
+    request = asdict(what)
+    request["keys"] |= {"data_path": f"{folder}/", "cache_dir": None}
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
@@ -150,11 +181,11 @@ def alone(setup, size, model, folder):
             capture_output=True,
             text=True,
             env=os.environ | {"PYTHONPATH": path},
-            timeout=60 * setup.cell_minutes,
+            timeout=60 * minutes,
         )
     except subprocess.TimeoutExpired:
-        reason = f"stopped after {setup.cell_minutes:g} minutes (--cell-minutes)"
-        return {"reason": reason, "cell_minutes": setup.cell_minutes}
+        reason = f"stopped after {minutes:g} minutes (--cell-minutes)"
+        return {"reason": reason, "cell_minutes": minutes}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
         return {"reason": lines[-1], "cell_minutes": 0}
@@ -162,7 +193,7 @@ def alone(setup, size, model, folder):
 
 
 @contextmanager
-def _data_folder(setup):
+def _data_folder(setup: Setup) -> Iterator[Path]:
     """Where the generated data lies: in cache_dir, or for this time where there is none."""
     cache = folder_of(setup.keys, "cache_dir")
     if cache is None:
@@ -172,23 +203,14 @@ def _data_folder(setup):
         yield Path(cache) / "sizes"
 
 
-def report(setup, rows=()):
-    asked = cells(setup)
-    found = {one: kept(setup, *one) for one in asked}
-    sections = []
-    for size in dict.fromkeys(size for size, _ in asked):
-        table = costs(setup, size, {m: f for (s, m), f in found.items() if s == size})
-        drawn = tuple(column for column, *_ in WHAT.values() if table.is_numeric(column))
-        figure = Panels(
-            name=f"efficiency-{size}",
-            caption=f"Cost on generated data of the size of {published.TITLES[size]}, logarithmic.",
-            table=table,
-            columns=drawn,
-            logarithmic=drawn,
-            highlight=(OURS,) if (size, OURS) in found else (),
-        )
-        sections.append(Section(published.TITLES[size], (table, *([figure] if drawn else []))))
-    machines = dict.fromkeys(f["machine"] for f in found.values() if f and "machine" in f)
+def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
+    """A table and a figure per size."""
+    found, machines = {}, {}
+    for what in asked(setup):
+        of_model = kept(setup, what)
+        found.setdefault(what.dataset, {})[what.model] = of_model
+        if of_model and "machine" in of_model:
+            machines[of_model["machine"]] = None
     return Report(
         title=TITLE,
         lead=(
@@ -197,38 +219,40 @@ def report(setup, rows=()):
             "units, they are read as seconds, seconds and GB.",
             *(f"Measured on: {machine}." for machine in machines),
         ),
-        sections=tuple(sections),
+        sections=tuple(
+            Section(TITLES[size], tuple(_of_size(setup, size, of_size)))
+            for size, of_size in found.items()
+        ),
         colophon=colophon(setup, data=False),
     )
 
 
-def costs(setup, size, found):
-    """Ours beside the paper's on a size. found: {model: measurement, or None}."""
-    columns = [column for column, *_ in WHAT.values()]
+def _of_size(setup: Setup, size: str, found: dict[str, Found | None]) -> Iterator[Table | Panels]:
+    table = costs(setup, size, found)
+    columns = tuple(cost.column for cost in COSTS.values())
+    yield table
+    yield from Panels.if_any(
+        table,
+        columns,
+        name=table.name,
+        caption=f"Cost on generated data of the size of {TITLES[size]}, logarithmic.",
+        logarithmic=columns,
+        highlight=(OURS,) if OURS in found else (),
+    )
+
+
+def costs(setup: Setup, size: str, found: dict[str, Found | None]) -> Table:
+    """Ours beside the paper's on a size. found: {model: what its measurement found}."""
+    columns = [cost.column for cost in COSTS.values()]
     columns += [f"{column.partition(',')[0]}, paper's" for column in columns]
     columns += ["batches timed", "users scored"]
     lines = []
     for model in dict.fromkeys([*MODELS, *found]):
-        one = found.get(model)
-        why = (one or {}).get("reason") or NOT_RUN if model in found else NOT_ASKED
-        is_there = one is not None and "reason" not in one
-        ours = [
-            Cell(one[key] / unit, format=",.3g" if one[key] / unit < 100 else ",.0f")
-            if is_there
-            else Cell(None, note=why)
-            for key, (_, _, unit) in WHAT.items()
-        ]
-        theirs = [published.cost(size, model, name) for _, name, _ in WHAT.values()]
+        ours = _ours(found[model]) if model in found else _empty(NOT_ASKED)
+        theirs = [published.cost(size, model, cost.published) for cost in COSTS.values()]
         absent = Cell(None, note="the paper does not have it")
         theirs = [absent if value is None else Cell(value, format=".2f") for value in theirs]
-        how = [Cell(None, note=why)] * 2
-        if is_there:
-            scaled = "" if one["scored"] == one["users"] else ", scaled"
-            how = [
-                Cell(f"{one['timed']} for {one['batches']:,}"),
-                Cell(f"{one['scored']:,} of {one['users']:,}{scaled}"),
-            ]
-        lines.append((model, (*ours, *theirs, *how)))
+        lines.append((model, (*ours[: len(COSTS)], *theirs, *ours[len(COSTS) :])))
     notes = (
         "Training: the median batch after warm-up times the batches of an epoch, with what the "
         "model does before and after the batches; inference: scores of all items and their top K "
@@ -236,13 +260,30 @@ def costs(setup, size, found):
     )
     if OURS in found:
         notes += (_width(setup, size),)
-    title = f"Cost on the size of {published.TITLES[size]}, ours beside the paper's"
+    title = f"Cost on the size of {TITLES[size]}, ours beside the paper's"
     return Table(f"efficiency-{size}", title, tuple(columns), tuple(lines), notes)
 
 
-def _width(setup, size):
+def _ours(found: Found | None) -> list[Cell]:
+    """The costs, then how they were measured."""
+    if found is None or "reason" in found:
+        return _empty((found or {}).get("reason") or NOT_RUN)
+    values = [found[key] / cost.unit for key, cost in COSTS.items()]
+    scaled = "" if found["scored"] == found["users"] else ", scaled"
+    return [
+        *(Cell(value, format=",.3g" if value < 100 else ",.0f") for value in values),
+        Cell(f"{found['timed']} for {found['batches']:,}"),
+        Cell(f"{found['scored']:,} of {found['users']:,}{scaled}"),
+    ]
+
+
+def _empty(why: str) -> list[Cell]:
+    return [Cell(None, note=why)] * (len(COSTS) + 2)
+
+
+def _width(setup: Setup, size: str) -> str:
     """LD4MRec's width beside the paper's, since the cost grows with it."""
-    keys = read_yaml(CONFIGS / "model" / f"{OURS}.yaml") | request_of(setup, size, OURS)["keys"]
+    keys = read_yaml(CONFIGS / "model" / f"{OURS}.yaml") | measurement(setup, size, OURS).keys
     ours = f"{OURS}: embedding_size {keys['embedding_size']}, hidden_size {keys['hidden_size']}"
     if keys["embedding_size"] == PAPER_SIZE:
         return f"{ours}; the paper's embedding size is the same."

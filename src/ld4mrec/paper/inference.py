@@ -4,18 +4,25 @@ One trained model, nothing retrained: the same weights are asked in each way.
 """
 
 import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from common.largest import largest
-from ld4mrec.comparison.findings import over_seeds, shown
+from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.ledger import Row
+from ld4mrec.config.configuration import Config
 from ld4mrec.evaluation.evaluator import TopKEvaluator
+from ld4mrec.paper.accuracy import COLUMNS
 from ld4mrec.paper.colophon import colophon
 from ld4mrec.paper.measured import measured
-from ld4mrec.paper.runs import METRICS, OURS, cell_of, entry_of, planned, why_missing
+from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.tables import Cell, Table
+from ld4mrec.report.tables import Table
+from ld4mrec.runs.run import Run
 from ld4mrec.training.timing import Clock
 
 TITLE = "Inference strategies (Fig. 3)"
@@ -27,22 +34,36 @@ CODED = "forward-free, step code 0 added"  # the other reading of the text: E_u 
 TIME = "full inference, s"
 
 
-def rows(setup):
+class Way(NamedTuple):
+    """How a model is asked: its options of the same names."""
+
+    inference_steps: int
+    infer_step: str
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Way":
+        """How it is asked now."""
+        return cls(model.inference_steps, model.infer_step)
+
+    def put_into(self, model: nn.Module) -> None:
+        """From now on the model is asked so."""
+        model.inference_steps, model.infer_step = self
+
+
+def rows(setup: Setup) -> list[Row]:
+    """The model as it is."""
     return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
 
 
-def report(setup, rows):
-    (row,) = rows
-    found, gone = measured(rows, "inference", VERSION, measure)
-    table = strategies(found, why_missing(row) or gone)
-    drawn = [f"test {shown(metric)}" for metric in ("recall@20", "ndcg@20")] + [TIME]
-    drawn = [name for name in drawn if table.is_numeric(name)]
-    figure = Panels(
+def report(setup: Setup, rows: list[Row]) -> Report:
+    """What is missing is measured first."""
+    table = strategies(*measured(*rows, "inference", VERSION, measure))
+    figures = Panels.if_any(
+        table,
+        (*(f"test {shown(metric)}" for metric in ("recall@20", "ndcg@20")), TIME),
         name="inference",
         caption="The same weights asked with and without noise on the history: accuracy, mean and "
         "standard deviation over seeds, and seconds to rank all items for all users.",
-        table=table,
-        columns=tuple(drawn),
         highlight=(FREE,),
     )
     return Report(
@@ -52,46 +73,43 @@ def report(setup, rows):
             "noise on it and tell the network so, still in one pass. The paper's figure has no "
             "numbers in its text.",
         ),
-        sections=(Section("Strategies", (table, *([figure] if drawn else []))),),
+        sections=(Section("Strategies", (table, *figures)),),
         colophon=colophon(setup, rows),
     )
 
 
-def name_of(steps):
+def name_of(steps: int) -> str:
+    """Of the strategy with so many forward steps."""
     return FREE if steps == 0 else f"{steps} forward step{'s' * (steps > 1)}"
 
 
-def measure(one, model, loaders):
+def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, dict[str, Any]]:
     """{strategy: {valid, test: {metric: value}, seconds}} of a model with its weights."""
     _, valid, test = loaders
-    evaluator = TopKEvaluator(one.config)
-    ways = {name_of(t): (t, "init_only") for t in STEPS if t <= model.diffusion.steps}
-    ways[CODED] = (0, "zero")
-    seconds, before = timed(model, ways, one.config), _way(model)
+    evaluator = TopKEvaluator(run.config)
+    ways = {name_of(t): Way(t, "init_only") for t in STEPS if t <= model.diffusion.steps}
+    ways[CODED] = Way(0, "zero")
+    seconds, before = timed(model, ways, run.config), Way.of(model)
     found = {}
     for name, way in ways.items():
-        model.inference_steps, model.infer_step = way
+        way.put_into(model)
         metrics = [evaluator.evaluate(model, split).metrics for split in (valid, test)]
         found[name] = {"valid": metrics[0], "test": metrics[1], "seconds": seconds[name]}
-    model.inference_steps, model.infer_step = before
+    before.put_into(model)
     return found
 
 
-def _way(model):
-    return model.inference_steps, model.infer_step
-
-
 @torch.no_grad()
-def timed(model, ways, config):
+def timed(model: nn.Module, ways: dict[str, Way], config: Config) -> dict[str, float]:
     """{name: median seconds to score all items and take the top K, for all users}; the strategies
-    take turns, so that a busy machine slows all alike. ways: {name: (steps, infer_step)}.
+    take turns, so that a busy machine slows all alike.
     """
     users = torch.arange(model.n_users, device=config["device"])
-    k, before = max(config["topk"]), _way(model)
+    k, before = max(config["topk"]), Way.of(model)
 
     def asked(way):
         def score():
-            model.inference_steps, model.infer_step = way
+            way.put_into(model)
             for batch in users.split(config["eval_batch_size"]):
                 largest(model.full_sort_predict([batch, None]), k)
 
@@ -99,29 +117,27 @@ def timed(model, ways, config):
 
     clock = Clock("wall", users.device)
     turns = clock.turns(TURNS, *map(asked, ways.values()), warm_up=1)
-    model.inference_steps, model.infer_step = before
+    before.put_into(model)
     return dict(zip(ways, map(statistics.median, zip(*turns, strict=True)), strict=True))
 
 
-def strategies(found, why):
-    """A row per strategy. found: {seed: what `measure` gave}."""
+def strategies(found: dict[int, dict[str, dict[str, Any]]], why: str | None) -> Table:
+    """A row per strategy. found: {seed: what `measure` gave}. why: seeds are missing."""
     names = list(dict.fromkeys(name for by_name in found.values() for name in by_name)) or [FREE]
-    columns = {"validation Recall@20": ("valid", "recall@20")}
-    columns |= {f"test {shown(metric)}": ("test", metric) for metric in METRICS}
     lines = []
     for name in names:
         of_name = [by_name[name] for by_name in found.values() if name in by_name]
         cells = [
-            cell_of([one[split][metric] for one in of_name], why)
-            for split, metric in columns.values()
+            over_seeds([seed[split][metric] for seed in of_name], note=why)
+            for split, metric in COLUMNS.values()
         ]
-        seconds = [one["seconds"] for one in of_name]
-        cells.append(over_seeds(seconds, ".3f") if seconds else Cell(None, note=why))
+        seconds = [seed["seconds"] for seed in of_name]
+        cells.append(over_seeds(seconds, ".3f", None if seconds else why))
         lines.append((name, tuple(cells)))
     notes = (
         f"{OURS}; mean and standard deviation over seeds. {TIME}: scores of all items and their "
         f"top K for all users, the median of {TURNS} passes, strategies taking turns.",
     )
     title = "Accuracy and time of the inference strategies"
-    table = Table("inference", title, (*columns, TIME), tuple(lines), notes, row_title="strategy")
-    return table.marked(dict.fromkeys(columns, True) | {TIME: False})
+    table = Table("inference", title, (*COLUMNS, TIME), tuple(lines), notes, row_title="strategy")
+    return table.marked(COLUMNS, smaller=[TIME])

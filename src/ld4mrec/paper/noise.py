@@ -1,11 +1,14 @@
 """Fig. 4: how much accuracy each model loses when random interactions join the training data."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from ld4mrec.comparison.findings import over_seeds, shown
+from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.ledger import Row
+from ld4mrec.paper.accuracy import OVER_SEEDS
 from ld4mrec.paper.colophon import colophon, host_config
 from ld4mrec.paper.noisy_data import DATA_KEYS, noisy_folder
-from ld4mrec.paper.runs import OURS, cell, entries_of, planned, why_missing
+from ld4mrec.paper.runs import OURS, Setup, cell, entries_of, planned, why_missing
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -15,9 +18,10 @@ SHARES = (0.05, 0.10, 0.15, 0.20, 0.25)  # of the training interactions
 MODELS = (OURS, "DiffRec", "LightGCN", "MGCN")
 ALL = (*MODELS, "DiffMM", "MMSSL", "LATTICE")  # with those that the paper's text names
 METRICS = ("recall@20", "ndcg@20")
+ByShare = dict[float]  # share 0 is the clean row
 
 
-def rows(setup):
+def rows(setup: Setup) -> list[Row]:
     """For each model the clean row, then one per share, whose runs have a data set each: seed s
     trains on the pairs that seed s drew.
     """
@@ -34,7 +38,7 @@ def rows(setup):
     return listed
 
 
-def by_level(setup, rows):
+def by_level(setup: Setup, rows: list[Row]) -> dict[str, ByShare]:
     """{label: {share: row}}, share 0 being the clean one; the seeds' rows of a share as one."""
     levels = (0.0, *(share for share in SHARES for _ in setup.seeds))
     labels = list(dict.fromkeys(row.label for row in rows))
@@ -48,9 +52,11 @@ def by_level(setup, rows):
     return found
 
 
-def report(setup, rows):
+def report(setup: Setup, rows: list[Row]) -> Report:
+    """Relative loss and accuracy, by share and model."""
     found = by_level(setup, rows)
-    sections = [Section("Relative loss", tuple(_losses(found)))]
+    losses = tuple(block for metric in METRICS for block in _losses(found, metric))
+    sections = [Section("Relative loss", losses)]
     sections.append(Section("Accuracy", tuple(_accuracy(found, metric) for metric in METRICS)))
     return Report(
         title=f"{TITLE}: {setup.dataset}",
@@ -66,55 +72,55 @@ def report(setup, rows):
     )
 
 
-def relative_losses(clean, noisy, metric):
-    """1 - noisy / clean of the seeds that have both, by seed."""
-    before = {one.config["seed"]: one.result["test"][metric] for one in clean.done}
-    after = {one.config["seed"]: one.result["test"][metric] for one in noisy.done}
+def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
+    """1 - noisy / clean of the seeds that have both, by seed; none where the clean value is 0."""
+    before, after = (
+        {run.config["seed"]: run.result["test"][metric] for run in row.done}
+        for row in (clean, noisy)
+    )
     return [1 - after[s] / before[s] for s in before if s in after and before[s]]
 
 
-def _losses(found):
-    columns = tuple(f"{share:.0%}" for share in SHARES)
-    for metric in METRICS:
-        lines = []
-        for label, levels in found.items():
-            cells = []
-            for share in SHARES:
-                values = relative_losses(levels[0.0], levels[share], metric)
-                why = why_missing(levels[0.0]) or why_missing(levels[share])
-                empty = Cell(None, note=why or "the clean value is 0")
-                cells.append(over_seeds(values, ".1%") if values else empty)
-            lines.append((label, tuple(cells)))
-        notes = (
-            "1 - noisy / clean, mean and standard deviation over seeds; negative: better with "
-            "noise.",
-        )
-        name = f"relative-loss-{metric.split('@')[0]}"
-        title = f"Relative loss of test {shown(metric)} by share of added interactions"
-        table = Table(name, title, columns, tuple(lines), notes)
-        yield table
-        drawn = tuple(column for column in columns if table.is_numeric(column))
-        if drawn:
-            yield Lines(
-                name=name,
-                caption=f"Relative loss of test {shown(metric)}; mean and standard deviation over "
-                "seeds.",
-                table=table,
-                columns=drawn,
-                places=tuple(float(column.rstrip("%")) for column in drawn),
-                x_axis="random interactions added, % of the training interactions",
-                axis=f"relative loss of {shown(metric)}",
-                percent=True,
-                highlight=(OURS,) if OURS in found else (),
-            )
+def _places() -> dict[str, int]:
+    """{column: its place on x, in percent} of the shares."""
+    return {f"{share:.0%}": round(100 * share) for share in SHARES}
 
 
-def _accuracy(found, metric):
-    columns = ("clean", *(f"{share:.0%}" for share in SHARES))
-    lines = [
+def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
+    def loss(clean: Row, noisy: Row) -> Cell:
+        values = relative_losses(clean, noisy, metric)
+        if values:
+            return over_seeds(values, ".1%")
+        why = why_missing(clean) or why_missing(noisy)
+        return Cell(None, note=why or "the clean value is 0")
+
+    lines = tuple(
+        (label, tuple(loss(levels[0.0], levels[share]) for share in SHARES))
+        for label, levels in found.items()
+    )
+    notes = (f"1 - noisy / clean, {OVER_SEEDS}; negative: better with noise.",)
+    name = f"relative-loss-{metric.split('@')[0]}"
+    title = f"Relative loss of test {shown(metric)} by share of added interactions"
+    table = Table(name, title, tuple(_places()), lines, notes)
+    yield table
+    yield from Lines.if_any(
+        table,
+        table.columns,
+        name=name,
+        caption=f"Relative loss of test {shown(metric)}; {OVER_SEEDS}.",
+        places=_places(),
+        x_axis="random interactions added, % of the training interactions",
+        axis=f"relative loss of {shown(metric)}",
+        percent=True,
+        highlight=(OURS,) if OURS in found else (),
+    )
+
+
+def _accuracy(found: dict[str, ByShare], metric: str) -> Table:
+    lines = tuple(
         (label, tuple(cell(row, "test", metric) for row in levels.values()))
         for label, levels in found.items()
-    ]
+    )
     notes = ("Mean and standard deviation over seeds.",)
     title = f"Test {shown(metric)} by share of added interactions"
-    return Table(f"accuracy-{metric.split('@')[0]}", title, columns, tuple(lines), notes)
+    return Table(f"accuracy-{metric.split('@')[0]}", title, ("clean", *_places()), lines, notes)

@@ -9,11 +9,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import ArrayLike
 
+from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, feature_paths
 from ld4mrec.data.interactions import RecDataset, inter_path
 from ld4mrec.errors import ConfigError, DataError
@@ -28,7 +31,7 @@ DATA_KEYS = (
 )
 
 
-def random_pairs(users, items, taken, n, seed):
+def random_pairs(users: ArrayLike, items: int, taken: np.ndarray, n: int, seed: int) -> np.ndarray:
     """(n, 2) int64: distinct (user, item) pairs, uniform over users x range(items) without `taken`.
 
     users: (U,) distinct ids that may occur. items: number of items. taken: (m, 2) pairs that must
@@ -54,7 +57,7 @@ def random_pairs(users, items, taken, n, seed):
     return np.stack(np.divmod(keys[:n], items), axis=1)
 
 
-def _contains(ordered, values):
+def _contains(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
     """(n,) whether each value is in an ordered array."""
     if not len(ordered):
         return np.zeros(len(values), dtype=bool)
@@ -62,7 +65,7 @@ def _contains(ordered, values):
     return ordered[place] == values
 
 
-def noisy_folder(config, share, seed):
+def noisy_folder(config: Config, share: float, seed: int) -> Path:
     """The data folder of config's data set with round(share * training rows) random interactions
     more, written to config's cache_dir if it is not there: a Path, whose parent is its data_path.
 
@@ -94,7 +97,7 @@ def noisy_folder(config, share, seed):
     return folder
 
 
-def _write(folder, config, content):
+def _write(folder: Path, config: Config, content: dict[str, Any]) -> None:
     """Make the folder, or leave it to another process that is faster."""
     try:
         with staged(folder) as made:
@@ -114,7 +117,7 @@ def _write(folder, config, content):
             raise
 
 
-def _write_interactions(path, config, content):
+def _write_interactions(path: Path, config: Config, content: dict[str, Any]) -> int:
     """The original's rows, then the added ones, with label 0; how many were added."""
     everything = RecDataset(config.replace({"filter_out_cod_start_users": False}))
     frame = everything.df

@@ -8,6 +8,7 @@ from ld4mrec.comparison.archive import archive
 from ld4mrec.comparison.entries import check_common, read_settings
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.words import metrics_of
+from ld4mrec.data.counts import TITLES
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.paper import (
     ablation,
@@ -17,7 +18,6 @@ from ld4mrec.paper import (
     inference,
     noise,
     performance,
-    published,
     runs,
     sensitivity,
 )
@@ -25,7 +25,8 @@ from ld4mrec.paper.colophon import folder_of, host_config
 from ld4mrec.paper.names import EXPERIMENTS
 from ld4mrec.paper.overview import overview
 from ld4mrec.paper.runs import Setup
-from ld4mrec.report.report import Report, write_report
+from ld4mrec.report.report import Report
+from ld4mrec.report.writing import write_report
 
 LEAST_BATCHES = 20  # for a median to be one
 MODULES = dict(
@@ -37,7 +38,7 @@ MODULES = dict(
 )
 MODELS = {  # where -m chooses, what it chooses from at most
     "noise": noise.ALL,
-    "tables": (*performance.SIMPLE, *performance.PAPER, runs.OURS),
+    "tables": performance.ALL,
     "efficiency": efficiency.MODELS,
 }
 VARIES = {
@@ -69,14 +70,14 @@ def check(names: list[str], setup: Setup) -> None:
         if both := sorted(set(VARIES.get(name, ())) & set(setup.keys)):
             raise ConfigError(f"--{both[0]} is what {name} varies; leave it out")
     for key, value in setup.keys.items():
-        if _is_listed(key, value) and "sensitivity" not in names:
+        if _is_varied(key, value) and "sensitivity" not in names:
             raise ConfigError(
                 f"--{key} is a list, which sensitivity varies, and --only leaves that out"
             )
     if "sensitivity" in names:
-        sensitivity.axes(setup)
+        sensitivity.varied(setup)
     if "efficiency" in names:
-        efficiency.cells(setup)
+        efficiency.asked(setup)
 
 
 def models_of(name: str, setup: Setup) -> tuple[str, ...]:
@@ -113,11 +114,11 @@ def _of_experiment(name, setup):
     """The setup for an experiment: a list that `sensitivity` varies is for that alone."""
     if name == "sensitivity":
         return setup
-    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_listed(k, v)})
+    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_varied(k, v)})
 
 
-def _is_listed(key, value):
-    return key in (*sensitivity.MAP, *sensitivity.LINES) and isinstance(value, list)
+def _is_varied(key, value):
+    return key in sensitivity.VARIED and isinstance(value, list)
 
 
 def _announce(name, rows, setup):
@@ -204,6 +205,4 @@ def present(keys: dict) -> list[str]:
     """Names of the data folders in data_path, the paper's first."""
     folder = Path(folder_of(keys, "data_path"))
     found = sorted({path.parent.name for path in folder.glob("*/*.inter")})
-    return [n for n in published.TITLES if n in found] + [
-        n for n in found if n not in published.TITLES
-    ]
+    return [n for n in TITLES if n in found] + [n for n in found if n not in TITLES]

@@ -1,15 +1,19 @@
 """How the accuracy depends on p and gamma (a map), and on T, the noise's scale and the rank."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ld4mrec.comparison.findings import shown
+from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError
+from ld4mrec.paper.accuracy import OVER_SEEDS, VALIDATION, accuracy_table
 from ld4mrec.paper.colophon import colophon
-from ld4mrec.paper.runs import METRICS, OURS, cell, entry_of, planned, settings_of
+from ld4mrec.paper.runs import OURS, Setup, cell, entry_of, planned, settings_of
 from ld4mrec.places import CONFIGS
 from ld4mrec.report.panels import HeatMap, Panels
 from ld4mrec.report.report import Report, Section
@@ -27,53 +31,64 @@ MEANINGS = {
     "noise_scale": "s, scale of the noise",
     "svd_rank": "r, rank of the collaborative signal",
 }
+VARIED = (*MAP, *LINES)
 
 
-def rows(setup):
+class Point(NamedTuple):
+    """A value of each key of VARIED."""
+
+    soft_prob: float
+    soft_gamma: float
+    diffusion_steps: int
+    noise_scale: float
+    svd_rank: int
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key}={value:g}" for key, value in self._asdict().items())
+
+
+def rows(setup: Setup) -> list[Row]:
     """The rows of the map, then those of the lines; points that coincide once."""
-    return planned(without_axes(setup), list(entries_at(setup).values()))
+    return planned(without_varied(setup), list(entries_at(setup).values()))
 
 
-def without_axes(setup):
-    """The setup without the keys that are axes here."""
-    keys = {key: value for key, value in setup.keys.items() if key not in (*MAP, *LINES)}
+def without_varied(setup: Setup) -> Setup:
+    """The setup without the keys that vary here."""
+    keys = {key: value for key, value in setup.keys.items() if key not in VARIED}
     return replace(setup, keys=keys)
 
 
-def entries_at(setup):
-    """{point: Entry}; a point is a tuple of (key, value), of all axes, in one order."""
-    base, values = base_of(setup), axes(setup)
-    points = [base | dict(zip(MAP, pair, strict=True)) for pair in product(*map(values.get, MAP))]
-    points += [base | {key: value} for key in LINES for value in values[key]]
-    points = dict.fromkeys(tuple(point.items()) for point in points)
-    plain = without_axes(setup)
-    return {point: entry_of(plain, label=_label(point), changes=dict(point)) for point in points}
+def entries_at(setup: Setup) -> dict[Point, Entry]:
+    """The entry of each point, those of the map first."""
+    base, values, plain = base_of(setup), varied(setup), without_varied(setup)
+    pairs = product(values["soft_prob"], values["soft_gamma"])
+    points = [base._replace(soft_prob=p, soft_gamma=gamma) for p, gamma in pairs]
+    points += [base._replace(**{key: value}) for key in LINES for value in values[key]]
+    return {
+        point: entry_of(plain, label=str(point), changes=point._asdict())
+        for point in dict.fromkeys(points)
+    }
 
 
-def _label(point):
-    return ", ".join(f"{key}={value:g}" for key, value in point)
-
-
-def base_of(setup):
-    """{key: value} of the axes where they are not varied: of the settings, one value on the command
-    line, or the yaml.
+def base_of(setup: Setup) -> Point:
+    """Where the keys are not varied: values of the settings, one value on the command line, or the
+    yaml.
     """
-    declared = _yaml()
-    base = {key: declared["defaults"].get(key, declared[key]) for key in (*MAP, *LINES)}
-    one = {k: v for k, v in setup.keys.items() if k in base and not isinstance(v, list)}
-    given, _ = settings_of(setup, OURS)
-    return base | one | {key: value for key, value in given.items() if key in base}
+    declared, (settings, _) = _yaml(), settings_of(setup, OURS)
+    base = {key: declared["defaults"].get(key, declared[key]) for key in VARIED}
+    fixed = {k: v for k, v in setup.keys.items() if k in base and not isinstance(v, list)}
+    return Point(**base | fixed | {k: v for k, v in settings.items() if k in base})
 
 
-def axes(setup):
+def varied(setup: Setup) -> dict[str, list]:
     """{key: values}: a list on the command line as it is, one value alone, else of the yaml's list
-    (LINES where it has none) as many as setup.grid says, ends and default among them.
+    (LINES where it has none) as many as setup.grid says, ends and default among them. ConfigError
+    for an empty list.
     """
-    declared, base, found = _yaml(), base_of(setup), {}
-    for key, many in zip(MAP, setup.grid, strict=True):
-        found[key] = spread(declared[key], many, base[key])
-    for key, values in LINES.items():
-        found[key] = spread(values, max(setup.grid), base[key])
+    declared, base = _yaml(), base_of(setup)
+    lists = {key: declared[key] for key in MAP} | LINES
+    numbers = dict(zip(MAP, setup.grid, strict=True)) | dict.fromkeys(LINES, max(setup.grid))
+    found = {key: spread(lists[key], numbers[key], getattr(base, key)) for key in VARIED}
     for key, value in setup.keys.items():
         if key in found:
             found[key] = value if isinstance(value, list) else [value]
@@ -82,7 +97,7 @@ def axes(setup):
     return found
 
 
-def spread(values, many, always):
+def spread(values: list[float], many: int, always: float) -> list[float]:
     """At most `many` of sorted values, evenly by place, with the ends; and `always` in the place of
     the nearest that is no end, where it is one of them.
     """
@@ -96,22 +111,24 @@ def spread(values, many, always):
     return [values[place] for place in sorted(chosen)]
 
 
-def _yaml():
+def _yaml() -> dict[str, Any]:
     return read_yaml(CONFIGS / "model" / f"{OURS}.yaml")
 
 
-def report(setup, rows):
+def report(setup: Setup, rows: list[Row]) -> Report:
+    """The map, and a section for each line of two points or more."""
     found = dict(zip(entries_at(setup), rows, strict=True))
-    values, base = axes(setup), base_of(setup)
-    sections = [Section("p and γ", tuple(_map(found, values, base)))]
+    values, base = varied(setup), base_of(setup)
+    maps = [block for split in ("validation", "test") for block in _map(found, values, base, split)]
+    sections = [Section("p and γ", tuple(maps))]
     for key in LINES:
         if len(values[key]) > 1:
-            sections.append(Section(MEANINGS[key], tuple(_line(found, values, base, key))))
-    fixed = ", ".join(f"{key}={value:g}" for key, value in base.items())
+            line = {value: found[base._replace(**{key: value})] for value in values[key]}
+            sections.append(Section(MEANINGS[key], tuple(_line(key, line, getattr(base, key)))))
     return Report(
         title=f"{TITLE}: {setup.dataset}",
         lead=(
-            f"One or two settings vary, the others stay at {fixed} and the yaml's defaults. The "
+            f"One or two settings vary, the others stay at {base} and the yaml's defaults. The "
             "paper reports p = γ = 0.01 as its best.",
         ),
         sections=tuple(sections),
@@ -119,54 +136,39 @@ def report(setup, rows):
     )
 
 
-def _row_at(found, point):
-    return found[tuple(point.items())]
-
-
-def _map(found, values, base):
-    """Validation and test Recall@20 over p (rows) and gamma (columns), and the map."""
-    for split, where in (("valid", "validation"), ("test", "test")):
-        columns = tuple(f"{gamma:g}" for gamma in values["soft_gamma"])
-        lines = []
-        for p in values["soft_prob"]:
-            points = [base | {"soft_prob": p, "soft_gamma": g} for g in values["soft_gamma"]]
-            cells = [cell(_row_at(found, point), split, "recall@20") for point in points]
-            lines.append((f"{p:g}", tuple(cells)))
-        notes = ("Columns: γ. Mean and standard deviation over seeds.",)
-        title = f"{where} Recall@20 by p and γ"
-        table = Table(f"soft-labels-{where}", title, columns, tuple(lines), notes, "p")
-        yield table
-        drawn = tuple(name for name in columns if table.is_numeric(name))
-        if drawn:
-            yield HeatMap(
-                name=f"soft-labels-{where}",
-                caption=f"{where.capitalize()} Recall@20, mean over seeds: the darker the higher; "
-                "the highest is framed.",
-                table=table,
-                columns=drawn,
-                x_axis=MAP["soft_gamma"],
-                y_axis=MAP["soft_prob"],
-            )
-
-
-def _line(found, values, base, key):
-    columns = {"validation Recall@20": ("valid", "recall@20")}
-    columns |= {f"test {shown(metric)}": ("test", metric) for metric in METRICS}
+def _map(found, values, base, split):
+    """Recall@20 over p (rows) and gamma (columns), and the map."""
+    columns = tuple(f"{gamma:g}" for gamma in values["soft_gamma"])
     lines = []
-    for value in values[key]:
-        row = _row_at(found, base | {key: value})
-        cells = [cell(row, *where) for where in columns.values()]
-        lines.append((f"{value:g}", tuple(cells)))
-    name = key.replace("_", "-")
-    table = Table(name, MEANINGS[key], tuple(columns), tuple(lines), row_title=MEANINGS[key])
-    yield table.marked(dict.fromkeys(columns, True))
-    drawn = tuple(name for name in list(columns)[:1] + ["test Recall@20"] if table.is_numeric(name))
-    if drawn:
-        yield Panels(
-            name=name,
-            caption=f"Recall@20 over {MEANINGS[key]}; mean and standard deviation over seeds.",
-            table=table.marked(dict.fromkeys(columns, True)),
-            columns=drawn,
-            y_axis=MEANINGS[key].partition(",")[0],
-            highlight=(f"{base[key]:g}",) if base[key] in values[key] else (),
-        )
+    for p in values["soft_prob"]:
+        points = [base._replace(soft_prob=p, soft_gamma=gamma) for gamma in values["soft_gamma"]]
+        key = "valid" if split == "validation" else split
+        lines.append((f"{p:g}", tuple(cell(found[point], key, "recall@20") for point in points)))
+    notes = ("Columns: γ. Mean and standard deviation over seeds.",)
+    name, title = f"soft-labels-{split}", f"{split} Recall@20 by p and γ"
+    table = Table(name, title, columns, tuple(lines), notes, "p")
+    yield table
+    yield from HeatMap.if_any(
+        table,
+        columns,
+        name=name,
+        caption=f"{split.capitalize()} Recall@20, mean over seeds: the darker the higher; the "
+        "highest is framed.",
+        x_axis=MAP["soft_gamma"],
+        y_axis=MAP["soft_prob"],
+    )
+
+
+def _line(key: str, line: dict[float], default: float) -> Iterator[Table | Panels]:
+    name, meaning = key.replace("_", "-"), MEANINGS[key]
+    rows = {f"{value:g}": row for value, row in line.items()}
+    table = accuracy_table(name, meaning, rows, row_title=meaning)
+    yield table
+    yield from Panels.if_any(
+        table,
+        (VALIDATION, "test Recall@20"),
+        name=name,
+        caption=f"Recall@20 over {meaning}; {OVER_SEEDS}.",
+        y_axis=meaning.partition(",")[0],
+        highlight=(f"{default:g}",) if default in line else (),
+    )

@@ -8,10 +8,12 @@ every user has training rows. Same seed and numpy, same bytes.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ld4mrec.data.counts import TABLE_1
 from ld4mrec.data.splits import mmrec
 from ld4mrec.files import staged
 
@@ -29,7 +31,7 @@ class Size:
     items: int
     interactions: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         users, items, n = self.users, self.items, self.interactions
         low, high = LEAST * max(users, items), users * items // 10
         if not low <= n <= high:
@@ -39,14 +41,10 @@ class Size:
             )
 
 
-SIZES = {  # the paper's Table 1
-    "tmall": Size(13_114, 7_840, 153_352),
-    "microlens": Size(46_420, 14_193, 330_683),
-    "hm": Size(43_529, 16_908, 368_381),
-}
+SIZES = {name: Size(*counts) for name, counts in TABLE_1.items()}
 
 
-def pairs(size, seed=0):
+def pairs(size: Size, seed: int = 0) -> np.ndarray:
     """(N, 2) int64 user and item of each interaction, sorted; no two rows are equal."""
     generator = np.random.default_rng(seed)
     activity = generator.lognormal(0, ACTIVITY_SPREAD, size.users)
@@ -58,7 +56,7 @@ def pairs(size, seed=0):
     return np.stack([users, items], axis=1)[np.lexsort((items, users))]
 
 
-def _owners(n, weights, most, generator):
+def _owners(n: int, weights: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
     """(n,) owners 0, 0, ..., 1, 1, ...: LEAST for each, the others by weight, none above half of
     `most`.
     """
@@ -89,7 +87,7 @@ def _without_repeats(users, items, generator):
         items[rows] = items[generator.permutation(rows)]
 
 
-def write(parent, name, size, seed=0):
+def write(parent: Path, name: str, size: Size, seed: int = 0) -> Path:
     """Write the data folder `<parent>/<name>`, whole or not at all; returns its path."""
     rows = pairs(size, seed)
     labels = mmrec(rows[:, 0], rows[:, 1], None, seed)

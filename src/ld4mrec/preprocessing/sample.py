@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ld4mrec.data.counts import Counts
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing.samples import hm, microlens, tmall
 from ld4mrec.preprocessing.samples.world import FEWEST, LOOKS, SUBJECTS, core_counts, draw_world
 from ld4mrec.preprocessing.steps import writing
-from ld4mrec.preprocessing.steps.interactions import Counts
 from ld4mrec.preprocessing.steps.report import table_row
 
 GENERATOR = "preprocessing/sample.py, version 1"

@@ -3,9 +3,19 @@
 Used while `figures.draw` holds matplotlib's settings; the module itself does not import it.
 """
 
+from collections.abc import Callable, Iterator
 from itertools import product
+from typing import TYPE_CHECKING, Any
 
 from ld4mrec.report.palette import LIGHT
+from ld4mrec.report.tables import BEST, Cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.transforms import Bbox
+
+Look = Callable[[str], dict[str, str]]  # of a row's label: marker, color, weight
 
 WIDTH = 7.2  # inches; an SVG has 72 units to the inch
 ROW = 0.29  # inches
@@ -34,31 +44,42 @@ SETTINGS = {
 SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
-def row_axes(sheet, figure, cells):
-    """Axes with a line per cell of {row label: cell}, the first on top; a guide along numbers."""
-    sheet.set_size_inches(WIDTH, ROW * len(cells) + 0.75)
-    axes = sheet.subplots()
-    axes.set_xlabel(figure.axis or figure.column)
-    guides = [at for at, cell in enumerate(cells.values()) if cell.is_number]
-    across = axes.get_yaxis_transform()
-    axes.hlines(guides, 0, 1, transform=across, color=LIGHT["rule"], linewidth=0.7, zorder=0.5)
-    name_rows(axes, figure, list(cells))
-    return axes
-
-
-def name_rows(axes, figure, labels):
+def name_rows(axes: "Axes", labels: list[str], look: Look) -> None:
+    """A row per label, the first on top."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     for text, label in zip(axes.get_yticklabels(), labels, strict=True):
-        text.set_weight(figure.look(label)["weight"])
+        text.set_weight(look(label)["weight"])
 
 
-def dot(axes, x, y, look, x_reach=(0, 0), y_reach=0):
-    """A marker with lines as far as x_reach = (to the left, to the right) and y_reach."""
+def numbers(
+    axes: "Axes", cells: dict[str, Cell], reasons: bool = False
+) -> Iterator[tuple[int, str, Cell]]:
+    """(place, row label, cell) of each number, to be drawn there. Where there is none a dash is
+    written, or with `reasons` the note.
+    """
+    for at, (label, cell) in enumerate(cells.items()):
+        if cell.is_number:
+            yield at, label, cell
+        else:
+            text = cell.note if reasons and cell.note else cell.text
+            _write_in_row(axes, (0, at), text, 6, {"style": "italic", "color": LIGHT["muted"]})
+
+
+def dot(
+    axes: "Axes",
+    x: float,
+    y: float,
+    look: dict[str, str],
+    x_reach: float | tuple[float, float] = 0,
+    y_reach: float = 0,
+) -> None:
+    """A marker with lines as far as x_reach, or (to the left, to the right), and y_reach."""
+    left_right = x_reach if isinstance(x_reach, tuple) else (x_reach, x_reach)
     axes.errorbar(
         x,
         y,
-        xerr=[[reach] for reach in x_reach] if any(x_reach) else None,
+        xerr=[[reach] for reach in left_right] if any(left_right) else None,
         yerr=y_reach or None,
         marker=look["marker"],
         color=look["color"],
@@ -69,21 +90,47 @@ def dot(axes, x, y, look, x_reach=(0, 0), y_reach=0):
     )
 
 
-def write_at_right(axes, at, text, weight="normal"):
+def curve(
+    axes: "Axes", points: list[tuple[float, Cell]], look: dict[str, str], size: int, **more: Any
+) -> None:
+    """A line through (x, cell) with markers of a size in points and the cells' spreads."""
+    axes.errorbar(
+        [x for x, _ in points],
+        [cell.value for _, cell in points],
+        yerr=[cell.spread or 0 for _, cell in points],
+        markersize=size,
+        markeredgewidth=0,
+        linewidth=1.6,
+        elinewidth=1.0,
+        **look,
+        **more,
+    )
+
+
+def weight(cell: Cell) -> str:
+    """Of the text of a cell: the best is bold."""
+    return "bold" if cell.mark == BEST else "normal"
+
+
+def write_at_right(axes: "Axes", at: int, text: str, weight: str = "normal") -> None:
     """A text at the end of a row."""
-    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-    style = {"va": "center", "size": SMALL, "weight": weight, "annotation_clip": False}
-    axes.annotate(text, (1, at), xytext=(8, 0), **place, **style)
+    _write_in_row(axes, (1, at), text, 8, {"weight": weight, "annotation_clip": False})
 
 
-def write_absence(axes, at, text):
-    """A text in the place of a number."""
-    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-    style = {"va": "center", "size": SMALL, "style": "italic", "color": LIGHT["muted"]}
-    axes.annotate(text, (0, at), xytext=(6, 0), **place, **style)
+def write_beside(axes: "Axes", x: float, at: int, cell: Cell, gap: int) -> None:
+    """A cell's number in a row, to the right of x by a gap in points."""
+    style = {"va": "center", "size": TINY, "weight": weight(cell)}
+    axes.annotate(cell.text, (x, at), xytext=(gap, 0), textcoords="offset points", **style)
 
 
-def plain_log_ticks(axis):
+def _write_in_row(axes, place, text, gap, style):
+    """A text in a row. place: (0 or 1, the panel's left or right end; row)."""
+    style = {"va": "center", "size": SMALL} | style
+    style |= {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+    axes.annotate(text, place, xytext=(gap, 0), **style)
+
+
+def plain_log_ticks(axis: "Axis") -> None:
     """Ticks in plain numbers: 1, 10, 100; with 2 and 5 where there is room for them; evenly spaced
     ones within less than a decade.
     """
@@ -99,7 +146,12 @@ def plain_log_ticks(axis):
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
-def label_points(axes, places, boxes, look):
+def label_points(
+    axes: "Axes",
+    places: dict[str, tuple[float, float]],
+    boxes: "list[Bbox]",
+    look: Look,
+) -> None:
     """Write labels where they cover least: right, left, above, below or aslant of their points.
 
     places: {label: (x, y)}. boxes: of the data coordinates that should stay free.
@@ -124,15 +176,15 @@ def label_points(axes, places, boxes, look):
             box = text.get_window_extent(renderer)
             outside = box.width * box.height - _overlap(box, frame)
             tries.append((outside + sum(_overlap(box, other) for other in taken), text, box))
-        _, chosen, box = min(tries, key=lambda one: round(one[0], 3))  # the first of the least
+        _, chosen, box = min(tries, key=lambda tried: round(tried[0], 3))  # the first of the least
         taken.append(box)
         for _, text, _ in tries:
             if text is not chosen:
                 text.remove()
 
 
-def _overlap(one, other):
+def _overlap(a: "Bbox", b: "Bbox") -> float:
     """The area that two boxes share, in square pixels."""
-    width = min(one.x1, other.x1) - max(one.x0, other.x0)
-    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
     return max(width, 0) * max(height, 0)

@@ -6,18 +6,27 @@ pip install '.[compare]'.
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 from ld4mrec.errors import nearest
 from ld4mrec.report import drawing
 from ld4mrec.report.palette import LIGHT
 from ld4mrec.report.svg import Svg
-from ld4mrec.report.tables import BEST, Table, check_name
+from ld4mrec.report.tables import Cell, Table, check_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Sheet
+
+PER_LINE = 4  # panels of Bands
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """What to draw. name: as of a Table, and of the files. caption: a sentence below. highlight:
     labels of rows that stand out. axis: label of the values' axis, by default the column's name.
+
+    ValueError for a highlight that the table has not, and where a drawn column holds no number.
     """
 
     name: str
@@ -26,14 +35,13 @@ class Figure:
     highlight: tuple[str, ...] = ()
     axis: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name(self.name)
-        labels = [label for label, _ in self.table.rows]
         for label in self.highlight:
-            if label not in labels:
+            if label not in self.table.labels:
                 raise ValueError(
                     f"figure {self.name!r} highlights {label!r}, no row of table "
-                    f"{self.table.name!r}.{nearest(label, labels)}"
+                    f"{self.table.name!r}.{nearest(label, self.table.labels)}"
                 )
         for name in self.used():
             if not self.table.is_numeric(name):
@@ -42,23 +50,23 @@ class Figure:
                     f"{self.table.name!r} holds no number"
                 )
 
-    def used(self):
+    def used(self) -> tuple[str, ...]:
         """The columns that are drawn."""
         raise NotImplementedError
 
-    def paint(self, sheet):
+    def paint(self, sheet: "Sheet") -> None:
         """Draw onto an empty figure of matplotlib's."""
         raise NotImplementedError
 
-    def description(self):
+    def description(self) -> str:
         """The drawn numbers in words, for those who cannot see them."""
         lines = []
-        for label, _ in self.table.rows:
+        for label in self.table.labels:
             cells = [self.table.column(name)[label] for name in self.used()]
-            lines.append(f"{label} {', '.join(map(_in_words, cells))}")
+            lines.append(f"{label} {', '.join(cell.words for cell in cells)}")
         return f"{self.table.row_title}, {', '.join(self.used())}: {'; '.join(lines)}."
 
-    def look(self, label):
+    def look(self, label: str) -> dict[str, str]:
         """Marker, colour and weight of a row: no colour alone says anything."""
         if label in self.highlight:
             return {"marker": "D", "color": LIGHT["accent"], "weight": "bold"}
@@ -66,45 +74,72 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dots(Figure):
-    """A number per row as a dot with its spread, the best on top. Its axis need not begin at zero:
-    hence dots, not bars.
-    """
+class OfColumn(Figure):
+    """A figure of a single column."""
 
     column: str
-    larger_is_better: bool = True
 
-    def used(self):
+    def used(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def paint(self, sheet):
+    def rows(self, sheet: "Sheet", cells: dict[str, Cell]) -> "Axes":
+        """A line per cell of {row label: cell}, the first on top; a guide along numbers."""
+        sheet.set_size_inches(drawing.WIDTH, drawing.ROW * len(cells) + 0.75)
+        axes = sheet.subplots()
+        axes.set_xlabel(self.axis or self.column)
+        guides = [at for at, cell in enumerate(cells.values()) if cell.is_number]
+        look = {"color": LIGHT["rule"], "linewidth": 0.7, "zorder": 0.5}
+        axes.hlines(guides, 0, 1, transform=axes.get_yaxis_transform(), **look)
+        drawing.name_rows(axes, list(cells), self.look)
+        return axes
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfColumns(Figure):
+    """A figure of several columns."""
+
+    columns: tuple[str, ...]
+
+    def used(self) -> tuple[str, ...]:
+        return self.columns
+
+    @classmethod
+    def if_any(cls, table: Table, columns: tuple[str, ...], **settings: Any) -> tuple[Self, ...]:
+        """The figure of those of the columns that hold a number; none where no column does."""
+        drawn = table.numeric(columns)
+        return (cls(table=table, columns=drawn, **settings),) if drawn else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots(OfColumn):
+    """A number per row as a dot with its spread, the largest on top. Its axis need not begin at
+    zero: hence dots, not bars.
+    """
+
+    def paint(self, sheet: "Sheet") -> None:
         cells = self.table.column(self.column)
         rows = [label for label in cells if cells[label].is_number]
-        rows.sort(key=lambda label: cells[label].value, reverse=self.larger_is_better)
+        rows.sort(key=lambda label: cells[label].value, reverse=True)
         rows += [label for label in cells if not cells[label].is_number]
-        axes = drawing.row_axes(sheet, self, {label: cells[label] for label in rows})
-        for at, label in enumerate(rows):
-            cell = cells[label]
-            if not cell.is_number:
-                drawing.write_absence(axes, at, cell.note or cell.text)
-                continue
-            spread = cell.spread or 0
-            drawing.dot(axes, cell.value, at, self.look(label), (spread, spread))
-            drawing.write_at_right(axes, at, _in_words(cell), _weight(cell))
+        cells = {label: cells[label] for label in rows}
+        axes = self.rows(sheet, cells)
+        for at, label, cell in drawing.numbers(axes, cells, reasons=True):
+            drawing.dot(axes, cell.value, at, self.look(label), cell.spread or 0)
+            drawing.write_at_right(axes, at, cell.words, drawing.weight(cell))
         axes.margins(x=0.04)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forest(Figure):
+class Forest(OfColumn):
     """Differences with their intervals around a line at zero; grey where zero is inside.
-    below, above: whom a difference below or above zero favours.
+    below, above: whom a difference below or above zero favours. ValueError for a number without an
+    interval.
     """
 
-    column: str
     below: str = ""
     above: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for label, cell in self.table.column(self.column).items():
             if cell.is_number and cell.interval is None:
@@ -113,25 +148,19 @@ class Forest(Figure):
                     f"{self.column!r} of table {self.table.name!r}"
                 )
 
-    def used(self):
-        return (self.column,)
-
-    def paint(self, sheet):
+    def paint(self, sheet: "Sheet") -> None:
         cells = self.table.column(self.column)
-        axes = drawing.row_axes(sheet, self, cells)
+        axes = self.rows(sheet, cells)
         axes.axvline(0, color=LIGHT["ink"], linewidth=0.9, zorder=1)
         ends = [0]
-        for at, (label, cell) in enumerate(cells.items()):
-            if not cell.is_number:
-                drawing.write_absence(axes, at, cell.note or cell.text)
-                continue
+        for at, label, cell in drawing.numbers(axes, cells, reasons=True):
             low, high = cell.interval
             ends += [low, high, cell.value]
             look = self.look(label) | ({"color": LIGHT["muted"]} if low <= 0 <= high else {})
             # a percentile interval may lie beside its mean
             axes.hlines(at, low, high, color=look["color"], linewidth=1.6, zorder=3)
             drawing.dot(axes, cell.value, at, look)
-            drawing.write_at_right(axes, at, _in_words(cell))
+            drawing.write_at_right(axes, at, cell.words)
         room = 0.06 * (max(ends) - min(ends) or 1)
         axes.set_xlim(min(ends) - room, max(ends) + room)
         style = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
@@ -143,20 +172,14 @@ class Forest(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bands(Figure):
+class Bands(OfColumns):
     """Several columns, such as bands of users, as panels of bars with the same rows and the same
     scale: any number of models needs no colour code.
     """
 
-    columns: tuple[str, ...]
-    per_line: int = 4
-
-    def used(self):
-        return self.columns
-
-    def paint(self, sheet):
-        labels = [label for label, _ in self.table.rows]
-        wide = min(self.per_line, len(self.columns))
+    def paint(self, sheet: "Sheet") -> None:
+        labels = self.table.labels
+        wide = min(PER_LINE, len(self.columns))
         deep = -(-len(self.columns) // wide)
         sheet.set_size_inches(drawing.WIDTH, deep * (drawing.ROW * len(labels) + 0.45) + 0.35)
         sheet.get_layout_engine().set(wspace=0.05)
@@ -165,12 +188,9 @@ class Bands(Figure):
         ends = [0]
         for axes, name in zip(panels, self.columns, strict=False):
             axes.set_title(name, loc="left", color=LIGHT["muted"])
-            for at, (label, cell) in enumerate(self.table.column(name).items()):
-                if cell.is_number:
-                    ends += [cell.value - (cell.spread or 0), cell.value + (cell.spread or 0)]
-                    self._bar(axes, at, cell, self.look(label)["color"])
-                else:
-                    drawing.write_absence(axes, at, cell.text)
+            for at, label, cell in drawing.numbers(axes, self.table.column(name)):
+                ends += cell.reach
+                self._bar(axes, at, cell, self.look(label)["color"])
             axes.axvline(0, color=LIGHT["muted"], linewidth=0.8)
             axes.spines["bottom"].set_visible(False)
             axes.grid(axis="x")
@@ -179,38 +199,27 @@ class Bands(Figure):
             axes.set_visible(False)
         reach = max(ends) - min(ends) or 1
         panels[0].set_xlim(min(ends), max(ends) + 0.45 * reach)  # room for the numbers
-        drawing.name_rows(panels[0], self, labels)
+        drawing.name_rows(panels[0], labels, self.look)
 
     @staticmethod
-    def _bar(axes, at, cell, colour):
+    def _bar(axes: "Axes", at: int, cell: Cell, colour: str) -> None:
         axes.barh(at, cell.value, height=0.62, color=colour, linewidth=0)
-        spread = cell.spread or 0
-        if spread:
-            axes.hlines(
-                at, cell.value - spread, cell.value + spread, color=LIGHT["ink"], linewidth=1
-            )
-        axes.annotate(
-            cell.text,
-            (max(cell.value + spread, 0), at),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            size=drawing.TINY,
-            weight=_weight(cell),
-        )
+        if cell.spread:
+            axes.hlines(at, *cell.reach, color=LIGHT["ink"], linewidth=1)
+        drawing.write_beside(axes, max(cell.reach[1], 0), at, cell, gap=3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter(Figure):
     """Two columns against each other as labelled points; x, such as a time, is logarithmic.
-    x_axis: label of x, by default the column's name.
+    x_axis: label of x, by default the column's name. ValueError where no row has both numbers.
     """
 
     x: str
     y: str
     x_axis: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if not self._points():
             raise ValueError(
@@ -218,20 +227,20 @@ class Scatter(Figure):
                 f"has both {self.y!r} and a positive {self.x!r}"
             )
 
-    def used(self):
+    def used(self) -> tuple[str, ...]:
         return (self.x, self.y)
 
-    def _points(self):
+    def _points(self) -> dict[str, tuple[Cell, Cell]]:
         """{label: (cell of x, cell of y)} of the rows that have a place."""
-        x, y = self.table.column(self.x), self.table.column(self.y)
-        both = {label: (x[label], y[label]) for label in x}
+        column = self.table.column(self.x)
+        both = {label: (x, self.table.column(self.y)[label]) for label, x in column.items()}
         return {
             label: (x, y)
             for label, (x, y) in both.items()
             if x.is_number and x.value > 0 and y.is_number
         }
 
-    def paint(self, sheet):
+    def paint(self, sheet: "Sheet") -> None:
         from matplotlib.transforms import Bbox
 
         sheet.set_size_inches(drawing.WIDTH, 4.2)
@@ -244,21 +253,23 @@ class Scatter(Figure):
             up = y.spread or 0
             drawing.dot(axes, x.value, y.value, self.look(label), (left, right), up)
             boxes.append(Bbox([[x.value - left, y.value], [x.value + right, y.value]]))
-            boxes.append(Bbox([[x.value, y.value - up], [x.value, y.value + up]]))
+            boxes.append(Bbox([[x.value, y.reach[0]], [x.value, y.reach[1]]]))
         axes.margins(0.1)
         axes.set_xlabel(self.x_axis or self.x)
         axes.set_ylabel(self.axis or self.y)
         axes.grid()
         drawing.plain_log_ticks(axes.xaxis)
-        absent = [label for label, _ in self.table.rows if label not in places]
+        absent = [label for label in self.table.labels if label not in places]
         if absent:
             text = f"not shown, for want of a number: {', '.join(absent)}"
             axes.set_title(text, loc="right", size=drawing.SMALL, color=LIGHT["muted"])
         drawing.label_points(axes, places, boxes, self.look)
 
 
-def draw(figure):
-    """(Svg, PNG's bytes) of a figure; equal figures give equal bytes."""
+def draw(figure: Figure) -> tuple[Svg, bytes]:
+    """(SVG, PNG's bytes) of a figure; equal figures give equal bytes. ModuleNotFoundError without
+    matplotlib.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
@@ -273,11 +284,3 @@ def draw(figure):
         sheet.savefig(png, format="png", dpi=200, metadata={"Software": None})
         sheet.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
     return Svg(svg.getvalue(), figure.name, figure.caption, figure.description()), png.getvalue()
-
-
-def _in_words(cell):
-    return " ".join(filter(None, (cell.text, cell.spread_text, cell.interval_text)))
-
-
-def _weight(cell):
-    return "bold" if cell.mark == BEST else "normal"

@@ -1,8 +1,10 @@
 """Tables as LaTeX, to be read into a paper."""
 
 import re
+from collections.abc import Iterable
 
-from ld4mrec.report.tables import BEST, MINUS, SECOND
+from ld4mrec.report.report import Report
+from ld4mrec.report.tables import BEST, MINUS, MISSING, SECOND, Cell, Table
 
 WRAPS = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}", None: "{}"}
 ESCAPES = {
@@ -15,7 +17,7 @@ ESCAPES = {
     **{letter: rf"\{letter}" for letter in "&%$#_{}"},
     MINUS: "$-$",
     "`": r"\textasciigrave{}",
-    "\N{EN DASH}": r"\textendash{}",
+    MISSING: r"\textendash{}",
     "\N{EM DASH}": r"\textemdash{}",
     "±": r"$\pm$",
     "×": r"$\times$",
@@ -36,7 +38,7 @@ HEAD = r"""% Read this into a paper with \input; the preamble needs \usepackage{
 """
 
 
-def escaped(text):
+def escaped(text: str) -> str:
     """Plain text as LaTeX, on one line."""
     special = f"[{re.escape(''.join(ESCAPES))}]"
     text = re.sub(special, lambda match: ESCAPES[match[0]], " ".join(text.split()))
@@ -44,7 +46,7 @@ def escaped(text):
     return re.sub(r"^[\[*]", r"{\g<0>}", text)  # as it is, it would be an option of the \\ before
 
 
-def table(table):
+def table(table: Table) -> str:
     """A floating table with title, legend and notes."""
     footnotes = table.footnotes()
     kinds = "".join("r" if table.is_numeric(name) else "l" for name in table.columns)
@@ -73,12 +75,12 @@ def table(table):
     return "\n".join(lines) + "\n"
 
 
-def report(report):
+def report(report: Report) -> str:
     """All tables of a report."""
     return "\n".join([HEAD, *map(table, report.tables)])
 
 
-def _cell(table, name, cell):
+def _cell(table: Table, name: str, cell: Cell) -> str:
     letter = rf"\textsuperscript{{{table.footnotes()[cell.note]}}}" if cell.note else ""
     parts = [WRAPS[cell.mark].format(escaped(cell.text))]
     if cell.value is None:
@@ -92,5 +94,5 @@ def _cell(table, name, cell):
     return " ".join(parts) + (letter if cell.value is not None else "")
 
 
-def _line(cells):
+def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from ld4mrec.report.palette import DARK, LIGHT, variables
+from ld4mrec.report.report import Report
 from ld4mrec.report.svg import rules
 
 HERE = Path(__file__).parent
@@ -24,7 +25,7 @@ ENVIRONMENT = jinja2.Environment(
 )
 
 
-def report(report, figures, numbers):
+def report(report: Report, figures: dict[str, str], numbers: str) -> str:
     """The page. figures: {figure's name: SVG element}, of those that were drawn. numbers: the CSV,
     offered for download.
     """
@@ -40,12 +41,8 @@ def report(report, figures, numbers):
     )
 
 
-def table(table, number=None):
-    """A table's element alone. number: of the table in the report."""
-    return str(ENVIRONMENT.get_template("table.html").module.table(table, number))
-
-
-def style_sheet():
+def style_sheet() -> str:
+    """page.css with the palette put in."""
     colours = {
         "LIGHT": variables(LIGHT),
         "DARK": variables(DARK),
@@ -57,6 +54,6 @@ def style_sheet():
     return style
 
 
-def _digest(text):
+def _digest(text: str) -> str:
     """As a security policy names a text: its SHA-256 in base64."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

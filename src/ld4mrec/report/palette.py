@@ -19,6 +19,6 @@ DARK = {name: dark for name, (_, dark) in PALETTE.items()}
 NAMES = {light: name for name, light in LIGHT.items()}
 
 
-def variables(theme):
+def variables(theme: dict[str, str]) -> str:
     """The colours of LIGHT or DARK as CSS custom properties."""
     return " ".join(f"--{name}: {colour};" for name, colour in theme.items())

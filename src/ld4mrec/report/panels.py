@@ -3,12 +3,17 @@ one table and from nothing else.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ld4mrec.report import drawing
-from ld4mrec.report.figures import Figure
+from ld4mrec.report.figures import OfColumns
 from ld4mrec.report.palette import LIGHT
 from ld4mrec.report.tables import BEST, mark_best
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Sheet
 
 # a series is known by its marker and its dashes; the colours, apart in lightness, only help
 SERIES = (
@@ -24,46 +29,30 @@ DARKEST = 0.5  # opacity of a heat map's highest cell: texts on it stay legible 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panels(Figure):
+class Panels(OfColumns):
     """Columns as panels, each with a scale of its own; the rows as dots, in the table's order.
     logarithmic: columns whose scale is so. y_axis: what the rows are.
     """
 
-    columns: tuple[str, ...]
     logarithmic: tuple[str, ...] = ()
     y_axis: str = ""
 
-    def used(self):
-        return self.columns
-
-    def paint(self, sheet):
-        labels = [label for label, _ in self.table.rows]
+    def paint(self, sheet: "Sheet") -> None:
+        labels = self.table.labels
         sheet.set_size_inches(drawing.WIDTH, drawing.ROW * len(labels) + 0.8)
         panels = sheet.subplots(1, len(self.columns), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, self.columns, strict=True):
             self._panel(axes, name)
-        drawing.name_rows(panels[0], self, labels)
+        drawing.name_rows(panels[0], labels, self.look)
         panels[0].set_ylabel(self.y_axis)
 
-    def _panel(self, axes, name):
+    def _panel(self, axes: "Axes", name: str) -> None:
         axes.set_xlabel(name)
         ends = []
-        for at, (label, cell) in enumerate(self.table.column(name).items()):
-            if not cell.is_number:
-                drawing.write_absence(axes, at, cell.text)
-                continue
-            spread = cell.spread or 0
-            ends += [cell.value - spread, cell.value + spread]
-            drawing.dot(axes, cell.value, at, self.look(label), (spread, spread))
-            axes.annotate(
-                cell.text,
-                (cell.value + spread, at),
-                xytext=(6, 0),
-                textcoords="offset points",
-                va="center",
-                size=drawing.TINY,
-                weight="bold" if cell.mark == BEST else "normal",
-            )
+        for at, label, cell in drawing.numbers(axes, self.table.column(name)):
+            ends += cell.reach
+            drawing.dot(axes, cell.value, at, self.look(label), cell.spread or 0)
+            drawing.write_beside(axes, cell.reach[1], at, cell, gap=6)
         axes.grid(axis="x")
         if name in self.logarithmic and min(ends) > 0:
             axes.set_xscale("log")
@@ -77,118 +66,83 @@ class Panels(Figure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lines(Figure):
-    """A line per row over columns that stand at numbers. places: where each column stands on x.
+class Lines(OfColumns):
+    """A line per row over columns that stand at numbers. places: {column: its number on x}.
     percent: y is a share.
     """
 
-    columns: tuple[str, ...]
-    places: tuple[float, ...]
+    places: dict[str, float]
     x_axis: str
     logarithmic: bool = False
     percent: bool = False
 
-    def used(self):
-        return self.columns
-
-    def paint(self, sheet):
+    def paint(self, sheet: "Sheet") -> None:
         sheet.set_size_inches(drawing.WIDTH, 3.6)
         axes = sheet.subplots()
         looks = iter(SERIES * math.ceil(len(self.table.rows) / len(SERIES)))
         for label, cells in self.table.lines():
-            numbers = [
-                (place, cell)
-                for place, (name, cell) in zip(self.places, self._kept(cells), strict=True)
-                if cell.is_number
+            points = [
+                (self.places[name], cell)
+                for name, cell in cells
+                if name in self.columns and cell.is_number
             ]
             look = LEADING if label in self.highlight else next(looks)
-            if not numbers:
-                continue
-            axes.errorbar(
-                [place for place, _ in numbers],
-                [cell.value for _, cell in numbers],
-                yerr=[cell.spread or 0 for _, cell in numbers],
-                label=label,
-                markersize=6,
-                markeredgewidth=0,
-                linewidth=1.6,
-                elinewidth=1.0,
-                **look,
-            )
+            if points:
+                drawing.curve(axes, points, look, 6, label=label)
         if self.logarithmic:
             axes.set_yscale("log")
             drawing.plain_log_ticks(axes.yaxis)
         if self.percent:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
             axes.axhline(0, color=LIGHT["muted"], linewidth=0.8)
-        axes.set_xticks(self.places)
+        axes.set_xticks([self.places[name] for name in self.columns])
         axes.set_xlabel(self.x_axis)
         axes.set_ylabel(self.axis)
         axes.grid(axis="y")
         axes.figure.legend(loc="outside upper left", ncols=4, frameon=False)
 
-    def _kept(self, cells):
-        return [(name, cell) for name, cell in cells if name in self.columns]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Curves(Figure):
-    """Columns over a column of numbers, each in a panel with a scale of its own. labels: of the
-    panels' axes, by default the columns' names.
-    """
+class Curves(OfColumns):
+    """Columns over a column x of numbers, each in a panel with a scale of its own."""
 
     x: str
-    columns: tuple[str, ...]
     x_axis: str
-    labels: dict[str, str] = field(default_factory=dict)
 
-    def used(self):
+    def used(self) -> tuple[str, ...]:
         return (self.x, *self.columns)
 
-    def paint(self, sheet):
+    def paint(self, sheet: "Sheet") -> None:
         sheet.set_size_inches(drawing.WIDTH, 2.9)
         x = self.table.column(self.x)
         panels = sheet.subplots(1, len(self.columns), squeeze=False)[0]
         sheet.supxlabel(self.x_axis, size=drawing.LABEL, color=LIGHT["ink"])
         for axes, name in zip(panels, self.columns, strict=True):
-            found = [
+            points = [
                 (x[label].value, cell)
                 for label, cell in self.table.column(name).items()
                 if cell.is_number and x[label].is_number
             ]
-            axes.errorbar(
-                [place for place, _ in found],
-                [cell.value for _, cell in found],
-                yerr=[cell.spread or 0 for _, cell in found],
-                markersize=5,
-                markeredgewidth=0,
-                linewidth=1.6,
-                elinewidth=1.0,
-                **SERIES[0],
-            )
-            axes.set_title(self.labels.get(name, name), loc="left", size=drawing.SMALL)
+            drawing.curve(axes, points, SERIES[0], 5)
+            axes.set_title(name, loc="left", size=drawing.SMALL)
             axes.ticklabel_format(axis="y", useOffset=False)
             axes.locator_params(axis="x", integer=True, nbins=6)
             axes.grid(axis="y")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeatMap(Figure):
+class HeatMap(OfColumns):
     """Rows by columns as a map: the higher the darker, the highest framed. y_axis, x_axis: what
     rows and columns are.
     """
 
-    columns: tuple[str, ...]
     x_axis: str
     y_axis: str
 
-    def used(self):
-        return self.columns
-
-    def paint(self, sheet):
+    def paint(self, sheet: "Sheet") -> None:
         from matplotlib.patches import Rectangle
 
-        labels = [label for label, _ in self.table.rows]
+        labels = self.table.labels
         wide, deep = len(self.columns), len(labels)
         sheet.set_size_inches(min(drawing.WIDTH, 1.1 * wide + 1.2), 0.5 * deep + 0.9)
         axes = sheet.subplots()
@@ -196,7 +150,7 @@ class HeatMap(Figure):
         places = [(x, y) for x in range(wide) for y in range(deep)]
         numbers = [cell.value for cell in cells if cell.is_number]
         low, reach = min(numbers), (max(numbers) - min(numbers)) or 1
-        for (x, y), cell in zip(places, mark_best(cells, larger_is_better=True), strict=True):
+        for (x, y), cell in zip(places, mark_best(cells), strict=True):
             best = cell.mark == BEST
             if cell.is_number:
                 shade = DARKEST * (cell.value - low) / reach

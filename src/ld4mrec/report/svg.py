@@ -4,12 +4,15 @@ its own.
 
 import copy
 import re
+from collections.abc import Callable
 from functools import cached_property
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from ld4mrec.report.palette import DARK, LIGHT, NAMES
 
 SPACE = "http://www.w3.org/2000/svg"
+SIZE = ("width", "height", "version")  # of a file; in a page the style sheet decides
 LINK = "{http://www.w3.org/1999/xlink}href"
 FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 ElementTree.register_namespace("", SPACE)
@@ -23,7 +26,7 @@ class Svg:
     Every colour is an attribute and a class, `fill-ink`, by which a style sheet changes it.
     """
 
-    def __init__(self, raw, name, title, description):
+    def __init__(self, raw: bytes, name: str, title: str, description: str) -> None:
         self._root = ElementTree.fromstring(raw)
         self._name = name
         self._title = title
@@ -34,28 +37,25 @@ class Svg:
             self._restyle(element)
 
     @cached_property
-    def inline(self):
+    def inline(self) -> str:
         """The element to put into a page that defines the colours as custom properties."""
         root = copy.copy(self._root)
-        for key in ("width", "height", "version"):
-            del root.attrib[key]
-        root.attrib |= {"role": "img", "aria-label": self._description}
+        own = {key: value for key, value in root.attrib.items() if key not in SIZE}
+        root.attrib = own | {"role": "img", "aria-label": self._description}
         return _text(root)
 
     @cached_property
-    def file(self):
+    def file(self) -> str:
         """The file on its own: dark where its reader is."""
         root = copy.copy(self._root)
-        title = ElementTree.Element(_tag("title"))
-        title.text = self._title
-        description = ElementTree.Element(_tag("desc"))
-        description.text = self._description
-        style = ElementTree.Element(_tag("style"))
-        style.text = f"@media (prefers-color-scheme: dark) {{ {rules(DARK.get)} }}"
-        root[:0] = [title, description, style]
+        style = f"@media (prefers-color-scheme: dark) {{ {rules(DARK.get)} }}"
+        texts = {"title": self._title, "desc": self._description, "style": style}
+        root[:0] = [Element(_tag(name)) for name in texts]
+        for element, text in zip(root, texts.values(), strict=False):
+            element.text = text
         return f'<?xml version="1.0" encoding="UTF-8"?>\n{_text(root)}\n'
 
-    def _drop_style_and_metadata(self):
+    def _drop_style_and_metadata(self) -> None:
         """matplotlib's style sheet is for `*`: in a page, for everything."""
         for parent in list(self._root.iter()):
             for child in list(parent):
@@ -65,7 +65,7 @@ class Svg:
         self._root.set("stroke-linecap", "butt")
         self._root.set("font-family", FONTS)
 
-    def _own_ids(self):
+    def _own_ids(self) -> None:
         """Ids that something refers to begin with the figure's name; the others go."""
         text = ElementTree.tostring(self._root, encoding="unicode")
         used = set(re.findall(r'(?:url\(|")#([\w.-]+)', text))
@@ -80,7 +80,7 @@ class Svg:
                 element.set("clip-path", clip)
 
     @staticmethod
-    def _restyle(element):
+    def _restyle(element: Element) -> None:
         """The style as attributes, which a page's security policy allows, and as classes."""
         style = element.attrib.pop("style", "")
         classes = []
@@ -95,7 +95,7 @@ class Svg:
             element.set("class", " ".join(classes))
 
 
-def rules(colour):
+def rules(colour: Callable[[str], str]) -> str:
     """The style sheet of the classes; colour: name -> CSS colour."""
     return " ".join(
         f".{key}-{name} {{ {key}: {colour(name)}; }}"
@@ -104,9 +104,9 @@ def rules(colour):
     )
 
 
-def _tag(name):
+def _tag(name: str) -> str:
     return f"{{{SPACE}}}{name}"
 
 
-def _text(root):
+def _text(root: Element) -> str:
     return ElementTree.tostring(root, encoding="unicode")

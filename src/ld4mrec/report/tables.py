@@ -9,9 +9,11 @@ import io
 import math
 import numbers
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import compress, count, product
 from string import ascii_lowercase
+from typing import Any
 
 from ld4mrec.errors import nearest
 
@@ -27,7 +29,8 @@ class Cell:
     value: None if it could not be had; then `note` says why. spread: its standard deviation over
     seeds. interval: (low, high), of confidence. mark: BEST or SECOND, see `mark_best`.
     format: Python's format specification of the number ("+.4f", ",.0f", ".1%"), or "p": a
-    p-value, never printed as 0.000. note: a sentence, printed as a footnote.
+    p-value, never printed as 0.000. note: a sentence, printed as a footnote. ValueError for what
+    is none of this.
     """
 
     value: float | str | None
@@ -37,7 +40,7 @@ class Cell:
     format: str = ".4f"
     note: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.value is None and not self.note:
             raise ValueError("a cell without a value needs a note that says why")
         if self.mark not in (None, BEST, SECOND):
@@ -62,33 +65,44 @@ class Cell:
             raise ValueError(f"format {self.format!r} does not print {self.value!r}") from error
 
     @property
-    def is_number(self):
+    def is_number(self) -> bool:
         return isinstance(self.value, int | float)
 
     @property
-    def text(self):
+    def text(self) -> str:
         """The value as printed; a dash where there is none."""
         if self.value is None:
             return MISSING
         return self._printed(self.value, self.format) if self.is_number else self.value
 
     @property
-    def spread_text(self):
+    def spread_text(self) -> str:
         """'± 0.0018', or nothing."""
         if self.spread is None:
             return ""
         return f"± {self._printed(self.spread, self.format.replace('+', ''))}"
 
     @property
-    def interval_text(self):
+    def interval_text(self) -> str:
         """'[0.0101, 0.0145]', or nothing."""
         if self.interval is None:
             return ""
         low, high = (self._printed(end, self.format) for end in self.interval)
         return f"[{low}, {high}]"
 
+    @property
+    def words(self) -> str:
+        """All of it that is printed: '0.0123 ± 0.0018'."""
+        return " ".join(filter(None, (self.text, self.spread_text, self.interval_text)))
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The number less its spread, and with it."""
+        spread = self.spread or 0
+        return self.value - spread, self.value + spread
+
     @staticmethod
-    def _printed(number, form):
+    def _printed(number: float, form: str) -> str:
         if form == "p":
             return "<0.001" if number < 0.001 else f"{number:.3f}"
         text = format(number, form)
@@ -97,7 +111,7 @@ class Cell:
         return text.replace("-", MINUS)
 
 
-def _number(value):
+def _number(value: Any) -> float:
     """A number of Python's or NumPy's as Python's int or float."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
@@ -111,7 +125,8 @@ class Table:
     """Rows of cells under named columns.
 
     name: of lower-case letters, digits and hyphens; the place in the page and the CSV's key.
-    rows: (label, cells) each. notes: sentences below. row_title: what a row is.
+    rows: (label, cells) each. notes: sentences below. row_title: what a row is. ValueError for
+    equal names, and for rows that are not as long as the columns are many.
     """
 
     name: str
@@ -121,12 +136,12 @@ class Table:
     notes: tuple[str, ...] = ()
     row_title: str = "model"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name(self.name)
         rows = tuple((label, tuple(cells)) for label, cells in self.rows)
         for field, value in (("columns", self.columns), ("rows", rows), ("notes", self.notes)):
             object.__setattr__(self, field, tuple(value))
-        for kind, words in (("columns", self.columns), ("rows", [label for label, _ in rows])):
+        for kind, words in (("columns", self.columns), ("rows", self.labels)):
             if not words or len(set(words)) < len(words):
                 raise ValueError(f"table {self.name!r} wants {kind} of different names: {words}")
         for label, cells in rows:
@@ -136,8 +151,13 @@ class Table:
                     f"{len(self.columns)} columns"
                 )
 
-    def column(self, name):
-        """{row label: cell} of a column."""
+    @property
+    def labels(self) -> list[str]:
+        """Of the rows."""
+        return [label for label, _ in self.rows]
+
+    def column(self, name: str) -> dict[str, Cell]:
+        """{row label: cell} of a column; ValueError naming the nearest where there is none."""
         if name not in self.columns:
             raise ValueError(
                 f"table {self.name!r} has no column {name!r}.{nearest(name, self.columns)}"
@@ -145,67 +165,70 @@ class Table:
         at = self.columns.index(name)
         return {label: cells[at] for label, cells in self.rows}
 
-    def lines(self):
+    def lines(self) -> list[tuple[str, list[tuple[str, Cell]]]]:
         """(row label, [(column, cell), ...]) of every row."""
         return [(label, list(zip(self.columns, cells, strict=True))) for label, cells in self.rows]
 
-    def is_numeric(self, name):
+    def is_numeric(self, name: str) -> bool:
         """Whether a column holds a number: then it is set flush right."""
         return any(cell.is_number for cell in self.column(name).values())
 
-    def marked(self, larger_is_better):
-        """The table with best and second marked in columns: {column: whether larger is better}."""
-        marked = {
-            name: mark_best(self.column(name).values(), larger)
-            for name, larger in larger_is_better.items()
-        }
+    def numeric(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """Those of the columns that hold a number."""
+        return tuple(name for name in columns if self.is_numeric(name))
+
+    def marked(self, larger: Iterable[str], smaller: Iterable[str] = ()) -> "Table":
+        """The table with best and second marked in columns where the larger, or the smaller, number
+        is the better.
+        """
+        marked = {name: mark_best(self.column(name).values()) for name in larger}
+        marked |= {name: mark_best(self.column(name).values(), False) for name in smaller}
         rows = tuple(
             (label, tuple(marked[name][at] if name in marked else cell for name, cell in cells))
             for at, (label, cells) in enumerate(self.lines())
         )
         return replace(self, rows=rows)
 
-    def spread_room(self, name, cell):
+    def spread_room(self, name: str, cell: Cell) -> str:
         """What the longest spread of a column has and this cell's has not: set unseen, behind a ±
-        if there is one, it keeps the column's numbers in line.
+        if the cell has a spread, it keeps the column's numbers in line.
         """
-        longest = max((one.spread_text for one in self.column(name).values()), key=len)
+        longest = max((other.spread_text for other in self.column(name).values()), key=len)
         missing = len(longest) - len(cell.spread_text)
         return longest[2 : 2 + missing] if cell.spread_text else longest
 
-    def footnotes(self):
+    def footnotes(self) -> dict[str, str]:
         """{note of a cell: its letter}, in the order of the cells; one letter for equal notes."""
         notes = dict.fromkeys(cell.note for cell in self._cells() if cell.note)
         return dict(zip(notes, _letters(), strict=False))
 
-    def legend(self, best="bold", second="underlined"):
+    def legend(self, second: str = "underlined") -> str:
         """What marks and ± mean, as a sentence; empty where there are none."""
         shown = {cell.mark for cell in self._cells()}
-        parts = [
-            f"{how}: {mark}" for how, mark in ((best, BEST), (second, SECOND)) if mark in shown
-        ]
+        forms = (("bold", BEST), (second, SECOND))
+        parts = [f"{form}: {mark}" for form, mark in forms if mark in shown]
         if any(cell.spread is not None for cell in self._cells()):
             parts.append("±: standard deviation over seeds")
         text = "; ".join(parts)
         return text and f"{text[0].upper()}{text[1:]}."
 
-    def _cells(self):
+    def _cells(self) -> list[Cell]:
         return [cell for _, cells in self.rows for cell in cells]
 
 
-def check_name(name):
-    """Refuse what cannot be a file's name and a place in a page."""
+def check_name(name: str) -> None:
+    """ValueError for what cannot be a file's name and a place in a page."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ValueError(f"a name is of lower-case letters, digits and hyphens, got {name!r}")
 
 
-def _letters():
+def _letters() -> Iterator[str]:
     """a, b, ..., z, aa, ab, ..."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))
 
 
-def mark_best(cells, larger_is_better):
+def mark_best(cells: Iterable[Cell], larger_is_better: bool = True) -> tuple[Cell, ...]:
     """The cells as a tuple, the best number and the second marked.
 
     What prints alike is marked alike; two firsts leave no second, and numbers that are all alike,
@@ -230,7 +253,7 @@ def mark_best(cells, larger_is_better):
     )
 
 
-def to_csv(tables):
+def to_csv(tables: Iterable[Table]) -> str:
     """All tables in one long form, CSV_COLUMNS: a line per cell, numbers unrounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

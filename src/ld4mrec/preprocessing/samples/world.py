@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ld4mrec.data.counts import Counts
 from ld4mrec.errors import UserError
-from ld4mrec.preprocessing.steps.interactions import Counts, Ids, Interactions, k_core
+from ld4mrec.preprocessing.steps.interactions import Ids, Interactions, k_core
 
 SUBJECTS, LOOKS = 6, 6
 KINDS = SUBJECTS * LOOKS

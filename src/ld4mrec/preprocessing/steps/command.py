@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.data import splits
+from ld4mrec.data.counts import TABLE_1, Counts
 from ld4mrec.errors import DataError, UserError
 from ld4mrec.preprocessing.steps import feature_report, features, published, writing
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, MODALITIES
 from ld4mrec.preprocessing.steps.images import Images
 from ld4mrec.preprocessing.steps.interactions import (
-    Counts,
     Interactions,
     k_core,
     sample_for_core,
@@ -57,7 +57,7 @@ def chosen(
 
 def beside_the_paper(data_set: DataSet, report: Report) -> None:
     """Print the paper's counts under ours, and what must be said about them."""
-    paper = published.TABLE_1[data_set.name]
+    paper = TABLE_1[data_set.name]
     row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
     report.say(table_row(row))
     report.note(published.NOT_A_10_CORE)
@@ -148,7 +148,7 @@ def prepare(
             "lines": report.bad_lines,
             "steps": report.steps,
             "core_rounds": [one._asdict() for one in rounds],
-            "published": published.TABLE_1[data_set.name]._asdict(),
+            "published": TABLE_1[data_set.name]._asdict(),
             "notes": report.notes,
             "split": {"rule": options.split, **parts},
             "timestamp": {"unit": data_set.time_unit, "since": "1970-01-01", "zone": data_set.zone},

@@ -35,7 +35,7 @@ class RawTexts(NamedTuple):
 class DataSet:
     """A data set's own part of its command; the classes of tmall.py, microlens.py and hm.py.
 
-    name: as in published.TABLE_1. time_unit: of Interactions.times. zone: what is known about the
+    name: as in data.counts.TABLE_1. time_unit: of Interactions.times. zone: what is known about the
     times' zone. period: what the download spans, in words. image_hint: where images come from, for
     the message that there are none.
     """

@@ -1,27 +1,15 @@
 """Interactions as arrays of integer codes: distinct ones, samples of users, the k-core."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
+from ld4mrec.data.counts import Counts
 from ld4mrec.errors import UserError
 
 SLICE = 1 << 21  # rows that are sorted at once: bounds what sorting takes beside the rows
 LARGEST_TABLE = 1 << 27  # id numbers below it are looked up in a table, others are sorted
 TOLERANCE = 0.01  # of the users that --target-users asks for
-
-
-class Counts(NamedTuple):
-    """How many users, items and interactions there are."""
-
-    users: int
-    items: int
-    interactions: int
-
-    @property
-    def density(self) -> float:
-        return self.interactions / max(1, self.users * self.items)
 
 
 @dataclass(frozen=True)

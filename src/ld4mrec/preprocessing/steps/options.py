@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ld4mrec.data import splits
+from ld4mrec.data.counts import TABLE_1
 from ld4mrec.errors import UserError
-from ld4mrec.preprocessing.steps import features, published
+from ld4mrec.preprocessing.steps import features
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE
 
@@ -105,7 +106,7 @@ def check_options(data_set: DataSet, options: argparse.Namespace) -> None:
                 f"--size paper is not needed for {data_set.title}: the paper's counts are near the "
                 "5-core of the whole download, which is the default"
             )
-        options.target_users = published.TABLE_1[data_set.name].users
+        options.target_users = TABLE_1[data_set.name].users
     options.window = window(options, data_set.time_unit)
     data_set.check(options)
     features.check(options)

@@ -1,16 +1,11 @@
-"""What the paper prints about its data sets (Table 1), to be put beside our counts."""
+"""What must be said beside the paper's counts."""
 
-from ld4mrec.preprocessing.steps.interactions import Counts
-
-TABLE_1 = {
-    "tmall": Counts(13_114, 7_840, 153_352),
-    "microlens": Counts(46_420, 14_193, 330_683),
-    "hm": Counts(43_529, 16_908, 368_381),
-}
+from ld4mrec.data.counts import TABLE_1
 
 NOT_A_10_CORE = (
     'The paper speaks of a "10-core". For Microlens and H&M that cannot be: its own counts are '
-    "7.1 and 8.5 interactions per user, and in a 10-core every user has at least 10. Ours is the "
+    f"{TABLE_1['microlens'].average_length:.1f} and {TABLE_1['hm'].average_length:.1f} "
+    "interactions per user, and in a 10-core every user has at least 10. Ours is the "
     "iterative 5-core unless --k-core says otherwise."
 )
 NOT_PUBLISHED = (

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from ld4mrec.data.counts import Counts
 from ld4mrec.errors import DataError
-from ld4mrec.preprocessing.steps.interactions import Counts
 from ld4mrec.preprocessing.steps.raw import BadLines
 
 COLUMNS = f"{'step':<44}{'users':>11}{'items':>10}{'interactions':>14}{'density':>11}"
