@@ -12,7 +12,7 @@ import pandas as pd
 
 from ld4mrec.data import splits
 from ld4mrec.errors import DataError, UserError
-from ld4mrec.preprocessing.steps import feature_report, features, published, writing
+from ld4mrec.preprocessing.steps import features, published, writing
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, MODALITIES
 from ld4mrec.preprocessing.steps.images import Images
@@ -23,7 +23,7 @@ from ld4mrec.preprocessing.steps.interactions import (
     sample_for_core,
     sample_users,
 )
-from ld4mrec.preprocessing.steps.options import check_options, parser_of, wants
+from ld4mrec.preprocessing.steps.options import check_options, parser_of
 from ld4mrec.preprocessing.steps.report import Report, table_row
 from ld4mrec.preprocessing.steps.sources import raw_folder
 
@@ -113,7 +113,7 @@ def prepare(
     raw_folder(options.raw)
     check_apart(out, options)
     check_options(data_set, options)
-    if wants("image", options):  # told before hours of reading
+    if features.wants("image", options):  # told before hours of reading
         image_source(data_set, options)
     if not options.dry_run:
         writing.check_free(out, options.force)
@@ -124,7 +124,7 @@ def prepare(
     parts = splits.describe(interactions, labels)
     say_split(report, options, parts)
     items = interactions.item_ids.texts()
-    images = image_source(data_set, options) if wants("image", options) else None
+    images = image_source(data_set, options) if features.wants("image", options) else None
     if images is not None:
         check_images(images, items)
     if options.dry_run:
@@ -136,7 +136,7 @@ def prepare(
         made = {}
         if not options.no_features:
             texts, more = None, []
-            if wants("text", options):
+            if features.wants("text", options):
                 texts, more = data_set.texts(options, items, report)
             files = files + [one for one in more if one not in files]
             made = features.encode(options, items, texts, images, folder)
@@ -181,7 +181,7 @@ def estimate(options, interactions, images, items, say) -> None:
     say(f"interactions and mappings: about {writing.inter_bytes(interactions) / 2**20:.1f} MiB")
     if not options.no_features:
         n_images = sum(item in images for item in items) if images is not None else 0
-        for line in feature_report.estimate(options, len(items), n_images):
+        for line in features.estimate(options, len(items), n_images):
             say(line)
     say("nothing was written (--dry-run)")
 

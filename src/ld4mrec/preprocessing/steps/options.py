@@ -9,7 +9,6 @@ from ld4mrec.data import splits
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing.steps import features, published
 from ld4mrec.preprocessing.steps.data_set import DataSet
-from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE
 
 Window = tuple[int | None, int | None]  # from and to, in the data set's unit; None where open
 
@@ -135,9 +134,3 @@ def in_window(times: np.ndarray, window: Window) -> np.ndarray:
     if until is not None:
         inside &= times < until
     return inside
-
-
-def wants(modality: str, options: argparse.Namespace) -> bool:
-    """Whether a modality, `text` or `image`, is to be encoded from the download's own content."""
-    encoder = getattr(options, f"{modality}_encoder")
-    return not (options.no_features or encoder == NONE or encoder.startswith(FILE))

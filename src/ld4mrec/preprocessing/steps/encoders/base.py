@@ -1,7 +1,8 @@
 """What every encoder is, the facts of those that come as packages, and words for their errors."""
 
 import difflib
-import importlib
+import importlib.util
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -127,6 +128,13 @@ def similar(name: str, modality: str) -> str:
     if difflib.get_close_matches(name, known):
         return nearest(name, known)
     return f" Without a download there {'is' if len(known) == 1 else 'are'} {', '.join(known)}."
+
+
+def need_packages(what: str, modules: Sequence[str], extra: str = "preprocessing") -> None:
+    """EncoderError saying what to install if a module that `what` needs is absent."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise EncoderError(f"{what} needs the package {module}: {how_to_install(extra)}")
 
 
 def versions_of(*packages: str) -> dict[str, str]:

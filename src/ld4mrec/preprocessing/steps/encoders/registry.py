@@ -11,7 +11,6 @@
 `load_encoder` brings in the libraries that an encoder needs, and no others.
 """
 
-import importlib.util
 from pathlib import Path
 
 from ld4mrec.preprocessing.steps.encoders import hub, offline
@@ -20,7 +19,7 @@ from ld4mrec.preprocessing.steps.encoders.base import (
     OFFLINE,
     Encoder,
     EncoderError,
-    how_to_install,
+    need_packages,
     offline_names,
 )
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
@@ -60,6 +59,4 @@ def check_encoder(name: str, modality: str) -> None:
             f"{name} encodes {facts.modality}, not {modality}; --{modality}-encoder takes "
             f"{', '.join(offline_names(modality))}, a hub id, a folder, or {FILE}PATH"
         )
-    for module in facts.modules:
-        if importlib.util.find_spec(module) is None:
-            raise EncoderError(f"{name} needs the package {module}: {how_to_install(facts.extra)}")
+    need_packages(name, facts.modules, facts.extra)
