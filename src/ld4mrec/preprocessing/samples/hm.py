@@ -26,6 +26,7 @@ HEADER_LINE = (
     "garment_group_name,detail_desc"
 )
 HEADER = HEADER_LINE.split(",")
+IMAGE_FOLDERS = ("images", "images_128_128")
 FIRST_ARTICLE, ARTICLE_SPAN = 108_775_015, 850_685_989
 FIRST_DAY, DAYS = np.datetime64("2018-09-20"), 734
 DUPLICATES, REPEATS = 0.10, 0.15  # of the purchases: further rows of the same day, of another day

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ld4mrec.errors import UserError
-from ld4mrec.preprocessing.steps.interactions import Counts, Ids, Interactions, k_core
+from ld4mrec.preprocessing.steps.interactions import Counts, coded, k_core
 
 SUBJECTS, LOOKS = 6, 6
 KINDS = SUBJECTS * LOOKS
@@ -102,9 +102,7 @@ def click_odds(item_kind: np.ndarray, exposure: np.ndarray) -> np.ndarray:
 
 def core_counts(world: World, k: int = 5) -> tuple[Counts, Counts]:
     """Counts of the clicks' k-core, and of all clicks."""
-    numbers = np.arange(max(len(world.user_kind), len(world.item_kind)))
-    ids = Ids(numbers, numbers.astype(np.uint64))
-    clicks = Interactions(world.users, world.items, np.zeros(len(world.users)), ids, ids)
+    clicks = coded(world.users, world.items, np.zeros(len(world.users)))
     return k_core(clicks, k)[0].counts(), clicks.counts()
 
 

@@ -55,15 +55,6 @@ def chosen(
     return left.renumbered(), files, rounds
 
 
-def beside_the_paper(data_set: DataSet, report: Report) -> None:
-    """Print the paper's counts under ours, and what must be said about them."""
-    paper = published.TABLE_1[data_set.name]
-    row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
-    report.say(table_row(row))
-    report.note(published.NOT_A_10_CORE)
-    report.note(published.NOT_PUBLISHED)
-
-
 def image_source(data_set: DataSet, options: Namespace) -> Images:
     """Where the images are; DataError if there are none."""
     images = data_set.images(options)
@@ -77,12 +68,11 @@ def image_source(data_set: DataSet, options: Namespace) -> Images:
 
 def check_images(images: Images, items: list[str]) -> None:
     """DataError if almost no item has an image."""
-    held = np.fromiter((item in images for item in items), dtype=bool, count=len(items))
-    if held.mean() < FEW_IMAGES:
+    held = sum(item in images for item in items)
+    if held < FEW_IMAGES * len(items):
         looked_for = ", ".join(images.where(item) for item in items[:3])
         raise DataError(
-            f"{images.describe()['path']} has an image for {int(held.sum())} of {len(items)} "
-            f"items; looked for {looked_for}, ... Is it the folder of another data set? "
+            f"{images.path} has an image for {held} of {len(items)} items; looked for {looked_for}, ... Is it the folder of another data set? "
             "--images PATH names the right one, --image-encoder none goes on without"
         )
 
@@ -119,7 +109,11 @@ def prepare(
         writing.check_free(out, options.force)
     report = Report(say)
     interactions, files, rounds = chosen(data_set, options, report)
-    beside_the_paper(data_set, report)
+    paper = published.TABLE_1[data_set.name]
+    row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
+    report.say(table_row(row))
+    report.note(published.NOT_A_10_CORE)
+    report.note(published.NOT_PUBLISHED)
     labels = splits.split(options.split, interactions, options.seed)
     parts = splits.describe(interactions, labels)
     say_split(report, options, parts)
@@ -138,7 +132,7 @@ def prepare(
             texts, more = None, []
             if features.wants("text", options):
                 texts, more = data_set.texts(options, items, report)
-            files = files + [one for one in more if one not in files]
+            files = files + [record for record in more if record not in files]
             made = features.encode(options, items, texts, images, folder)
         manifest = {
             "generator": f"{writing.GENERATORS}{data_set.name}.py, version {VERSION}",
@@ -147,8 +141,8 @@ def prepare(
             "sources": files,
             "lines": report.bad_lines,
             "steps": report.steps,
-            "core_rounds": [one._asdict() for one in rounds],
-            "published": published.TABLE_1[data_set.name]._asdict(),
+            "core_rounds": [counts._asdict() for counts in rounds],
+            "published": paper._asdict(),
             "notes": report.notes,
             "split": {"rule": options.split, **parts},
             "timestamp": {"unit": data_set.time_unit, "since": "1970-01-01", "zone": data_set.zone},
@@ -178,7 +172,9 @@ def say_split(report: Report, options: Namespace, parts: dict) -> None:
 
 def estimate(options, interactions, images, items, say) -> None:
     """Print what writing and encoding would take."""
-    say(f"interactions and mappings: about {writing.inter_bytes(interactions) / 2**20:.1f} MiB")
+    users, n_items, n = interactions.counts()
+    size = 32 * n + 72 * users + 24 * n_items  # bytes of the text files, roughly
+    say(f"interactions and mappings: about {size / 2**20:.1f} MiB")
     if not options.no_features:
         n_images = sum(item in images for item in items) if images is not None else 0
         for line in features.estimate(options, len(items), n_images):

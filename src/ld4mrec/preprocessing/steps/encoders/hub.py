@@ -93,7 +93,11 @@ class _Model:
         self.is_sentence_model = False
         modules = self._json("modules.json")
         if modules is not None:
-            self.subfolder = self._first_module(modules)["path"]
+            kinds = [module["type"] for module in modules]
+            own = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+            if own:
+                raise EncoderError(f"{name} brings code of its own ({own[0]}), which is not run")
+            self.subfolder = modules[0]["path"]
         config = self._json(os.path.join(self.subfolder, "config.json"))
         if config is None and (modules is None or modality == "image"):
             raise self._not_at_hand("it has no config.json")
@@ -111,15 +115,6 @@ class _Model:
         """Keyword arguments that name exactly these files to transformers."""
         pinned = {"revision": self.commit} if self.commit else {}
         return {"subfolder": self.subfolder, "trust_remote_code": False, **pinned}
-
-    def _first_module(self, modules):
-        kinds = [module["type"] for module in modules]
-        strange = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
-        if strange:
-            raise EncoderError(
-                f"{self.given} brings code of its own ({strange[0]}), which is not run"
-            )
-        return modules[0]
 
     def _json(self, file):
         """Content of one of the model's files, None if the model has no such file."""

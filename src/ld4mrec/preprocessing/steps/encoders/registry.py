@@ -28,9 +28,8 @@ from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
 def load_encoder(name: str, modality: str, device: str = "auto") -> Encoder | OwnVectors:
     """The encoder called `name` for "text" or "image", ready to use.
 
-    Returns an `Encoder`, for `file:PATH` an `OwnVectors`. device: "auto" (a GPU if
-    torch finds one), "cpu", "cuda", "cuda:1", "mps". Raises EncoderError saying what to install or
-    which path to give.
+    device: "auto" (a GPU if torch finds one), "cpu", "cuda", "cuda:1", "mps". EncoderError says
+    what to install or which path to give.
     """
     check_encoder(name, modality)
     if name.startswith(FILE):
