@@ -99,7 +99,7 @@ class TMALL(DataSet):
         name = self.pair_name
         if "click" in options.action:
             name = f"distinct pairs of {options.users:,} users (seed {options.seed})"
-        interactions = coded(*log["columns"], user_prefix="u")
+        interactions = coded(*log["columns"], "u")
         report.step(name, interactions.counts())
         return interactions, log["records"]
 
@@ -107,11 +107,10 @@ class TMALL(DataSet):
         if options.urls is None:
             return
         products = self._read_products(options, items).products
+        urls = {item: products[item].url for item in items if item in products}
         with replacing(options.urls, "w") as file:
             file.write("item_id\turl\n")
-            for item in items:
-                if item in products and products[item].url:
-                    file.write(f"{item}\t{products[item].url}\n")
+            file.writelines(f"{item}\t{url}\n" for item, url in urls.items() if url)
         report.say(f"wrote the pictures' URLs to {options.urls}")
 
     def texts(self, options, items, report):
@@ -223,7 +222,12 @@ class LogRows(NamedTuple):
 
 def log_rows(table: Table, actions: list[str]) -> LogRows:
     """The LogRows of a block of the log."""
-    table.keep(known_action(table), "unknown action")
+    letters = np.zeros(256, dtype=np.uint8)
+    for action in ACTIONS:  # each has a length of its own
+        letters[len(action)] = ord(action[0])
+    width = np.minimum(table.width(ACTION), 255)
+    known = (width > 0) & (letters[width] == table.first_byte(ACTION))
+    table.keep(known, "unknown action")
     n_rows = len(table)
     chosen = np.zeros(n_rows, dtype=bool)
     for action in actions:
@@ -236,15 +240,6 @@ def log_rows(table: Table, actions: list[str]) -> LogRows:
     table.keep(right, "item id, user id or time")
     columns = (column[right].astype(np.int32) for column in (users, items, times))
     return LogRows(n_rows - int((~right).sum()), *columns)
-
-
-def known_action(table: Table) -> np.ndarray:
-    """Mask of the rows whose action has the length and the first letter of a known one."""
-    of_length = np.zeros(256, dtype=np.uint8)
-    for action in ACTIONS:  # each has a length of its own
-        of_length[len(action)] = ord(action[0])
-    width = np.minimum(table.width(ACTION), 255)
-    return (width > 0) & (of_length[width] == table.first_byte(ACTION))
 
 
 def sample_rows(frame: pd.DataFrame, actions: list[str], bad: BadLines) -> LogRows:

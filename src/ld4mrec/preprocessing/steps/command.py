@@ -35,23 +35,22 @@ def chosen(
     data_set: DataSet, options: Namespace, report: Report
 ) -> tuple[Interactions, list[dict], list[Counts]]:
     """The interactions to write, renumbered; records of the files read; the core's rounds."""
-    everything, files = data_set.interactions(options, report)
-    left = everything
+    left, files = data_set.interactions(options, report)
     # equal where the rows were sampled while they were read
     if options.users is not None and options.users != left.counts().users:
         left = sample_users(left, options.users, options.seed)
         report.step(f"sample of {options.users:,} users (seed {options.seed})", left.counts())
-    if options.target_users is not None:
-        target, k = options.target_users, options.k_core
+    k, target = options.k_core, options.target_users
+    if target is not None:
         report.say(f"searching the sample of users whose {k}-core has {target:,} users")
         left, n = sample_for_core(left, k, target, options.seed)
         report.step(f"sample of {n:,} users (seed {options.seed})", left.counts())
-    left, rounds = k_core(left, options.k_core)
+    left, rounds = k_core(left, k)
     why = (
         "Every user or item has too few interactions, directly or after others were dropped: use a "
         "smaller --k-core, more users, or a longer window."
     )
-    report.step(f"{options.k_core}-core ({len(rounds) - 1} rounds)", left.counts(), why)
+    report.step(f"{k}-core ({len(rounds) - 1} rounds)", left.counts(), why)
     return left.renumbered(), files, rounds
 
 
@@ -72,8 +71,9 @@ def check_images(images: Images, items: list[str]) -> None:
     if held < FEW_IMAGES * len(items):
         looked_for = ", ".join(images.where(item) for item in items[:3])
         raise DataError(
-            f"{images.path} has an image for {held} of {len(items)} items; looked for {looked_for}, ... Is it the folder of another data set? "
-            "--images PATH names the right one, --image-encoder none goes on without"
+            f"{images.path} has an image for {held} of {len(items)} items; looked for "
+            f"{looked_for}, ... Is it the folder of another data set? --images PATH names the "
+            "right one, --image-encoder none goes on without"
         )
 
 
@@ -116,7 +116,7 @@ def prepare(
     report.note(published.NOT_PUBLISHED)
     labels = splits.split(options.split, interactions, options.seed)
     parts = splits.describe(interactions, labels)
-    say_split(report, options, parts)
+    say_split(report, options.split, parts)
     items = interactions.item_ids.texts()
     images = image_source(data_set, options) if features.wants("image", options) else None
     if images is not None:
@@ -127,13 +127,11 @@ def prepare(
     data_set.side_files(options, items, report)
     with writing.staged(out, options.force) as folder:
         writing.write_interactions(folder, out.name, interactions, labels)
-        made = {}
-        if not options.no_features:
-            texts, more = None, []
-            if features.wants("text", options):
-                texts, more = data_set.texts(options, items, report)
+        texts = None
+        if features.wants("text", options):
+            texts, more = data_set.texts(options, items, report)
             files = files + [record for record in more if record not in files]
-            made = features.encode(options, items, texts, images, folder)
+        made = features.encode(options, items, texts, images, folder)
         manifest = {
             "generator": f"{writing.GENERATORS}{data_set.name}.py, version {VERSION}",
             "name": out.name,
@@ -154,19 +152,17 @@ def prepare(
     return manifest
 
 
-def say_split(report: Report, options: Namespace, parts: dict) -> None:
+def say_split(report: Report, rule: str, parts: dict) -> None:
     """Print the sizes of the split, and what training never shows."""
-    report.say(
-        f"split {options.split}: {parts['train']:,} train, {parts['validation']:,} validation, "
-        f"{parts['test']:,} test"
-    )
-    lost = parts["held_out_rows_of_users_not_in_train"]
-    if lost or parts["held_out_rows_of_items_not_in_train"]:
+    sizes = ", ".join(f"{parts[name]:,} {name}" for name in splits.NAMES)
+    report.say(f"split {rule}: {sizes}")
+    of_users = parts["held_out_rows_of_users_not_in_train"]
+    of_items = parts["held_out_rows_of_items_not_in_train"]
+    if of_users or of_items:
         report.say(
             f"training never shows {parts['users_not_in_train']:,} users and "
-            f"{parts['items_not_in_train']:,} items; {lost:,} held-out rows are of such users (the "
-            f"host drops these) and {parts['held_out_rows_of_items_not_in_train']:,} of such items "
-            "(these stay)"
+            f"{parts['items_not_in_train']:,} items; {of_users:,} held-out rows are of such users "
+            f"(the host drops these) and {of_items:,} of such items (these stay)"
         )
 
 
@@ -183,13 +179,9 @@ def estimate(options, interactions, images, items, say) -> None:
 
 
 def plain(options: Namespace) -> dict:
-    """The options as JSON can hold them."""
+    """The options for the manifest."""
     hidden = {"window", "dry_run", "force"}
-    return {
-        name: value if isinstance(value, (int, float, str, list, type(None))) else str(value)
-        for name, value in sorted(vars(options).items())
-        if name not in hidden
-    }
+    return {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
 
 
 def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None = None) -> int:

@@ -34,22 +34,19 @@ class RawTexts(NamedTuple):
 
 
 class DataSet:
-    """A data set's own part of its command; the classes of tmall.py, microlens.py and hm.py.
+    """A data set's own part of its command.
 
-    One whose interactions and texts lie in a file each names the two and reads them with read_rows
+    One whose interactions and texts lie in a file each names the two, and reads them with read_rows
     and read_texts. name: as in published.TABLE_1. time_unit: of Interactions.times. zone: what is
-    known about the times' zone. period: what the download spans, in words. image_hint: where images
-    come from, for the message that there are none.
+    known about the times' zone. period, image_hint: what the download spans, and where its images
+    are, in words.
     """
 
     name = title = rows_file = texts_file = ""
-    time_unit = "s"
-    zone = "UTC"
-    text_encoder = ""
-    image_encoder = "efficientnet-lite0"
-    image_hint = ""
+    time_unit, zone = "s", "UTC"
+    text_encoder, image_encoder = "", "efficientnet-lite0"
+    period = image_hint = ""
     row_name, pair_name = "rows", "distinct (user, item), earliest time"  # in the table of steps
-    period = ""
     subsampled = True  # the paper used a part of the download
 
     def add_arguments(self, parser: _ArgumentGroup) -> None:

@@ -112,16 +112,17 @@ def reading(
 ) -> Iterator[Opened]:
     """Open a plain file or the one member of a zip; wanted: tells the member by its name."""
     records = []
-    if Path(path).suffix.lower() == ".zip":
+    path = Path(path)
+    size = path.stat().st_size
+    if path.suffix.lower() == ".zip":
         with damage_named(path), zipfile.ZipFile(path) as archive:
             member = the_member(path, archive, wanted)
             with archive.open(member) as stream:
                 yield Opened(stream, member.file_size, records)
-        facts = {"bytes": Path(path).stat().st_size, "sha256": sha256(path)}
-        records.append({"file": Path(path).name, **facts})
+        records.append({"file": path.name, "bytes": size, "sha256": sha256(path)})
         return
     with HashedFile([path]) as file:
-        yield Opened(io.BufferedReader(file, BLOCK), Path(path).stat().st_size, records)
+        yield Opened(io.BufferedReader(file, BLOCK), size, records)
         records += file.finish()
 
 

@@ -20,8 +20,9 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+from ld4mrec.errors import nearest
 from ld4mrec.preprocessing.steps.encoders import towers
-from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, needed, similar
+from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, needed, offline_names
 
 WEIGHTS_AND_SETTINGS = {".json", ".txt", ".model", ".safetensors", ".bin"}
 
@@ -155,5 +156,5 @@ class _Model:
             f"model neither the hub nor its cache here has the files ({why}). Give a folder, "
             "file:PATH, or a hub id where there is network access; where there is none, "
             "HF_HUB_OFFLINE=1 uses what the cache has."
-            f"{similar(self.given, self.modality)}"
+            f"{nearest(self.given, offline_names(self.modality))}"
         )

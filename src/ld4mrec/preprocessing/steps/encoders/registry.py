@@ -35,7 +35,7 @@ def load_encoder(name: str, modality: str, device: str = "auto") -> Encoder | Ow
     if name.startswith(FILE):
         return OwnVectors(Path(name.removeprefix(FILE)).expanduser())
     if name in OFFLINE:
-        return offline.load(name, device)
+        return offline.LOADERS[name](device)
     return hub.load(name, modality, device)
 
 
