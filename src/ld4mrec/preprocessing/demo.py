@@ -208,8 +208,7 @@ def reachable(made: Demo, rng: np.random.Generator) -> dict[str, dict[str, float
 
 def counts(made: Demo) -> dict[str, int | float]:
     """Sizes of data set and split for the manifest."""
-    total = made.interactions.counts()
-    in_train = made.matrix(TRAIN).getnnz(axis=0)
+    total, in_train = made.interactions.counts(), made.matrix(TRAIN).getnnz(axis=0)
     return {
         **total._asdict(),
         "items_dropped_without_click": len(made.world.item_kind) - total.items,

@@ -52,13 +52,9 @@ class HM(DataSet):
     image_hint = "a folder or zip; default RAW/images or RAW/images_128_128"
 
     def add_arguments(self, parser):
-        parser.add_argument(
-            "--text-fields",
-            default=",".join(TEXT_FIELDS),
-            metavar="A,B,...",
-            help="columns of articles.csv that make an item's text, in this order "
-            "(default: %(default)s)",
-        )
+        fields = ",".join(TEXT_FIELDS)
+        what = f"columns of articles.csv that make an item's text, in this order (default {fields})"
+        parser.add_argument("--text-fields", default=fields, metavar="A,B,...", help=what)
 
     def read_rows(self, path, options):
         return read_transactions(path, options.window, options.max_bad_lines)

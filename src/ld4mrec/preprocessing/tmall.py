@@ -50,22 +50,12 @@ class TMALL(DataSet):
     image_hint = "a folder of files <item_id>.jpg; default RAW/images"
 
     def add_arguments(self, parser):
-        parser.add_argument(
-            "--action",
-            default="alipay",
-            metavar="A,B",
-            help=f"actions that count as an interaction, of {', '.join(ACTIONS)} (default alipay, "
-            "a purchase)",
-        )
-        parser.add_argument(
-            "--log-parts",
-            default="abc",
-            metavar="LETTERS",
-            help="parts of the log that must be there and are read (default abc, all)",
-        )
-        parser.add_argument(
-            "--urls", metavar="FILE", help="write item id and picture's URL of the chosen items"
-        )
+        add, of = parser.add_argument, ", ".join(ACTIONS)
+        what = f"actions that count as an interaction, of {of} (default alipay, a purchase)"
+        add("--action", default="alipay", metavar="A,B", help=what)
+        what = "parts of the log that must be there and are read (default abc, all)"
+        add("--log-parts", default="abc", metavar="LETTERS", help=what)
+        add("--urls", metavar="FILE", help="write item id and picture's URL of the chosen items")
 
     def check(self, options):
         options.action = options.action.split(",")

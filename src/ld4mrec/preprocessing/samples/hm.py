@@ -103,15 +103,9 @@ def write_transactions(path, world, customers, articles, rng):
     order = np.lexsort((world.users[row], days))
     row, days = row[order], days[order]
     dates = (FIRST_DAY + days).astype(str)
-    lines = zip(
-        dates.tolist(),
-        customers[world.users[row]].tolist(),
-        articles[world.items[row]].tolist(),
-        price[row].tolist(),
-        channel[row].astype(str).tolist(),
-        strict=True,
-    )
-    text = "t_dat,customer_id,article_id,price,sales_channel_id\n"
-    lines = [",".join(line) for line in lines]
-    path.write_text(text + "".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
+    ids = customers[world.users[row]], articles[world.items[row]]
+    columns = dates, *ids, price[row], channel[row].astype(str)
+    lines = [",".join(line) for line in zip(*columns, strict=True)]
+    text = "\n".join(["t_dat,customer_id,article_id,price,sales_channel_id", *lines, ""])
+    path.write_text(text, encoding="utf-8", newline="\n")
     return len(lines), len(lines) - len(set(lines))

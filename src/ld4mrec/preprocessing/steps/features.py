@@ -64,45 +64,37 @@ def add_arguments(
         "a hub id or local folder of a sentence-transformers or transformers model, "
         f"{FILE}PATH for your own vectors by original item id (.npz, .csv, .tsv), or {NONE}"
     )
+    add = parser.add_argument
     for modality, default in (("text", text_default), ("image", image_default)):
-        known = ", ".join(offline_names(modality))
-        parser.add_argument(
-            f"--{modality}-encoder",
-            default=default,
-            metavar="NAME",
-            help=f"{known}, {names}; default {default}",
-        )
-    parser.add_argument(
+        what = f"{', '.join(offline_names(modality))}, {names}; default {default}"
+        add(f"--{modality}-encoder", default=default, metavar="NAME", help=what)
+    add(
         "--batch-size",
         type=positive,
         metavar="N",
         help="items stored together, and on a GPU encoded together; default: by memory",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps"
-    )
-    parser.add_argument(
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps")
+    add(
         "--store",
         default=str(DEFAULT_STORE),
         metavar="DIR",
         help="where finished vectors and decoded covers are kept for the next run; a local disk; "
         f"default {DEFAULT_STORE.parent.name}/{DEFAULT_STORE.name} in the project's folder",
     )
-    parser.add_argument(
+    add(
         "--no-covers",
         action="store_true",
         help="keep no decoded covers in the store (saves disk; another encoder then decodes again)",
     )
-    parser.add_argument(
+    add(
         "--max-broken",
         type=share,
         default=MAX_BROKEN,
         metavar="SHARE",
         help=f"share of the images that may be broken; default {MAX_BROKEN}",
     )
-    parser.add_argument(
-        "--no-features", action="store_true", help="write the interactions only, encode nothing"
-    )
+    add("--no-features", action="store_true", help="write the interactions only, encode nothing")
 
 
 def check(options: argparse.Namespace) -> None:
@@ -152,22 +144,22 @@ def encode(
     part = {}
     for modality, content in (("text", texts), ("image", images)):
         name = getattr(options, f"{modality}_encoder")
-        if name.startswith(FILE):
-            made = _own(load_encoder(name, modality), items)
-        elif content is None or name == NONE:
+        if name == NONE or (content is None and not name.startswith(FILE)):
             continue
+        encoder = load_encoder(name, modality, options.device)
+        if isinstance(encoder, OwnVectors):
+            made = _own(encoder, items)
         else:
-            made = _encoded(options, modality, items, content)
+            made = _encoded(options, encoder, items, content)
         part[modality] = made.facts
         _write(Path(out), modality, items, made)
         print(summary(modality, made), flush=True)
     return part
 
 
-def _encoded(options, modality, items, content):
+def _encoded(options, encoder, items, content):
     """The features of an encoder that computes, out of the store or made now."""
-    encoder = load_encoder(getattr(options, f"{modality}_encoder"), modality, options.device)
-    made_with = {**encoder.versions(), "device": encoder.device}
+    modality, made_with = encoder.modality, {**encoder.versions(), "device": encoder.device}
     store = Path(options.store)
     with ArrayStore(store / "vectors") as vectors, ArrayStore(store / "covers") as covers:
         space = vectors.space(encoder.identity(), (encoder.dimension,), np.float32, made_with)
@@ -257,11 +249,11 @@ def summary(modality: str, made: Made) -> str:
     """Lines on what a Made holds."""
     n_items, facts = len(made.features), made.facts
     line = f"{modality}: {n_items:,} items, {facts['encoder']}, {facts['dimension']}-d"
-    if "encoded now" in facts:
-        rate = facts["encoded now"] / max(facts["seconds"], 0.1)
-        line += f"; {facts['encoded now']:,} encoded"
-        line += f" in {facts['seconds']:.0f} s ({rate:.0f}/s)" if facts["encoded now"] else ""
-        line += f", {facts['from the store']:,} from the store"
+    encoded = facts.get("encoded now")
+    if encoded is not None:
+        rate = encoded / max(facts["seconds"], 0.1)
+        time = f" in {facts['seconds']:.0f} s ({rate:.0f}/s)" if encoded else ""
+        line += f"; {encoded:,} encoded{time}, {facts['from the store']:,} from the store"
     n_filled = len(made.missing) + len(made.broken)
     line += (
         f"; filled with the mean: {n_filled:,} ({n_filled / n_items:.2%}), "
@@ -280,18 +272,16 @@ def estimate(options: argparse.Namespace, n_items: int, n_images: int) -> list[s
     """
     if options.no_features:
         return ["features: none (--no-features)"]
-    return [
-        _estimate_one(options, modality, n)
-        for modality, n in (("text", n_items), ("image", n_images))
-    ]
+    counts = (("text", n_items), ("image", n_images))
+    return [_estimate_of(options, modality, n) for modality, n in counts]
 
 
-def _estimate_one(options, modality, n):
+def _estimate_of(options, modality, n):
     name = getattr(options, f"{modality}_encoder")
-    if name == NONE or n is None or (n == 0 and not name.startswith(FILE)):
-        return f"{modality}: no features"
     if name.startswith(FILE):
         return f"{modality}: vectors are read from {name.removeprefix(FILE)}"
+    if name == NONE or n == 0:
+        return f"{modality}: no features"
     facts = OFFLINE.get(name)
     if facts is None:
         return (
@@ -299,12 +289,13 @@ def _estimate_one(options, modality, n):
             "runs (the progress bar tells after the first batches)"
         )
     cores = threads()
-    seconds = n / (facts.per_second * cores)
+    hours = n / (facts.per_second * cores) / 3600
+    time = f"{hours:.1f} h" if hours > 1.5 else f"{max(1, hours * 60):.0f} min"
     disk = n * _stored_bytes(4 * facts.dimension)
     if facts.pixel_bytes and not options.no_covers:
         disk += n * _stored_bytes(facts.pixel_bytes)
     return (
-        f"{modality}: {n:,} to encode with {name}, at most {_duration(seconds)} on a CPU with "
+        f"{modality}: {n:,} to encode with {name}, at most {time} on a CPU with "
         f"{cores} core{'s' if cores > 1 else ''} ({facts.per_second:.0f}/s each), "
         f"{facts.memory / 1024:.1f} GB of memory, {disk / 1e9:.2f} GB of disk in {options.store}, "
         f"{n * 4 * facts.dimension / 1e9:.2f} GB for {modality}_feat.npy"
@@ -313,7 +304,3 @@ def _estimate_one(options, modality, n):
 
 def _stored_bytes(size):
     return -(-(size + 16) // PAGE) * PAGE if size > PAGE // 2 else size + 64
-
-
-def _duration(seconds):
-    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(1, seconds / 60):.0f} min"

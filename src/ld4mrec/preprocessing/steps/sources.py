@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.raw import BLOCK, BadLines, RawError, Table, blocks
@@ -98,19 +98,14 @@ def check_header(path: Path, line: bytes, wanted: list[str]) -> None:
         )
 
 
-class Opened(NamedTuple):
-    """A stream, the bytes in it, and a list that holds the file's record when it is closed."""
-
-    stream: BinaryIO
-    size: int
-    records: list[dict]
-
-
 @contextmanager
 def reading(
     path: str | Path, wanted: Callable[[str], bool] = lambda name: True
-) -> Iterator[Opened]:
-    """Open a plain file or the one member of a zip; wanted: tells the member by its name."""
+) -> Iterator[tuple[BinaryIO, int, list[dict]]]:
+    """Open a plain file or the one member of a zip; wanted: tells the member by its name.
+
+    Yields a stream, the bytes in it, and a list that holds the file's record when it is closed.
+    """
     records = []
     path = Path(path)
     size = path.stat().st_size
@@ -118,11 +113,11 @@ def reading(
         with damage_named(path), zipfile.ZipFile(path) as archive:
             member = the_member(path, archive, wanted)
             with archive.open(member) as stream:
-                yield Opened(stream, member.file_size, records)
+                yield stream, member.file_size, records
         records.append({"file": path.name, "bytes": size, "sha256": sha256(path)})
         return
     with HashedFile([path]) as file:
-        yield Opened(io.BufferedReader(file, BLOCK), size, records)
+        yield io.BufferedReader(file, BLOCK), size, records
         records += file.finish()
 
 

@@ -37,7 +37,7 @@ class StoreError(UserError):
 class ArrayStore(AbstractContextManager):
     """An LMDB environment in `folder`, made when absent.
 
-    A process may open a folder once at a time. Raises StoreError if it cannot be opened.
+    A process may open a folder once at a time. StoreError if it cannot be opened.
     """
 
     def __init__(self, folder: str | Path, map_size: int = FIRST_MAP):

