@@ -10,6 +10,7 @@ import pytest
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing import hm
 from ld4mrec.preprocessing.steps.raw import RawError
+from ld4mrec.preprocessing.steps.sources import find
 
 NO_WINDOW = (None, None)
 HEADER = ",".join(hm.HEADER)
@@ -72,7 +73,7 @@ def test_a_zip_of_the_file_is_read_as_it_is(tmp_path, made_samples):
     with zipfile.ZipFile(tmp_path / f"{hm.TRANSACTIONS}.zip", "w") as archive:
         archive.write(path, hm.TRANSACTIONS)
         archive.writestr(f"__MACOSX/._{hm.TRANSACTIONS}", b"junk")
-    found = hm.find(tmp_path, hm.TRANSACTIONS)
+    found = find(tmp_path, hm.TRANSACTIONS)
     assert read(found)[0] == read(path)[0]
 
 
@@ -134,7 +135,7 @@ def test_a_header_with_byte_order_mark_and_quotes(tmp_path):
 def test_a_damaged_zip(tmp_path):
     (tmp_path / f"{hm.TRANSACTIONS}.zip").write_bytes(b"PK no zip")
     with pytest.raises(RawError, match="is damaged or incomplete"):
-        read(hm.find(tmp_path, hm.TRANSACTIONS))
+        read(find(tmp_path, hm.TRANSACTIONS))
 
 
 def articles(folder, rows):

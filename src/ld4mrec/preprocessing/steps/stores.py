@@ -15,13 +15,14 @@ locks do not work on network file systems).
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.steps.encoders.base import needed
 
 T = TypeVar("T")
 FORMAT = 1
@@ -33,36 +34,23 @@ class StoreError(UserError):
     """A store that cannot be opened, read or written."""
 
 
-class ArrayStore:
-    """An LMDB environment in `folder`, made when absent. Use it as a context manager.
+class ArrayStore(AbstractContextManager):
+    """An LMDB environment in `folder`, made when absent.
 
-    A process may open a folder once at a time. Raises StoreError if it cannot be opened.
+    A process may open a folder once at a time. StoreError if it cannot be opened.
     """
 
     def __init__(self, folder: str | Path, map_size: int = FIRST_MAP):
-        try:
-            import lmdb
-        except ImportError as error:
-            raise StoreError(
-                "the store of encoded features needs lmdb: run, in the project's folder, "
-                "pip install --constraint constraints.txt --editable '.[preprocessing]'"
-            ) from error
-        self._lmdb = lmdb
+        self._lmdb = needed("lmdb", "the store of encoded features", "preprocessing")
         self.folder = Path(folder)
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
             held = self.folder / "data.mdb"
             size = max(map_size, held.stat().st_size if held.exists() else 0)
-            self._env = lmdb.open(str(self.folder), map_size=size)
+            self._env = self._lmdb.open(str(self.folder), map_size=size)
             self._env.reader_check()  # frees the places of readers that were killed
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
         self._env.close()
 
     def space(
@@ -81,15 +69,12 @@ class ArrayStore:
                 with self._explained(), self._env.begin(write=write) as transaction:
                     return action(transaction)
             except self._lmdb.MapFullError:
-                self._grow()
+                size = self._env.info()["map_size"]
+                with self._explained():
+                    self._env.set_mapsize(size + min(size, LARGEST_STEP))
             except self._lmdb.MapResizedError:  # another process has made it larger
                 with self._explained():
                     self._env.set_mapsize(0)
-
-    def _grow(self):
-        size = self._env.info()["map_size"]
-        with self._explained():
-            self._env.set_mapsize(size + min(size, LARGEST_STEP))
 
     @contextmanager
     def _explained(self):

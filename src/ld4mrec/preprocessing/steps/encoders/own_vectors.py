@@ -8,12 +8,12 @@ count as missing; vectors of other items are ignored.
 """
 
 import csv
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.encoders.base import EncoderError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -40,10 +40,7 @@ class OwnVectors:
         with np.errstate(over="ignore"):
             self.vectors = vectors.astype(np.float32)
         self.dimension = self.vectors.shape[1]
-        self._check()
-        self.revision = "sha256:" + hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
-
-    def _check(self):
+        self.revision = "sha256:" + sha256(self.path)[:16]
         repeated = pd.Index(self.ids).duplicated()
         if repeated.any():
             raise EncoderError(
@@ -73,18 +70,16 @@ def _read_npz(path):
             ids, vectors = archive["ids"], archive["vectors"]
     except EncoderError:
         raise
-    except (ValueError, EOFError, AttributeError, TypeError) as error:
+    except Exception as error:  # numpy's and zipfile's, of all kinds
         raise EncoderError(
             f"{path} is not a .npz archive of plain arrays ({error}); write it with "
             "numpy.savez(path, ids=ids, vectors=vectors), ids as a list of texts"
         ) from error
-    except Exception as error:  # zipfile's errors on a damaged archive
-        raise EncoderError(f"{path} is damaged ({error}); write it again") from error
     if ids.ndim != 1 or ids.dtype.kind not in "Uiu":
         raise EncoderError(
             f"{path} has ids of type {ids.dtype} and shape {ids.shape}; wanted a list of texts"
         )
-    return [str(one) for one in ids.tolist()], vectors
+    return ids.astype(str).tolist(), vectors
 
 
 def _read_table(path):

@@ -35,7 +35,9 @@ class SentenceEncoder(TorchEncoder):
             str(source), device=self.device, trust_remote_code=False, **pinned
         )
         self._model = model.float().eval()
-        self._prompt = _document_prompt(model)
+        # what the model wants in front of a text to be found, or None
+        names = ("document", "passage", "corpus", model.default_prompt_name)
+        self._prompt = next(filter(None, (model.prompts.get(name) for name in names)), None)
         self._lock = threading.Lock()
         self.dimension = self.forward(["text"]).shape[1]
         self.item_bytes = 64 * 4 * (model.max_seq_length or 512) * self.dimension
@@ -53,14 +55,6 @@ class SentenceEncoder(TorchEncoder):
 
     def versions(self):
         return versions_of("torch", "transformers", "sentence-transformers")
-
-
-def _document_prompt(model):
-    """What the model wants in front of a text to be found, or None."""
-    for name in ("document", "passage", "corpus", model.default_prompt_name):
-        if name and model.prompts.get(name):
-            return model.prompts[name]
-    return None
 
 
 class _Tower(TorchEncoder):
