@@ -11,7 +11,6 @@ import time
 from ld4mrec.config.configuration import PATH_KEYS
 from ld4mrec.config.words import parse_overrides
 from ld4mrec.errors import exit_status
-from ld4mrec.runs.run import Run
 from ld4mrec.search.train import run
 
 DATA_SET = "tmall_sample"
@@ -20,7 +19,7 @@ FEW_USERS = {"train_batch_size": 64}
 COLUMNS = ("Recall@10", "Recall@20", "NDCG@10", "NDCG@20")
 
 
-def table(runs: dict[str, Run]) -> list[str]:
+def table(runs: dict) -> list[str]:
     """Lines of a table: the test metrics of the runs."""
     lines = [f"{'':26}" + "".join(f"{column:>11}" for column in COLUMNS)]
     for name, finished in runs.items():

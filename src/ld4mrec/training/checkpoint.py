@@ -267,7 +267,7 @@ def _is_constant(value):
     return isinstance(value, CONSTANT)
 
 
-def _is_trained(value):
+def is_trained(value):
     return isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
 
 
@@ -303,7 +303,7 @@ def _refuse_trained(value):
     """A container keeps its trained tensors, which an optimiser and the model know by identity."""
     if isinstance(value, list | tuple | dict):
         for item in value.values() if isinstance(value, dict) else value:
-            if _is_trained(item):
+            if is_trained(item):
                 raise UnsavableError("a container of trained tensors")
             _refuse_trained(item)
 
