@@ -196,4 +196,5 @@ def check_topk(config: Config, n_items: int) -> None:
     """ConfigError for a cut-off beyond the catalogue."""
     longest = max(config["topk"])
     if longest > n_items:
-        raise ConfigError(f"topk has {longest}, but there are only {n_items} items; lower --topk")
+        text = f"topk has {longest}, but there are only {n_items} items"
+        raise ConfigError(f"{text}; lower it with --topk=[...]")
