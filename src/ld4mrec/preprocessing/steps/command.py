@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.data import splits
-from ld4mrec.data.counts import Counts
+from ld4mrec.data.counts import TABLE_1, Counts
 from ld4mrec.errors import DataError, UserError
 from ld4mrec.preprocessing.steps import features, published, writing
 from ld4mrec.preprocessing.steps.data_set import DataSet
