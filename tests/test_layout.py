@@ -42,8 +42,8 @@ SOUND = {
     "src/ld4mrec/data/features.py": "import numpy\n",
     "src/ld4mrec/runs/folder.py": "from .syntax import Writer\nfrom ..data import splits\n",
     "src/ld4mrec/runs/syntax.py": "from common.graph import binary_csr\n",
-    "benchmarks/costs.py": "import timing\nfrom ld4mrec.runs import folder\n",
-    "benchmarks/timing.py": "",
+    "benchmarks/costs.py": "import shared\nfrom ld4mrec.runs import folder\n",
+    "benchmarks/shared.py": "",
 }
 
 
