@@ -67,7 +67,8 @@ def measure(config, splits):
     torch_alone = shared.start_up("import torch")
     return [
         ("import torch", torch_alone, None),
-        ("import of main.py", shared.start_up("import main"), torch_alone),
+        ("import of main.py", shared.start_up("import main"), None),
+        ("imports of a run", shared.start_up("import ld4mrec.search.train"), torch_alone),
         ("reading and splitting", cpu(lambda: RecDataset(config).split()), None),
         ("three loaders", cpu(loaders), None),
         ("validation and test evaluation", cpu(evaluation), cpu(bare_evaluation)),
