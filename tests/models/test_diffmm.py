@@ -456,8 +456,8 @@ def world(blocks, tmp_path):
     def go(name, resume=False, **more):
         keys_ = keys | sizes | {"valid_metric": "Recall@5", "checkpoint_seconds": 0} | more
         place = {"run_dir": str(tmp_path / name)}
-        (one,) = run("DiffMM", blocks.name, keys_ | place, resume=resume)
-        return one
+        (ended,) = run("DiffMM", blocks.name, keys_ | place, resume=resume)
+        return ended
 
     return go
 
@@ -484,6 +484,5 @@ def test_going_on_equals_never_stopping(world, monkeypatch):
 @pytest.mark.slow
 def test_learns_a_small_world(world):
     finished = world("run", epochs=40)
-    assert (
-        finished.result["test"]["recall@5"] > 0.8
-    )  # of ten items of the user's kind, five are left
+    # of ten items of the user's kind, five are left
+    assert finished.result["test"]["recall@5"] > 0.8
