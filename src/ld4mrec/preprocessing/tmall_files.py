@@ -52,9 +52,8 @@ class Packed:
 def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
     """The Packed files of a table, `product` or `log`.
 
-    parts: letters of the log's parts that must be there, if it comes in parts. A part that is
-    there unpacked and packed is read unpacked; a small sample (.csv) is read where there is nothing
-    else. RawError for what is absent.
+    parts: letters of the log's parts that must be there, if it comes in parts. Unpacked files come
+    before packed ones, a small sample (.csv) last. RawError for what is absent.
     """
     found = {}  # (part, packing): Packed
     for path in sorted(raw.iterdir()):
@@ -78,7 +77,7 @@ def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
     if not found:
         raise RawError(
             f"{raw} has no {table} file (looked for *{wanted}* as .txt, .zip or .tar.gz); "
-            f"{contents_of(raw)}. docs/data.md says where each file comes from"
+            f"{contents_of(raw)}; see docs/data.md"
         )
     letters = {part for part, _ in found if part}
     absent = sorted(set(parts or letters) - letters)
@@ -128,7 +127,7 @@ def streams(packed: Packed, table: str, records: list[dict]) -> Iterator[tuple[s
 
 
 def is_sample(name: str, stream: BinaryIO, table: str) -> bool:
-    """Whether a stream is one of the small comma-separated samples; RawError for another table."""
+    """Whether a stream is a small comma-separated sample; RawError for another table."""
     line = stream.peek(1 << 12).split(b"\n", 1)[0]
     if SEPARATOR.encode() in line:
         return False

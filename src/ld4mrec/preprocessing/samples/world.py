@@ -39,8 +39,7 @@ CORNERS = {"square": (4, math.pi / 4), "triangle": (3, -math.pi / 2), "diamond":
 class World:
     """Users like a kind, items are of a kind: subject * LOOKS + look.
 
-    user_kind (U,), item_kind (I,); exposure (I,): its sum is 1; users, items (N,): the distinct
-    clicks, in no order.
+    user_kind (U,), item_kind (I,); exposure (I,), sum 1; users, items (N,): the distinct clicks.
     """
 
     user_kind: np.ndarray

@@ -54,17 +54,6 @@ def chosen(
     return left.renumbered(), files, rounds
 
 
-def image_source(data_set: DataSet, options: Namespace) -> Images:
-    """Where the images are; DataError if there are none."""
-    images = data_set.images(options)
-    if images is None:
-        raise DataError(
-            f"no images in {options.raw}; {data_set.image_hint}. --images PATH names another "
-            "place, --image-encoder none goes on without"
-        )
-    return images
-
-
 def check_images(images: Images, items: list[str]) -> None:
     """DataError if almost no item has an image."""
     held = sum(item in images for item in items)
@@ -89,10 +78,7 @@ def check_apart(out: Path, options: Namespace) -> None:
     for flag, path in paths.items():
         path = None if path is None else os.path.realpath(os.path.expanduser(path))
         if path is not None and Path(path).is_relative_to(os.path.realpath(out)):
-            raise UserError(
-                f"{flag}: {path} lies in {out}, the folder to make, which would replace it; name "
-                "another place for one of them"
-            )
+            raise UserError(f"{flag}: {path} lies in {out}, the folder to make; move one of them")
 
 
 def prepare(
@@ -103,8 +89,8 @@ def prepare(
     raw_folder(options.raw)
     check_apart(out, options)
     check_options(data_set, options)
-    if features.wants("image", options):  # told before hours of reading
-        image_source(data_set, options)
+    # looked for before hours of reading
+    images = data_set.images(options) if features.wants("image", options) else None
     if not options.dry_run:
         writing.check_free(out, options.force)
     report = Report(say)
@@ -118,7 +104,6 @@ def prepare(
     parts = splits.describe(interactions, labels)
     say_split(report, options.split, parts)
     items = interactions.item_ids.texts()
-    images = image_source(data_set, options) if features.wants("image", options) else None
     if images is not None:
         check_images(images, items)
     if options.dry_run:

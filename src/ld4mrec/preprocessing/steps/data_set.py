@@ -4,8 +4,9 @@ from argparse import Namespace, _ArgumentGroup
 from pathlib import Path
 from typing import NamedTuple
 
+from ld4mrec.errors import DataError
 from ld4mrec.preprocessing.steps import features, sources
-from ld4mrec.preprocessing.steps.images import Images
+from ld4mrec.preprocessing.steps.images import ImageFolder, Images
 from ld4mrec.preprocessing.steps.interactions import Interactions
 from ld4mrec.preprocessing.steps.raw import BadLines
 from ld4mrec.preprocessing.steps.report import Report
@@ -14,8 +15,7 @@ from ld4mrec.preprocessing.steps.report import Report
 class RawRows(NamedTuple):
     """What a loader made of a file of interactions: distinct pairs with their earliest time.
 
-    n_rows, n_inside: rows that can be used, and those of them in the window. records: of the file,
-    for the manifest.
+    n_rows, n_inside: rows that can be used, and of them in the window. records: of the file.
     """
 
     interactions: Interactions
@@ -46,6 +46,7 @@ class DataSet:
     time_unit, zone = "s", "UTC"
     text_encoder, image_encoder = "", "efficientnet-lite0"
     period = image_hint = ""
+    image_places: tuple[str, ...] = ("images",)  # in the raw folder
     row_name, pair_name = "rows", "distinct (user, item), earliest time"  # in the table of steps
     subsampled = True  # the paper used a part of the download
 
@@ -96,6 +97,17 @@ class DataSet:
         report.lines_left_out(read.bad)
         return [read.texts.get(item) or None for item in items], read.records
 
-    def images(self, options: Namespace) -> Images | None:
-        """Where the images come from, or None if there are none."""
-        raise NotImplementedError
+    def images(self, options: Namespace) -> Images:
+        """The images, of --images or one of `image_places`; DataError if there are none."""
+        found = [Path(options.raw) / name for name in self.image_places]
+        found = [Path(options.images)] if options.images else [p for p in found if p.exists()]
+        if found:
+            return self.images_at(found[0])
+        raise DataError(
+            f"no images in {options.raw}; {self.image_hint}. --images PATH names another place, "
+            "--image-encoder none goes on without"
+        )
+
+    def images_at(self, path: Path) -> Images:
+        """The images in a folder, or in a zip where a data set has that."""
+        return ImageFolder(path, lambda item: f"{item}.jpg")

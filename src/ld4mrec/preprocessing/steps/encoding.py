@@ -1,9 +1,9 @@
 """Encoding the texts or images of a data set into the store, so that it can stop and go on.
 
-Inputs are known by the hash of their content. The distinct hashes of a data set, sorted, are cut
-into batches at fixed positions; of each batch, what the store lacks is encoded and stored in one
-transaction. So a stopped run loses one batch at most, goes on with the same batches, and ends with
-the same bytes; what another data set or another k-core has encoded is not encoded again.
+Inputs are known by the hash of their content. The distinct hashes, sorted, are cut into batches at
+fixed positions; of each, what the store lacks is encoded and stored in one transaction. So a
+stopped run loses one batch at most and ends with the same bytes, and what another data set or
+another k-core has encoded is not encoded again.
 """
 
 import time
@@ -193,10 +193,9 @@ class Pictures(Contents):
 
 def filled(keys: list[bytes | None], space: Space) -> np.ndarray:
     """(I, D) float32: each item's vector, and the mean of those for items whose key is None."""
-    distinct = sorted({key for key in keys if key is not None})
+    distinct = sorted(set(keys) - {None})
     place = {key: row for row, key in enumerate(distinct)}
-    where = np.fromiter((place.get(key, -1) for key in keys), np.int64, len(keys))
-    return fill(space.read(distinct), where)
+    return fill(space.read(distinct), np.array([place.get(key, -1) for key in keys]))
 
 
 def fill(vectors: np.ndarray, where: np.ndarray) -> np.ndarray:

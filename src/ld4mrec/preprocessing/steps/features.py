@@ -115,12 +115,12 @@ def wants(modality: str, options: argparse.Namespace) -> bool:
 
 
 class Made(NamedTuple):
-    """Features (I, D) float32; facts: for the manifest; the rows that were filled in."""
+    """Features (I, D) float32; facts for the manifest; rows filled in, of the broken ones why."""
 
     features: np.ndarray
     facts: dict
     missing: list[int]
-    broken: dict[int, str]  # and why
+    broken: dict[int, str]
 
 
 def encode(
@@ -132,12 +132,11 @@ def encode(
 ) -> dict:
     """Encode a data set's items; returns the manifest's part, {modality: facts}.
 
-    options: namespace of `add_arguments`, and `resume`; False encodes anew what the store has.
-    items: I original item ids, item r has itemID r. texts: I texts, None or blank where there is
-    none, or None for no text modality. images: None for no image modality.
-    out: existing folder; gets <modality>_feat.npy, (I, D) float32, and <modality>_missing.csv.
-    Raises UserError: an encoder that cannot be loaded, a store that cannot be used, no content at
-    all, more broken images than --max-broken.
+    options: of `add_arguments`, and `resume`; False encodes anew what the store has. items: I
+    original item ids, item r has itemID r. texts: I texts, None or blank where there is none. None
+    for texts or images leaves the modality out. out: existing folder; gets <modality>_feat.npy,
+    (I, D) float32, and <modality>_missing.csv. UserError for an encoder or a store that cannot be
+    used, no content at all, more broken images than --max-broken.
     """
     if options.no_features:
         return {}
@@ -206,8 +205,7 @@ def _own(vectors: OwnVectors, items):
     if found < FEWEST_OWN * len(items) or not found:
         raise DataError(
             f"{vectors.path} has vectors for {found} of {len(items)} items; its ids look like "
-            f"{vectors.ids[0]!r}, the data set's like {items[0]!r}. Wanted original item ids, as "
-            "text (leading zeros count)"
+            f"{vectors.ids[0]!r}, the data set's like {items[0]!r}; leading zeros count"
         )
     facts = {
         "encoder": vectors.name,

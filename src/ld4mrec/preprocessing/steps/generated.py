@@ -13,7 +13,7 @@ def parser_of(prog: str, description: str, users: int, items: int) -> argparse.A
     """The parser; users and items: the default sizes."""
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     add = parser.add_argument
-    add("--out", required=True, metavar="DIR", help="folder to make; demo: its name is the data's")
+    add("--out", required=True, metavar="DIR", help="folder to make")
     add("--users", type=int, default=users)
     add("--items", type=int, default=items)
     add("--seed", type=int, default=0)

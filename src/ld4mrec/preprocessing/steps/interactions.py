@@ -239,11 +239,10 @@ def sample_for_core(
 ) -> tuple[Interactions, int]:
     """The seeded sample of users whose k-core has `target` users, within TOLERANCE.
 
-    Returns the sample's rows and its number of users. Samples are nested and the k-core of a part
-    lies within the k-core of the whole, so the size of the core grows with the sample: bisection
-    finds the smallest sample whose core has at least `target` users, looking only at the rows in
-    the core of the smallest sample so far that is large enough. UserError where neither it nor the
-    next smaller sample is within the tolerance.
+    Returns the sample's rows and its number of users. Samples are nested, so the core grows with
+    the sample: bisection finds the smallest sample whose core has at least `target` users, looking
+    only at the rows in the core of the smallest so far that is large enough. UserError where
+    neither it nor the next smaller sample is within the tolerance.
     """
     place = places(interactions, seed)
     n_users = interactions.counts().users

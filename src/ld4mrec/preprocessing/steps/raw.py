@@ -1,8 +1,7 @@
 """Reading large text files as arrays of bytes: block by block, lines cut into fields, counted.
 
-No line becomes a Python object, so the time goes into a few passes over bytes and the memory does
-not grow with the file. A line that cannot be used is counted, and its file refused when there are
-too many of them.
+No line becomes a Python object, and the memory does not grow with the file. Lines that cannot be
+used are counted, and a file with too many of them is refused.
 """
 
 import csv
@@ -35,10 +34,9 @@ class RawError(DataError):
 
 @dataclass
 class BadLines:
-    """Lines of one file that were left out. The first are kept, to be shown with their number.
+    """Lines of one file that were left out; the first are kept, to be shown with their number.
 
-    wanted: what a line should be, in words. share: most that may be bad, as a share of the lines
-    read; `check` raises RawError beyond it. lines: how many were read, a header among them.
+    wanted: what a line should be. share: of the `lines` read, a header among them, may be bad.
     """
 
     path: str
@@ -62,12 +60,11 @@ class BadLines:
             self.check()
 
     def check(self) -> None:
-        """RawError where the share is passed; to be called at the end of the file."""
+        """RawError where the share is passed."""
         if self.bad > self.share * self.lines:
             raise RawError(
                 f"{self.path}: {self.describe()}. A line should be: {self.wanted}. More than "
-                f"{self.share:.2%} of such lines (--max-bad-lines) mean another file, or a damaged "
-                "one"
+                f"{self.share:.2%} of them (--max-bad-lines) mean another file, or a damaged one"
             )
 
     def describe(self) -> str:
@@ -94,9 +91,7 @@ def blocks(stream: BinaryIO, path: str | Path, size: int = BLOCK) -> Iterator[by
         else:
             rest += chunk
         if len(rest) > LONGEST_LINE:
-            raise RawError(
-                f"{path}: a line of more than {LONGEST_LINE} bytes; this is no text file of lines"
-            )
+            raise RawError(f"{path}: a line of more than {LONGEST_LINE} bytes; this is no text")
     if rest:
         yield rest + b"\n"
 

@@ -83,8 +83,7 @@ def find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise RawError(
-        f"{folder} has no {name} (nor {name}.zip); {contents_of(folder)}. docs/data.md says where "
-        "each file comes from"
+        f"{folder} has no {name} (nor {name}.zip); {contents_of(folder)}; see docs/data.md"
     )
 
 

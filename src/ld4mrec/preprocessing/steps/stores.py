@@ -6,10 +6,9 @@ maker (an encoder of one revision with one preprocessing) made, arrays of one dt
     space record:  b"space:" + id  ->  JSON: description, dtype, shape, format, first made with
     array:         id + content    ->  the array's raw bytes, C order, little-endian
 
-id is the first 16 bytes of the SHA-256 of the description, content a SHA-256 of 32 bytes. Nothing
-is pickled. A write is one transaction, on the disk when it returns: a process killed at any moment
-leaves all of it or nothing. Several processes may read and write at once, on a local disk (LMDB's
-locks do not work on network file systems).
+id is the first 16 bytes of the SHA-256 of the description, content a SHA-256 of 32 bytes. A write
+is one transaction, on the disk when it returns: a process killed at any moment leaves all of it or
+nothing. Several processes may use a store at once, on a local disk (LMDB's locks need one).
 """
 
 import hashlib
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing.steps.encoders.base import needed
@@ -54,7 +54,7 @@ class ArrayStore(AbstractContextManager):
         self._env.close()
 
     def space(
-        self, description: object, shape: Sequence[int], dtype, made_with: object = None
+        self, description: object, shape: Sequence[int], dtype: DTypeLike, made_with: object = None
     ) -> "Space":
         """The Space of what `description`, a JSON value, describes.
 
@@ -101,12 +101,8 @@ class Space:
     def __init__(self, store, description, shape, dtype, made_with):
         self._store = store
         self.shape, self.dtype = shape, dtype
-        identity = {
-            "description": description,
-            "dtype": dtype.str,
-            "shape": list(shape),
-            "format": FORMAT,
-        }
+        form = {"dtype": dtype.str, "shape": list(shape), "format": FORMAT}
+        identity = {"description": description, **form}
         text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
         self.id = hashlib.sha256(text.encode()).digest()[:16]
         self._record = json.dumps({**identity, "first made with": made_with}).encode()
@@ -142,17 +138,14 @@ class Space:
     def write(self, keys: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
         """Store one array per key, in one transaction; what is there is replaced.
 
-        rows: (n, *shape), or n arrays of the space's shape. Raises ValueError for another number,
-        shape or dtype.
+        rows: (n, *shape), or n arrays. ValueError for another number, shape or dtype.
         """
         if len(keys) != len(rows):
             raise ValueError(f"{len(keys)} keys for {len(rows)} arrays")
         for row in rows:
             if row.shape != self.shape or row.dtype != self.dtype:
-                raise ValueError(
-                    f"this space holds {self.dtype} of shape {self.shape}, "
-                    f"got {row.dtype} of shape {row.shape}"
-                )
+                got = f"{row.dtype} of shape {row.shape}"
+                raise ValueError(f"it holds {self.dtype} of shape {self.shape}, got {got}")
         values = [np.ascontiguousarray(row).tobytes() for row in rows]
 
         def put(transaction):

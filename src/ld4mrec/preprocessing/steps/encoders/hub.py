@@ -56,7 +56,7 @@ def load(name: str, modality: str, device: str) -> Encoder:
 
 @contextmanager
 def _explained(name, modality):
-    """Turns the errors of three libraries that read files of anybody's making into EncoderError."""
+    """Turn the errors of three libraries that read anybody's files into EncoderError."""
     try:
         yield
     except EncoderError:

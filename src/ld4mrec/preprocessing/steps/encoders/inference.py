@@ -57,10 +57,8 @@ def vectors(
         rows = encoder.forward([*inputs, *filling])[: len(inputs)]
     rows = np.asarray(rows, dtype=np.float32)
     if rows.shape != (len(inputs), encoder.dimension):
-        raise EncoderError(
-            f"{encoder.name} gave an array of shape {rows.shape} for {len(inputs)} inputs, wanted "
-            f"{encoder.dimension} numbers for each"
-        )
+        got = f"an array of shape {rows.shape} for {len(inputs)} inputs"
+        raise EncoderError(f"{encoder.name} gave {got}, wanted {encoder.dimension} numbers each")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         first = inputs[int(finite.argmin())]

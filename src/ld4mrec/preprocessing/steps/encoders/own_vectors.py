@@ -1,10 +1,9 @@
 """`file:PATH`: vectors that the user made elsewhere, keyed by original item id.
 
-Two forms. `.npz`: an array `ids` of n texts (or integers) and an array `vectors` (n, D) of
-numbers, as by `numpy.savez(path, ids=ids, vectors=vectors)`. `.csv` (comma), `.tsv` or `.txt`
-(TAB): a line per item, the id and then D numbers; a first line that has no number in its second
-field is a header. Ids are compared as text: H&M's keep their leading zero. Items without a vector
-count as missing; vectors of other items are ignored.
+`.npz`: an array `ids` of n texts (or integers) and an array `vectors` (n, D) of numbers. `.csv`
+(comma), `.tsv` or `.txt` (TAB): a line per item, the id and then D numbers; a first line without a
+number in its second field is a header. Ids are compared as text: H&M's keep their leading zero.
+Items without a vector count as missing; vectors of other items are ignored.
 """
 
 import csv
@@ -101,8 +100,7 @@ def _read_table(path):
         vectors = frame.iloc[:, 1:].to_numpy()
     except (ValueError, csv.Error) as error:  # pandas' own are ValueErrors; so are wrong encodings
         raise EncoderError(
-            f"{path} is not a table of an id and numbers per line, UTF-8, separated by "
-            f"{separator!r} ({error})"
+            f"{path} is not a table in UTF-8 of an id and numbers, by {separator!r} ({error})"
         ) from error
     if vectors.dtype.kind not in "fiu":
         raise EncoderError(f"{path} {_first_bad_line(path, separator)}")

@@ -96,11 +96,9 @@ class ImageTower(_Tower):
         self._processor = AutoImageProcessor.from_pretrained(
             model.source, backend="pil", **model.arguments()
         )
-        settings = {
-            key: value
-            for key, value in json.loads(self._processor.to_json_string()).items()
-            if key not in ("_processor_class", "processor_class", "image_processor_type")
-        }
+        settings = json.loads(self._processor.to_json_string())
+        for key in ("_processor_class", "processor_class", "image_processor_type"):
+            settings.pop(key, None)
         self.preprocessing = {"processor": type(self._processor).__name__, **settings}
         self.pixel_preprocessing = {
             "processor": type(self._processor).__name__,
@@ -133,10 +131,8 @@ class ImageTower(_Tower):
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """(B, 3, H, W) uint8 as the network wants it: the processor's scale, mean and deviation."""
         processor = self._processor
-        values = pixels
-        if processor.do_rescale:
-            values = values * np.float64(processor.rescale_factor)
-        values = values.astype(np.float32)
+        scale = np.float64(processor.rescale_factor) if processor.do_rescale else 1
+        values = (pixels * scale).astype(np.float32)
         if processor.do_normalize:
             mean = np.asarray(processor.image_mean, np.float32).reshape(-1, 1, 1)
             deviation = np.asarray(processor.image_std, np.float32).reshape(-1, 1, 1)
