@@ -38,6 +38,13 @@ def log_to(path: str | Path) -> Iterator[None]:
     """Also append log lines, with their time, to a file while the block runs."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    with handled_by(handler):
+        yield
+
+
+@contextmanager
+def handled_by(handler: logging.Handler) -> Iterator[None]:
+    """Also give log lines to a handler while the block runs, and close it."""
     root = logging.getLogger()
     root.addHandler(handler)
     try:

@@ -43,6 +43,7 @@ from ld4mrec.serving.lists import check_suffix, read_table, write_table, write_t
 from ld4mrec.serving.offers import for_anybody, history_scores
 from ld4mrec.serving.ranking import Audience, recommendations
 from ld4mrec.serving.trained import FREE, MASKS, Trained, find_run, open_run
+from ld4mrec.terminal import handled_by
 from ld4mrec.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -230,15 +231,13 @@ def _named(ids):
 @contextmanager
 def notes_to_stderr() -> Iterator[None]:
     """Log lines go to stderr, as the table may go to stdout."""
-    handler = logging.StreamHandler(sys.stderr)
     root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
     root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
+    with handled_by(logging.StreamHandler(sys.stderr)):
+        try:
+            yield
+        finally:
+            root.setLevel(level)
 
 
 def main(arguments: list[str] | None = None, prog: str = "recommend.py") -> int:

@@ -52,9 +52,8 @@ NUMPY_DATA = [
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
 _lock = threading.RLock()
-_entered = 0
 _undo = ExitStack()
-_devices = []
+_devices = []  # of the blocks entered, the outermost first
 
 
 @contextmanager
@@ -64,19 +63,16 @@ def plugin_shims(device: torch.device | str | None = None) -> Iterator[None]:
     device: where `torch.load` puts tensors when the plugin does not say; the run's device. None:
     the GPU if there is one.
     """
-    global _entered
     with _lock:
-        if not _entered:
+        if not _devices:
             _install()
-        _entered += 1
         _devices.append(device)
     try:
         yield
     finally:
         with _lock:
             _devices.pop()
-            _entered -= 1
-            if not _entered:
+            if not _devices:
                 _undo.close()
 
 

@@ -80,7 +80,7 @@ class Trainer(AbstractTrainer):
     @property
     def is_over(self) -> bool:
         """Whether no further epoch will be trained."""
-        return self.next_epoch == self.epochs or self.patience.is_over
+        return self.next_epoch >= self.epochs or self.patience.is_over
 
     def fit(
         self,
@@ -104,14 +104,12 @@ class Trainer(AbstractTrainer):
             self._resume(train_data)
         elif valid_data is not None:
             self._warn_of_few_steps(len(train_data))
-        for epoch in range(self.next_epoch, self.epochs):
-            if self.patience.is_over:
-                break
-            started = time.monotonic()
-            losses = self._train_epoch(train_data, epoch)
-            self._set_learning_rate(epoch + 1)
-            note = self.model.post_epoch_processing()
-            self.seconds["train"] += time.monotonic() - started
+        while not self.is_over:
+            epoch, started = self.next_epoch, time.monotonic()
+            with self._timed("train"):
+                losses = self._train_epoch(train_data, epoch)
+                self._set_learning_rate(epoch + 1)
+                note = self.model.post_epoch_processing()
             if note is not None:
                 self.logger.info("%s", note)
             line = {"epoch": epoch, "loss": losses}

@@ -13,7 +13,8 @@ import io
 import logging
 import tempfile
 import traceback
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -29,8 +30,9 @@ from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in
 from ld4mrec.plugins.check.trial import Trial, difference, epochs_of
 from ld4mrec.plugins.data_view import in_view
 from ld4mrec.plugins.import_roots import show_only
-from ld4mrec.plugins.shims import plugin_shims
 from ld4mrec.plugins.sources import ModelSource
+from ld4mrec.runs.request import shims_for
+from ld4mrec.terminal import handled_by
 from ld4mrec.training import checkpoint, randomness
 
 HOOKS = ("pre_epoch_processing", "post_epoch_processing")
@@ -66,7 +68,9 @@ def check_plugin(
         stack.enter_context(contextlib.redirect_stdout(output))
         stack.enter_context(contextlib.redirect_stderr(output))
         stack.enter_context(contextlib.chdir(folder / "here"))
-        warnings = stack.enter_context(_warnings())
+        warnings, handler = {}, logging.Handler(logging.WARNING)
+        handler.emit = lambda record: warnings.setdefault(record.getMessage())
+        stack.enter_context(handled_by(handler))
         notes = stack.enter_context(usage.noting())
         stack.enter_context(usage.watching())
         stack.callback(show_only, None)
@@ -76,19 +80,6 @@ def check_plugin(
             check.report.add(NOTE, "warning", text)
         check.report.output = output.getvalue()
     return check.report
-
-
-@contextlib.contextmanager
-def _warnings():
-    """The different warnings that are logged meanwhile."""
-    found, handler = {}, logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.setdefault(record.getMessage())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield found
-    finally:
-        root.removeHandler(handler)
 
 
 class _Check:
@@ -109,8 +100,7 @@ class _Check:
         if self._step("imports", self._import) and self._step("configuration", self._configure):
             self.trial.read()
             self.report.data = self.trial.data
-            shims = plugin_shims(self.point["device"])
-            with nullcontext() if self.source.in_tree else shims:
+            with shims_for(self.point):
                 if self._step("constructs", self._construct):
                     self._score_untrained()
                     if self._by_hand() and self._step("trains", self._trains):
@@ -231,7 +221,7 @@ class _Check:
         return getattr(type(self.model), name) is not getattr(AbstractRecommender, name, None)
 
     def _loss(self, batch, model=None):
-        """One loss and its gradients, as the trainer would use them."""
+        """A loss and its gradients, as the trainer would use them."""
         model, given = model or self.model, batch.clone()
         model.zero_grad()
         loss = model.calculate_loss(batch)
@@ -381,7 +371,6 @@ class _Check:
 def _type_of(model, name):
     """Of the attribute of a dotted name."""
     try:
-        path, _, last = name.rpartition(".")
-        return type(getattr(model.get_submodule(path), last)).__name__
+        return type(attrgetter(name)(model)).__name__
     except AttributeError:
         return "?"
