@@ -6,7 +6,7 @@ leave some out), then what other models are made of: each object has `forward` a
 writes into tensors of its own. benchmarks/models.py says which model needs which.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,7 @@ AFFINE_OUTPUTS = {  # numbers that eq. 21 predicts as Gamma_u, by pg_transform
 }
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """(B, n_in) times (n_in, n_out). into_input: training needs the gradient of the input too."""
 
     n_in: int
@@ -32,24 +31,15 @@ class Shape:
         return self.n_in * self.n_out
 
 
-def fc_in(config, n_items):
-    """Nothing before it learns, so its input, the noised row, needs no gradient."""
-    return Shape(n_items, config["embedding_size"], False)
+def shapes(config, n_items, signal_size, preference_sizes):
+    """LD4MRec's products in order: FC in, those of the two CG and PG blocks, FC out.
 
-
-def fc_out(config, n_items):
-    return Shape(config["hidden_size"], n_items, True)
-
-
-def blocks(config, signal_size, preference_sizes):
-    """The products of the two CG and PG blocks, in order.
-
-    The signals c (signal_size) and m (preference_sizes, one per modality) are fixed; the step
-    embedding e is learned through E (eq. 17).
+    The noised row and the signals c (signal_size) and m (preference_sizes, one per modality) are
+    fixed; the step embedding e is learned through E (eq. 17).
     """
     width, step, hidden = config["hidden_size"], config["step_size"], config["pg_hidden"]
     gamma = AFFINE_OUTPUTS[config["pg_transform"]](width, config["pg_rank"])
-    shapes = []
+    shapes = [Shape(n_items, config["embedding_size"], False)]
     for n_in in (config["embedding_size"], width):
         shapes.append(Shape(n_in + step, width, True))  # Eq. 18: h || e
         shapes.append(Shape(signal_size, width, False))  # Eq. 19: c
@@ -57,7 +47,7 @@ def blocks(config, signal_size, preference_sizes):
         for size in preference_sizes:
             for n_out in (gamma, width):  # Eq. 21: Gamma_u and b_u, a perceptron of m each
                 shapes += [Shape(size, hidden, False), Shape(hidden, n_out, True)]
-    return shapes
+    return [*shapes, Shape(width, n_items, True)]
 
 
 class Product:

@@ -6,26 +6,22 @@
         [--key=value of the models ...]
 
 Every model of src/models but LD4MRec (ld4mrec.py) and each data set get a process of their own.
-Ours and the bare products (costs.py has a few lines for each model) take turns, so that a busy
-machine slows both. Settings are the yamls' defaults; nothing comes from the cache.
+Ours and the bare products (costs.py) take turns, so that a busy machine slows both. Settings are
+the yamls' defaults.
 - training: seconds per epoch, the median batch times the batches, one batch being a step as the
-  trainer makes it: the next batch of the loader, loss, backward, optimiser. Where a model has work
-  to do before an epoch (LATTICE, DiffMM), that and the first batch are timed apart and counted
-  once. Bare: products of sparse and of dense matrices, forward and the gradients that are needed,
-  and the rows of tables that a batch reads and writes; no optimiser, loss, activation or noise.
-  What occurs twice in a batch is multiplied once.
-- evaluation: of the validation and the test split, as the trainer asks for it. Bare: the products
-  of the vectors of all users and items, of the scores, and torch's top-K. A model without such
-  vectors is measured beside its own `full_sort_predict` and top-K.
-- start-up: seconds of the process until the first batch. Bare: `import torch`.
-- memory: the process's peak while the model is built, trained and evaluated, before anything bare
-  exists; on CUDA what torch took at most. Bare: torch, the weights with their gradients and Adam's
-  two moments, the model's fixed tensors, the scores of one batch of users. Parameters and weights:
-  those of DiffMM's denoisers and MMSSL's critic among them.
+  trainer makes it. What a model does before an epoch (LATTICE, DiffMM) is timed apart, with the
+  first batch, and counted once. What occurs twice in a batch is multiplied once by the bare ones.
+- evaluation: of the validation and the test split. Bare: the products of the vectors and of the
+  scores, and torch's top-K. A model without such vectors is measured beside its own
+  `full_sort_predict` and top-K.
+- start-up: CPU seconds of the process until the first batch. Bare: `import torch`.
+- memory: the process's peak while the model is built, trained and evaluated; on CUDA what torch
+  took at most. Bare: torch, the weights with their gradients and Adam's two moments, the model's
+  fixed tensors, the scores of one batch of users.
 Beside tiktok's figures stand those of a reference implementation (`REFERENCE`), CPU seconds.
 
 --clock cpu counts the seconds of the process in place of the wall's, where other work shares the
-cores (one thread: with more, their seconds add up). Start-up is CPU seconds always.
+cores (one thread: with more, their seconds add up).
 """
 
 import argparse

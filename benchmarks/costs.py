@@ -176,11 +176,9 @@ def mmssl(c):
     wide, n_modal = max(c.n_items // 4, 1), len(model.maps)
     maps = [c.dense(layer.in_features, c.dim, c.n_items, False) for layer in model.maps]
     graph = model.graph.to_users_matrix, model.graph.to_items_matrix
-    to_users = bare.Sparse(graph[0], c.dim, graph[1])
-    to_items = bare.Sparse(graph[1], c.dim, graph[0])
-    content = [bare.Sparse(*graph[:1], n_modal * c.dim, graph[1])]
-    content.append(bare.Sparse(graph[1], n_modal * c.dim, graph[0]))
-    vectors = [*maps, *content, *[to_users, to_items] * c.config["n_layers"]]
+    ids = [bare.Sparse(graph[k], c.dim, graph[1 - k]) for k in (0, 1)]  # to users, to items
+    content = [bare.Sparse(graph[k], n_modal * c.dim, graph[1 - k]) for k in (0, 1)]
+    vectors = [*maps, *content, *ids * c.config["n_layers"]]
     similar = [c.dense(c.dim, c.n_items, size)] * (2 * n_modal + 1)  # rows of scores
     thin = [c.dense(c.n_items, wide, c.dim)] * (2 * n_modal)  # fake rows by the first layer
     real = c.dense(c.n_items, wide, size, False)

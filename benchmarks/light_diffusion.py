@@ -5,26 +5,20 @@
     python benchmarks/ld4mrec.py -d baby --data_path=data/      # a real data folder
 
 Without -d the data is generated (sizes.py). Ours and the bare products (bare.py) take turns, batch
-by batch, so that a busy machine slows both; a ratio is the median over the turns.
-- training: seconds per epoch, the median batch times the batches of an epoch. Ours is a step as the
-  trainer makes it: the next batch of the loader, loss, backward, optimiser. The bare products are
-  forward and the gradients that are needed, without optimiser, noise, loss or penalty.
+by batch, so that a busy machine slows both; a ratio is the median over the turns. --clock: as for
+models.py.
+- training: seconds per epoch, the median batch times the batches; a batch is a trainer's step.
 - inference: seconds to score all items for all users, scaled up from SCORED users. Bare: FC in as a
   sum of item rows. Top-K is timed apart, for both the same.
 - memory: the process's peak while the model is built, trained and asked for scores, before anything
   bare exists; on CUDA what torch took at most.
 - reverse chain: the same network run T times for each user, on the noised row with e_t + E_u, each
   time followed by the posterior mean x <- c1 x_hat + c2 x; in units of the forward-free inference.
-  (4T - 2) / 2 is the expectation from the products with the large matrices alone. Such a product
-  has B I d multiplications and as many additions, so 2 B I d operations. A network call has two, FC
-  in and FC out: 4. T calls make 4T, less the 2 of the first FC in, if the chain starts from the
-  clean, sparse row. The forward-free pass has only FC out: 2. The chain timed here starts from a
-  noised row, and both have the CG and PG blocks too: "counted" is the same division with them
-  (and without the 2 taken off). Below 0.7 of the expectation, the forward-free pass is too slow.
+  Of the products with the large matrices a network call has two, FC in and FC out. T calls, less
+  the first FC in where the chain starts from a clean, sparse row, are (4T - 2) / 2 times the
+  forward-free pass, which has FC out alone. "counted" is this division with the CG and PG blocks
+  and with the first FC in. Below 0.7 of the expectation, the forward-free pass is too slow.
 On CUDA the absolute seconds follow, with TF32, bf16 and torch.compile.
-
---clock cpu counts the seconds of the process in place of the wall's, where other work shares the
-cores (one thread: with more, their seconds add up).
 """
 
 import copy
@@ -102,17 +96,11 @@ class LightCase(Case):
         self.scale = self.model.n_users / len(users)
 
 
-def shapes_of(case):
-    """(FC in, [the blocks'], FC out)."""
-    model, config = case.model, case.config
+def shapes(case):
+    """The network's products, FC in first."""
+    model = case.model
     features = [getattr(model, f"preference_{name}").shape[1] for name in model.modalities]
-    inside = bare.blocks(config, model.collaborative.shape[1], features)
-    return bare.fc_in(config, model.n_items), inside, bare.fc_out(config, model.n_items)
-
-
-def all_shapes(case):
-    first, inside, last = shapes_of(case)
-    return [first, *inside, last]
+    return bare.shapes(case.config, model.n_items, model.collaborative.shape[1], features)
 
 
 def peaks(case):
@@ -129,8 +117,8 @@ def peaks(case):
 def training(case, n):
     """Ours and bare in seconds per epoch, and their ratio."""
     steps = Steps(case.trainer, case.train)
-    shapes = all_shapes(case)
-    products = bare.Products([bare.Product(x, steps.rows, case.device) for x in shapes])
+    products = [bare.Product(x, steps.rows, case.device) for x in shapes(case)]
+    products = bare.Products(products)
     ours, others, ratio = compare(case.clock.turns(n, steps, products))
     return [ours * len(case.train), others * len(case.train), ratio]
 
@@ -138,7 +126,7 @@ def training(case, n):
 def inference(case):
     """Ours and bare in seconds for all users, their ratio, seconds of top-K."""
     scoring, model = case.scoring, case.model
-    users, (first, *others) = scoring.batch[0], all_shapes(case)
+    users, (first, *others) = scoring.batch[0], shapes(case)
     fc_in = bare.Bags(first, *model.history.bags(users), case.device)
     others = [bare.Product(x, len(users), case.device) for x in others]
     products = bare.Products([fc_in, *others], gradients=False)
@@ -153,9 +141,7 @@ def chains(case):
     model, users = case.model, case.scoring.batch[0][:CHAIN_USERS]
     scale = model.n_users / len(users)
     free = Scoring(model, [users, None])
-    first, inside, last = shapes_of(case)
-    within = sum(shape.multiply_adds for shape in inside)
-    call = first.multiply_adds + within + last.multiply_adds
+    work = [shape.multiply_adds for shape in shapes(case)]
     rows = []
     for steps in CHAIN_STEPS:
         chain = Chain(model, case.config, users, steps)
@@ -163,7 +149,7 @@ def chains(case):
         warm(), free()
         turns = [[case.clock.seconds(chain), case.clock.seconds(free)] for _ in range(CHAINS)]
         seconds, _, ratio = compare(turns)
-        counted = steps * call / (call - first.multiply_adds)
+        counted = steps * sum(work) / sum(work[1:])
         expected = (4 * steps - 2) / 2
         rows.append([steps, seconds * scale, ratio, expected, ratio / expected, counted])
     return rows

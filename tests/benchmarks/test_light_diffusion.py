@@ -45,7 +45,7 @@ def test_bare_products_are_those_of_a_training_step(parent, transform):
             layer.register_forward_pre_hook(note)
     model.calculate_loss(torch.arange(25))
     seen[40, 9, False] += 1  # FC in is a parameter, not a layer
-    shapes = light_diffusion.all_shapes(made)
+    shapes = light_diffusion.shapes(made)
     assert Counter((s.n_in, s.n_out, s.into_input) for s in shapes) == seen
 
 
