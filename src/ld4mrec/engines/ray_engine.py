@@ -281,7 +281,7 @@ class RayEngine:
             return
         if answer.files is not None and self._take_files(run, answer.files):
             logger.info("weights of %s: %s on %s", run.id, answer.folder, slot.host)
-        self._ended.append(replace(run, outcome=answer.outcome))
+        self._ended.append(replace(run, **answer.outcome))
         logger.info("%s", _summary(self._ended[-1], slot))
 
     def _was_lost(self, slot, request, run, error):
@@ -291,7 +291,7 @@ class RayEngine:
         if times > RETRIES:
             failure = f"its worker was lost {times} times; the last time: {reason}"
             logger.error("%s: %s", run.id, failure)
-            self._ended.append(run.with_outcome(failure=failure))
+            self._ended.append(replace(run, failure=failure))
             return
         logger.warning(
             "lost the worker %d on %s while it trained %s (%s); another goes on with the run, try "
