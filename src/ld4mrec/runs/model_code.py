@@ -20,6 +20,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from ld4mrec import files
@@ -65,10 +66,13 @@ class _Import(NamedTuple):
 
 
 class _Module:
-    """A parsed file. names: {name: the statements at its top and the _Imports that bind it}."""
+    """A parsed file. names: {name: the statements at its top that bind it}. imports: {name: the
+    _Imports that bind it, also in functions}.
+    """
 
     def __init__(self, path):
-        self.path, self.body, self.names = path, [], defaultdict(list)
+        self.path, self.body = path, []
+        self.names, self.imports = defaultdict(list), defaultdict(list)
         for statement in ast.parse(path.read_bytes(), filename=str(path)).body:
             skipped = isinstance(statement, ast.If) and ast.unparse(statement.test) in NOT_RUN
             self.body += statement.orelse if skipped else [statement]
@@ -77,7 +81,7 @@ class _Module:
                 self.names[name].append(statement)
             for node in ast.walk(statement):
                 for name, imported in _imports(node):
-                    self.names[name].append(imported)
+                    self.imports[name].append(imported)
 
 
 def _module_of(path):
@@ -128,17 +132,15 @@ class _Reader:
                 self.waiting += pieces[key]
         # a reference is a name; where definitions of one name differ, with the digest
         names = {key: "plugin/" * self._is_theirs(key.module) + key.name for key in pieces}
-        labels = names
+        labels = dict(names)
         for _ in range(ROUNDS):
             digests, of_name = {}, defaultdict(set)
             for key, found in pieces.items():
                 texts = (f"<{labels[p]}>" if isinstance(p, _Key) else p for p in found)
                 digests[key] = _digest(texts)
                 of_name[names[key]].add(digests[key])
-            labels = {
-                key: f"{name}#{digests[key]}" if len(of_name[name]) > 1 else name
-                for key, name in names.items()
-            }
+            for key, name in names.items():
+                labels[key] = f"{name}#{digests[key]}" if len(of_name[name]) > 1 else name
         return {
             name: _digest(sorted(found)) if len(found) > 1 else found.pop()
             for name, found in sorted(of_name.items())
@@ -148,11 +150,11 @@ class _Reader:
         """Texts and _Keys that say what a definition does, and nothing else."""
         module, name = key
         if name == WHOLE:
-            for name in sorted(module.names):
+            for name in sorted(module.names | module.imports):
                 yield from (name, *self._lookup(module, name, ()))
             return
         statements = self._acting(module) if name == TOP else module.names[name]
-        for piece in self._text([s for s in statements if isinstance(s, ast.AST)], module):
+        for piece in self._text(statements, module):
             yield piece
             if isinstance(piece, str) and any(word in piece for word in LOOKS_AROUND):
                 yield _Key(module, WHOLE)
@@ -178,8 +180,8 @@ class _Reader:
             case ast.AnnAssign() if not annotated:
                 if node.value:
                     yield from self._text(ast.Assign([node.target], node.value), module)
-            case ast.Name() | ast.Attribute() if chain := _chain(node):
-                name, attributes = chain
+            case ast.Name() | ast.Attribute() if found := _path(node):
+                name, attributes = found
                 found = self._lookup(module, name, attributes)
                 yield from found or (f"({name})", _dotted(attributes))
             case ast.Import() | ast.ImportFrom():  # our own names stand where they are used
@@ -215,9 +217,8 @@ class _Reader:
         module = _module_of(path)
         if module not in self.modules:
             self.modules[module] = parts
-            for bound in list(module.names.values()):
-                for imported in (one for one in bound if isinstance(one, _Import)):
-                    self._follow(module, imported, ())
+            for imported in chain(*module.imports.values()):
+                self._follow(module, imported, ())
             if self._acting(module):
                 self.waiting.append(_Key(module, TOP))
         return module
@@ -231,15 +232,12 @@ class _Reader:
 
     def _lookup(self, module, name, attributes):
         """Pieces for `name.a.b` of a module; [] where it does not bind the name."""
-        bound, pieces = module.names.get(name, ()), []
         if (module, name) in self.open:  # a circle of imports
             return []
         self.open.add((module, name))
-        if any(isinstance(one, ast.AST) for one in bound):
-            pieces += [_Key(module, name), _dotted(attributes)]
-        for one in bound:
-            if isinstance(one, _Import):
-                pieces += self._follow(module, one, attributes)
+        pieces = [_Key(module, name), _dotted(attributes)] if name in module.names else []
+        for imported in module.imports.get(name, ()):
+            pieces += self._follow(module, imported, attributes)
         self.open.remove((module, name))
         return pieces
 
@@ -274,14 +272,10 @@ class _Reader:
             n = 2 if parts[:2] == ("models", "common") else 1
             folders = self.folders.get(parts[:n], [self.root.joinpath(*parts[:n])])
             places = [folder.joinpath(*parts[n:]) for folder in folders if parts]
-            self.located[parts] = next(filter(None, map(_at, places)), None)
+            paths = [(p / "__init__.py", p.with_name(f"{p.name}.py"), p) for p in places]
+            found = [path.resolve() for path in chain(*paths) if path.exists()]
+            self.located[parts] = found[0] if found else None
         return self.located[parts]
-
-
-def _at(place):
-    """The file of the package or module at a place, or the folder itself."""
-    paths = place / "__init__.py", place.with_name(f"{place.name}.py"), place
-    return next((path.resolve() for path in paths if path.exists()), None)
 
 
 def _digest(texts):
@@ -339,7 +333,7 @@ def _imports(node):
                 yield module[0], _Import(0, module[:1])
 
 
-def _chain(node):
+def _path(node):
     """(name, attributes) of `name.a.b`, None of another expression."""
     attributes = ()
     while isinstance(node, ast.Attribute):

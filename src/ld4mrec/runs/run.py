@@ -134,15 +134,19 @@ def _train(run, model_class, splits, resume, seconds):
     folder, config = run.folder, _Watched(run.config)
     memory.reset_peak_memory(config["device"])
     with ExitStack() as stack:
-        if not config.ours:
-            config = config.replace({"data_path": _private_data_path(config, folder.id, stack)})
+        if not config.ours:  # it may write beside the data: links in the cache, or for this run
+            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
+            view = private_data_view(data_folder(config), root, folder.id)
+            config = config.replace({"data_path": f"{view.parent}/"})
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
         started = time.monotonic()
         model = build(model_class, config, train)
         seconds["model"] = time.monotonic() - started
-        logger.info("%s, built in %.1f s", _size(model), seconds["model"])
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        size = f"{type(model).__name__}: {trainable:,} trainable parameters"
+        logger.info("%s, built in %.1f s", size, seconds["model"])
         trainer = Trainer(config, model, mg=config.mg, folder=folder)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
         trainer.fit(train, valid, test, resume=resume, stop=stop)
@@ -181,16 +185,3 @@ class _Watched(Config):
     def __getitem__(self, key):
         self.read.add(key)
         return super().__getitem__(key)
-
-
-def _private_data_path(config, key, stack):
-    """data_path for a plugin, which may write beside the data: links in a folder of its own, in the
-    cache, or for the time of the run where there is none.
-    """
-    root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
-    return f"{private_data_view(data_folder(config), root, key).parent}/"
-
-
-def _size(model):
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return f"{type(model).__name__}: {trainable:,} trainable parameters"
