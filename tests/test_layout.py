@@ -39,8 +39,8 @@ SOUND = {
     "src/ld4mrec/preprocessing/tmall.py": "from ld4mrec.data.splits import mmrec\n",
     "src/ld4mrec/data/splits.py": "",
     "src/ld4mrec/data/features.py": "import numpy\n",
-    "src/ld4mrec/runs/folder.py": "from .syntax import Writer\nfrom ..data import splits\n",
-    "src/ld4mrec/runs/syntax.py": "from common.graph import binary_csr\n",
+    "src/ld4mrec/runs/folder.py": "from .curve import best_until\nfrom ..data import splits\n",
+    "src/ld4mrec/runs/curve.py": "from common.graph import binary_csr\n",
     "benchmarks/costs.py": "import shared\nfrom ld4mrec.runs import folder\n",
     "benchmarks/shared.py": "",
 }
@@ -66,7 +66,7 @@ def lazy():
     import importlib, json
     importlib.import_module("common.graph")
     from utils import misc
-    __import__("ld4mrec.runs.syntax")
+    __import__("ld4mrec.runs.curve")
 """
     plant(tmp_path, SOUND | {"src/ld4mrec/commands/compare.py": ""})
     plant(tmp_path, {"src/ld4mrec/commands/ways.py": ways})
@@ -80,7 +80,7 @@ def lazy():
         (7, "src/ld4mrec/data/splits.py"),
         (10, "src/common/graph.py"),
         (11, "src/utils/misc.py"),
-        (12, "src/ld4mrec/runs/syntax.py"),
+        (12, "src/ld4mrec/runs/curve.py"),
     ]
     assert sorted(i.name for i in found if not i.target) == ["importlib", "json"]
 
@@ -165,17 +165,17 @@ BROKEN = {
         "src/main.py:1 imports ld4mrec.runs.folder: scripts imports commands, preprocessing only",
     ),
     "a circle of files": (
-        {"src/ld4mrec/runs/syntax.py": "def late():\n    from ld4mrec.runs import folder\n"},
-        f"{RUNS}:1 imports ld4mrec.runs.syntax; src/ld4mrec/runs/syntax.py:2 imports "
-        f"ld4mrec.runs.folder: a circle of files, {RUNS} > src/ld4mrec/runs/syntax.py > {RUNS}",
+        {"src/ld4mrec/runs/curve.py": "def late():\n    from ld4mrec.runs import folder\n"},
+        f"{RUNS}:1 imports ld4mrec.runs.curve; src/ld4mrec/runs/curve.py:2 imports "
+        f"ld4mrec.runs.folder: a circle of files, {RUNS} > src/ld4mrec/runs/curve.py > {RUNS}",
     ),
     "a circle of rooms": (
         {
-            "src/ld4mrec/runs/syntax.py": "from ld4mrec.engines import options\n",
+            "src/ld4mrec/runs/curve.py": "from ld4mrec.engines import options\n",
             "src/ld4mrec/engines/in_turn.py": "from ld4mrec.runs import folder\n",
             "src/ld4mrec/engines/options.py": "",
         },
-        "src/ld4mrec/runs/syntax.py:1 imports ld4mrec.engines.options: "
+        "src/ld4mrec/runs/curve.py:1 imports ld4mrec.engines.options: "
         "arrows go to the right only, and engines is not right of runs",
     ),
     "a copied file that knows the host": (
