@@ -28,28 +28,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import scipy.sparse as sp
-
-from common.graph import HistoryRows, binary_csr
 from ld4mrec.config.parsing import Parser
 from ld4mrec.config.yaml_files import parse_yaml
-from ld4mrec.errors import ConfigError, DataError, exit_status
-from ld4mrec.serving import ranking
-from ld4mrec.serving.export import write_export
-from ld4mrec.serving.ids import Ids
-from ld4mrec.serving.lists import check_suffix, read_table, write_table, write_text
-from ld4mrec.serving.offers import for_anybody, history_scores
-from ld4mrec.serving.ranking import Audience, recommendations
-from ld4mrec.serving.trained import FREE, MASKS, Trained, find_run, open_run
+from ld4mrec.errors import ConfigError, exit_status
+from ld4mrec.serving.choices import FREE, LISTED, MASKS
 from ld4mrec.terminal import handled_by
-from ld4mrec.training.memory import keep_freed_memory
-
-logger = logging.getLogger(__name__)
-
-LISTED = 20  # items for each user
-NAMED = 5  # users that a message names
 
 
 def parser(prog: str = "recommend.py") -> Parser:
@@ -110,122 +93,19 @@ def check_options(options: argparse.Namespace) -> None:
             if getattr(options, name) is not None:
                 dashes = "-" * min(2, len(name))
                 raise ConfigError(f"--export does without {dashes}{name}; make two commands of it")
-    for name in ("out", "history"):
-        if getattr(options, name) is not None:
-            check_suffix(getattr(options, name), f"--{name}")
 
 
-def recommend(options: argparse.Namespace) -> None:
-    """Do what the options say; see the module's text."""
+def run(options: argparse.Namespace) -> None:
+    """Do what the options say."""
     check_options(options)
-    given = {key: getattr(options, key) for key in FREE if getattr(options, key) is not None}
-    keys = {key: parse_yaml(text, f"the value of --{key}") for key, text in given.items()}
-    if options.export:
-        keys |= {"use_gpu": False}  # what is written runs anywhere
-    keep_freed_memory()
-    trained = open_run(find_run(options.run), keys)
-    ranking.check_same_lists(trained)
-    for ids in (trained.users, trained.items):
-        if ids.texts is None:
-            logger.info("no map of original %s ids in the data folder: integer ids", ids.kind)
-    if options.export:
-        manifest = write_export(trained, options.export, options.mask)
-        size = sum(file["bytes"] for file in manifest["files"].values())
-        logger.info(
-            "%d files, %.1f MB, in %s", len(manifest["files"]) + 1, size / 1e6, options.export
-        )
-        return
-    k = options.k or LISTED
-    audience = (_new_users if options.history else _own_users)(trained, options)
-    if not len(audience.users):
-        raise DataError("there is no user to recommend to")
-    _warn_if_short(audience, k)
-    frames = recommendations(audience, k, trained.run.config, trained.items)
-    if options.out is None:
-        write_text(sys.stdout, frames)
-        return
-    write_table(options.out, frames)
-    logger.info("%d users' lists in %s", len(audience.users), options.out)
+    words = vars(options)
+    given = {key: words.pop(key) for key in FREE}
+    keys = {
+        k: parse_yaml(text, f"the value of --{k}") for k, text in given.items() if text is not None
+    }
+    from ld4mrec.serving.recommend import Wanted, recommend
 
-
-def _own_users(trained: Trained, options: argparse.Namespace) -> Audience:
-    """The run's own users."""
-    users = np.arange(trained.users.n)
-    if options.users is not None:
-        users = chosen(options.users, trained.users)
-    users, without = ranking.with_history(trained.model, users, trained.train)
-    if len(without):
-        text = (
-            f"{len(without)} users have no training history, of which {trained.name} has learned "
-            f"nothing: {_named(trained.users.of(without))}"
-        )
-        if options.users is not None:
-            raise DataError(f"{text}; take them out of --users ({for_anybody()} serves anybody)")
-        logger.warning("left out: %s", text)
-    known, names = trained.known(options.mask), trained.users.all()
-    return Audience(users, ranking.model_scores(trained), known, names)
-
-
-def _new_users(trained: Trained, options: argparse.Namespace) -> Audience:
-    """The users in a history file, numbered in the order of their first rows."""
-    score = history_scores(trained)
-    table = read_table(options.history, ("user", "item"))
-    row, names = pd.factorize(table["user"])
-    column = trained.items.numbers(table["item"], f"{options.history}, column item,")
-    entries = (np.ones(len(row)), (row, column))
-    histories = binary_csr(sp.coo_matrix(entries, shape=(len(names), trained.items.n)))
-    usable = ranking.known_part(histories, trained.train)
-    ignored = histories.nnz - usable.nnz
-    if ignored:
-        logger.info("%d rows of %s are of items without training rows", ignored, options.history)
-    users, without = ranking.with_history(trained.model, np.arange(len(names)), usable)
-    names = np.asarray(names, dtype=object)
-    if len(without):
-        logger.warning(
-            "left out: %d users without an item that the training data has: %s",
-            len(without),
-            _named(names[without]),
-        )
-    known = histories if options.mask != "none" else sp.csr_matrix(histories.shape)
-    rows = HistoryRows(usable).to(trained.run.config["device"])
-    return Audience(users, lambda users, mask: score(rows, users), known, names)
-
-
-def chosen(text: str, ids: Ids) -> np.ndarray:
-    """Integer ids (n,) of the users that --users names, each once, in its order."""
-    file = Path(text).expanduser()
-    if file.is_file():
-        try:
-            words = file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{file} cannot be read as text: {error}") from error
-        where = str(file)
-    else:
-        words, where = text.split(","), f"--users (there is no file {text})"
-    words = [word.strip() for word in words if word.strip()]
-    if not words:
-        raise DataError(f"{where} names no user")
-    return pd.unique(ids.numbers(words, where))
-
-
-def _warn_if_short(audience, k):
-    """Warn how many users have fewer than k items left; DataError if nobody has any."""
-    known = audience.known
-    left = known.shape[1] - np.diff(known.indptr)[audience.users]
-    if not left.any():
-        raise DataError("these users are known to have every item; --mask none leaves none out")
-    if (left < k).any():
-        logger.warning(
-            "%d users get fewer than %d items: of %d items that many are left, %d at least",
-            int((left < k).sum()),
-            k,
-            known.shape[1],
-            int(left.min()),
-        )
-
-
-def _named(ids):
-    return ", ".join(map(str, ids[:NAMED])) + ", ..." * (len(ids) > NAMED)
+    recommend(Wanted(**words, keys=keys))
 
 
 @contextmanager
@@ -243,7 +123,7 @@ def notes_to_stderr() -> Iterator[None]:
 def main(arguments: list[str] | None = None, prog: str = "recommend.py") -> int:
     options = parser(prog).parse_args(arguments)
     with notes_to_stderr():
-        return exit_status(lambda: recommend(options), "interrupted; no file was written")
+        return exit_status(lambda: run(options), "interrupted; no file was written")
 
 
 if __name__ == "__main__":

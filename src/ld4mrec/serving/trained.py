@@ -20,14 +20,11 @@ from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.identity import RESULTS_VERSION, data_fingerprint
 from ld4mrec.runs.model_code import code_fingerprint
 from ld4mrec.runs.run import Run
+from ld4mrec.serving.choices import FREE, MASKS
 from ld4mrec.serving.ids import Ids
 from ld4mrec.terminal import quiet
 from ld4mrec.training import randomness
 
-# What may differ from the run: where things are, and what computes.
-FREE = ("data_path", "cache_dir", "use_gpu", "gpu_id", "threads", "eval_batch_size")
-# --mask: how many of the splits hold items that a user is not recommended
-MASKS = {"none": 0, "train": 1, "train+valid": 2, "all": 3}
 LISTED = 5  # runs that a message names
 
 
