@@ -176,7 +176,7 @@ def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None 
     try:
         prepare(data_set, options, lambda line: print(line, flush=True))
     except (UserError, OSError) as error:
-        full = isinstance(error, OSError) and writing.disk_is_full(error)
+        full = getattr(error, "errno", None) in writing.DISK_IS_FULL
         hint = f". The disk is full; --store is {options.store}" if full else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         return 2
