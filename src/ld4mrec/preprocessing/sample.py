@@ -2,10 +2,9 @@
 
     python preprocessing/sample.py tmall|microlens|hm --out DIR [--users 500 --items 300 --seed 0]
 
-Files, names, columns, separators, encodings and defects are those of the real downloads; the
-content is made up. Tastes are planted (samples/world.py): titles tell an item's subject, drawn
-pictures its look, and users prefer one of each. The folder's manifest.json has the truth. Same
-options, and same numpy and pillow, give the same pictures and rows.
+Files, names, columns, separators, encodings and defects are those of the real downloads. Tastes are
+planted (samples/world.py): titles tell an item's subject, drawn pictures its look, users prefer one
+of each; manifest.json has the truth. Same options, numpy and pillow: same pictures and rows.
 """
 
 from collections.abc import Iterator

@@ -2,10 +2,9 @@
 
     python preprocessing/tmall.py --raw DIR --out data/tmall
 
-Reads the product file and the log's parts as they were downloaded, without unpacking. A row of the
-log with one of the chosen actions is an interaction; a user and an item count once, at the
-earliest time. The download has no images: --urls lists where they were, --images is the folder
-of those that somebody could fetch.
+Reads the product file and the log's parts without unpacking. A row with one of the chosen actions
+is an interaction; a user and an item count once, at the earliest time. The download has no images:
+--urls lists where they were, --images is the folder of those that somebody could fetch.
 """
 
 import hashlib
@@ -120,13 +119,10 @@ class TMALL(DataSet):
 def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
     """The log's chosen rows, from the store where an earlier run kept them, else read now."""
     limit = options.users if "click" in options.action else None
+    stats = [(path.name, path.stat()) for file in files for path in file.paths]
     asked = {
         "version": CACHE_VERSION,
-        "files": [
-            [path.name, path.stat().st_size, path.stat().st_mtime_ns]
-            for file in files
-            for path in file.paths
-        ],
+        "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
         "actions": sorted(options.action),
         "window": options.window,
         "users": limit and [limit, options.seed],
@@ -137,11 +133,10 @@ def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
     if options.resume and path.is_file():
         try:
             log = load_log(path)
-        except (OSError, ValueError, LookupError, EOFError) as error:
-            report.say(f"{path} cannot be read ({error}); reading the log again")
-        else:
             report.say(f"the log's rows as an earlier run kept them: {path}")
             return log
+        except (OSError, ValueError, LookupError, EOFError) as error:
+            report.say(f"{path} cannot be read ({error}); reading the log again")
     how = options.action, options.window, options.max_bad_lines, limit, options.seed
     log = read_log(files, *how)
     if not options.dry_run:
@@ -237,10 +232,8 @@ def sample_rows(frame: pd.DataFrame, actions: list[str], bad: BadLines) -> LogRo
         bad.add("a field", [row + 2], [",".join(frame.iloc[row]).encode()])
     bad.bad = int((~right).sum())
     chosen = right & frame["action"].isin(actions)
-    users, items = (
-        frame.loc[chosen, name].str.lstrip("iu").astype(np.int32).to_numpy()
-        for name in ("user_id", "item_id")
-    )
+    ids = (frame.loc[chosen, name].str.lstrip("iu") for name in ("user_id", "item_id"))
+    users, items = (column.astype(np.int32).to_numpy() for column in ids)
     seconds = times[chosen].to_numpy().astype("datetime64[s]").astype(np.int32)
     return LogRows(int(right.sum()), users, items, seconds)
 
@@ -253,7 +246,7 @@ class Product(NamedTuple):
 
 
 class Products(NamedTuple):
-    """products: by item id. bad: of each file. records: of the files, for the manifest."""
+    """products: by item id. bad and records: of each file."""
 
     products: dict[str, Product]
     bad: list[BadLines]

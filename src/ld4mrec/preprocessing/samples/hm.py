@@ -1,10 +1,12 @@
 """A small H&M download: transactions_train.csv, articles.csv and pictures."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
-from ld4mrec.preprocessing.samples.world import picture
+from ld4mrec.preprocessing.samples.world import World, picture
 
 # product type, product group, words for the name and for the description
 GARMENTS = (
@@ -33,7 +35,7 @@ DUPLICATES, REPEATS = 0.10, 0.15  # of the purchases: further rows of the same d
 NEVER_SOLD, NO_IMAGE, NO_DESCRIPTION = 0.03, 0.01, 0.03  # shares of the articles
 
 
-def write(folder, world, rng, image_folder="images_128_128"):
+def write(folder: Path, world: World, rng: Generator, image_folder: str = "images_128_128") -> dict:
     """Write the download; returns what was planted."""
     n_sold = len(world.item_kind)
     n_unsold = max(1, round(NEVER_SOLD * n_sold))
@@ -64,7 +66,9 @@ def write(folder, world, rng, image_folder="images_128_128"):
     }
 
 
-def write_articles(path, articles, subject, bare, rng):
+def write_articles(
+    path: Path, articles: np.ndarray, subject: np.ndarray, bare: set[int], rng: Generator
+) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(HEADER)
@@ -89,7 +93,9 @@ def write_articles(path, articles, subject, bare, rng):
             out.writerow([values.get(name, "1") for name in HEADER])
 
 
-def write_transactions(path, world, customers, articles, rng):
+def write_transactions(
+    path: Path, world: World, customers: np.ndarray, articles: np.ndarray, rng: Generator
+) -> tuple[int, int]:
     """Rows sorted by day; returns how many, and how many repeat another row exactly."""
     n = len(world.users)
     day = rng.integers(DAYS, size=n)

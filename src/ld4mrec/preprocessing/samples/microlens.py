@@ -2,10 +2,12 @@
 
 import csv
 import zipfile
+from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
-from ld4mrec.preprocessing.samples.world import picture
+from ld4mrec.preprocessing.samples.world import World, picture
 
 # words of titles, by subject; the real ones are machine translations with tags
 WORDS = (
@@ -22,7 +24,7 @@ LONG = 6_000  # characters of the longest title
 PREFIX = "MicroLens-50k"
 
 
-def write(folder, world, rng):
+def write(folder: Path, world: World, rng: Generator) -> dict:
     """Write the download; returns what was planted."""
     n_users, n_items = len(world.user_kind), len(world.item_kind)
     # 1..I with gaps, as the real ones
@@ -56,7 +58,7 @@ def write(folder, world, rng):
     }
 
 
-def draw_titles(world, rng):
+def draw_titles(world: World, rng: Generator) -> list[str]:
     titles = []
     for subject in world.subject:
         words = WORDS[subject][rng.integers(3)]

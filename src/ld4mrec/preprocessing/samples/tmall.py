@@ -4,10 +4,12 @@ import io
 import itertools
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
-from ld4mrec.preprocessing.samples.world import picture
+from ld4mrec.preprocessing.samples.world import World, picture
 
 SEPARATOR = "\x01"
 # Chinese key words, by subject: dresses, phone cases, tea, toys, cosmetics, furniture
@@ -30,7 +32,7 @@ PARTS = ("a", "b", "c")
 DUPLICATES, NO_BRAND, NO_IMAGE = 0.056, 0.25, 1 / 3
 
 
-def write(folder, world, rng, packing="zip"):
+def write(folder: Path, world: World, rng: Generator, packing: str = "zip") -> dict:
     """Write the download; returns what was planted.
 
     packing: `zip` as today's download, `txt` unpacked, `tar.gz` in three pieces as the older one.
@@ -61,7 +63,7 @@ def write(folder, world, rng, packing="zip"):
     }
 
 
-def draw_products(world, item_ids, rng):
+def draw_products(world: World, item_ids: np.ndarray, rng: Generator) -> tuple[str, dict]:
     """(the product file's text, what is odd in it)."""
     n = len(item_ids)
     titles = []
@@ -96,7 +98,9 @@ def draw_products(world, item_ids, rng):
     return "".join(lines), planted
 
 
-def draw_log(world, item_ids, user_ids, unknown, rng):
+def draw_log(
+    world: World, item_ids: np.ndarray, user_ids: np.ndarray, unknown: int, rng: Generator
+) -> tuple[list[str], dict]:
     """(the three parts' texts, counts).
 
     Every click of the world becomes a purchase, preceded by one to three clicks and now and then
@@ -133,12 +137,12 @@ def draw_log(world, item_ids, user_ids, unknown, rng):
     return parts, counts | {f"rows of {name}": n for name, n in of_action.items()}
 
 
-def pack_txt(folder, files):
+def pack_txt(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
-def pack_zip(folder, files):
+def pack_zip(folder: Path, files: dict[str, str]) -> None:
     """Names as today's download has them: log.parta.zip holds log_parta.txt."""
     for name, text in files.items():
         packed = name.replace("_part", ".part").replace(".txt", ".zip")
@@ -148,7 +152,7 @@ def pack_zip(folder, files):
             archive.writestr(member, text)
 
 
-def pack_tar(folder, files):
+def pack_tar(folder: Path, files: dict[str, str]) -> None:
     """The older packing: one archive per table, the log's in three pieces."""
     for table, name, endings in (
         ("product", "Tianchi_2014001_Rec_Tmall_Product.tar.gz", [""]),

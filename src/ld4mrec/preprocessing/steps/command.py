@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,8 @@ def prepare(
     if images is not None:
         check_images(images, items)
     if options.dry_run:
-        estimate(options, interactions, images, items, say)
+        for line in estimate(options, interactions, images, items):
+            say(line)
         return None
     data_set.side_files(options, items, report)
     with writing.staged(out, options.force) as folder:
@@ -151,16 +152,17 @@ def say_split(report: Report, rule: str, parts: dict) -> None:
         )
 
 
-def estimate(options, interactions, images, items, say) -> None:
-    """Print what writing and encoding would take."""
+def estimate(
+    options: Namespace, interactions: Interactions, images: Images | None, items: list[str]
+) -> Iterator[str]:
+    """Lines on what writing and encoding would take."""
     users, n_items, n = interactions.counts()
     size = 32 * n + 72 * users + 24 * n_items  # bytes of the text files, roughly
-    say(f"interactions and mappings: about {size / 2**20:.1f} MiB")
+    yield f"interactions and mappings: about {size / 2**20:.1f} MiB"
     if not options.no_features:
         n_images = sum(item in images for item in items) if images is not None else 0
-        for line in features.estimate(options, len(items), n_images):
-            say(line)
-    say("nothing was written (--dry-run)")
+        yield from features.estimate(options, n_items, n_images)
+    yield "nothing was written (--dry-run)"
 
 
 def plain(options: Namespace) -> dict:
@@ -176,7 +178,7 @@ def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None 
     try:
         prepare(data_set, options, lambda line: print(line, flush=True))
     except (UserError, OSError) as error:
-        full = isinstance(error, OSError) and writing.disk_is_full(error)
+        full = getattr(error, "errno", None) in writing.DISK_IS_FULL
         hint = f". The disk is full; --store is {options.store}" if full else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         return 2

@@ -65,9 +65,9 @@ class Interactions:
 
     def counts(self) -> Counts:
         """Users, items and interactions that occur."""
-        per_user = counted(self.users, len(self.user_ids))
-        per_item = counted(self.items, len(self.item_ids))
-        return Counts(int(np.count_nonzero(per_user)), int(np.count_nonzero(per_item)), len(self))
+        columns = (self.users, self.user_ids), (self.items, self.item_ids)
+        n = (int(np.count_nonzero(counted(codes, len(ids)))) for codes, ids in columns)
+        return Counts(*n, len(self))
 
     def renumbered(self) -> "Interactions":
         """Codes without gaps in the order of the original ids; ids without rows are dropped."""

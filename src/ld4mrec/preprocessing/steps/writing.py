@@ -15,6 +15,7 @@ from ld4mrec.errors import DataError
 from ld4mrec.preprocessing.steps.interactions import Interactions
 
 MANIFEST = "manifest.json"
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 GENERATORS = "preprocessing/"  # a manifest's generator begins so: --force may replace the folder
 
 
@@ -30,8 +31,7 @@ def check_free(out: Path, force: bool) -> bool:
         return False
     if not force:
         raise OutputError(
-            f"{out} is there already; choose another folder, or replace it with --force (what was "
-            "encoded before is reused)"
+            f"{out} is there already; choose another folder, or replace it with --force"
         )
     if manifest_of(out) is None:
         raise OutputError(
@@ -39,10 +39,6 @@ def check_free(out: Path, force: bool) -> bool:
             "it alone; choose another folder or remove it yourself"
         )
     return True
-
-
-def disk_is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def manifest_of(folder: Path) -> dict | None:
@@ -81,7 +77,7 @@ def staged(out: str | Path, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         if folder is None:
             raise OutputError(f"{out} cannot be made: {error}") from error
-        if disk_is_full(error):
+        if error.errno in DISK_IS_FULL:
             raise OutputError(
                 f"the disk that holds {out.parent} is full; nothing was left there. --dry-run "
                 "tells how much is needed"
@@ -116,14 +112,11 @@ def write_table(path: Path, columns: dict) -> None:
 
 def write_manifest(folder: Path, manifest: dict) -> dict:
     """manifest.json: what is given, and sizes and checksums of the folder's files. Returns it."""
-    outputs = {
-        path.relative_to(folder).as_posix(): {
-            "bytes": path.stat().st_size,
-            "sha256": files.sha256(path),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    outputs = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            facts = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
+            outputs[path.relative_to(folder).as_posix()] = facts
     manifest = manifest | {"outputs": outputs}
     files.write_json(folder / MANIFEST, manifest)
     return manifest

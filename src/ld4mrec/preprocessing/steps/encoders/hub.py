@@ -154,7 +154,6 @@ class _Model:
         return EncoderError(
             f"no encoder {self.given!r} is at hand: there is no folder of that name, and of a hub "
             f"model neither the hub nor its cache here has the files ({why}). Give a folder, "
-            "file:PATH, or a hub id where there is network access; where there is none, "
-            "HF_HUB_OFFLINE=1 uses what the cache has."
+            "file:PATH, or a hub id where there is a network (HF_HUB_OFFLINE=1 uses the cache)."
             f"{nearest(self.given, offline_names(self.modality))}"
         )

@@ -1,10 +1,9 @@
 """Running an encoder: on which device, in what batches, and so that a vector depends on its input.
 
-On a CPU every input goes through the network alone, in one thread, several inputs side by side.
-So its vector does not depend, to the last bit, on the batch, on the data set around it or on the
-number of cores; for images this is also faster than batches (docs/performance.md). On a GPU a
-whole batch goes through at once, the last one filled up to the same size: there the same batches
-give the same bits, other batches may change the last digits.
+On a CPU every input goes through the network alone, in one thread, several inputs side by side: to
+the last bit its vector does not depend on batch, data set or number of cores, and for images this
+is faster than batches (docs/performance.md). On a GPU a whole batch goes through at once, the last
+one filled up to the same size: the same batches give the same bits, others may not.
 """
 
 import os
@@ -25,9 +24,7 @@ def threads() -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdigit() and int(given) > 0:
         return int(given)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
