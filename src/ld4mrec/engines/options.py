@@ -1,11 +1,13 @@
 """The command line's words on engines."""
 
+import argparse
+
 from ld4mrec.errors import ConfigError
 
 ENGINES = ("here", "ray")
 
 
-def add_engine_options(parser):
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """Give an argparse parser --engine, --address, --workers and --gpus-per-trial."""
     parser.add_argument(
         "--engine",
@@ -28,7 +30,7 @@ def add_engine_options(parser):
     )
 
 
-def engine_of(options, workers_here=False):
+def engine_of(options: argparse.Namespace, workers_here: bool = False):
     """The engine that the options of `add_engine_options` name, a context manager.
 
     workers_here: --workers has a meaning without Ray too. Raises ConfigError.

@@ -50,7 +50,12 @@ class RayEngine:
     first run that is not finished yet.
     """
 
-    def __init__(self, address=None, workers=None, gpus_per_trial=None):
+    def __init__(
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        gpus_per_trial: float | None = None,
+    ):
         if gpus_per_trial is not None and not 0 <= gpus_per_trial <= 1:
             raise ConfigError(
                 f"--gpus-per-trial is {gpus_per_trial:g}; wanted 0 to 1: a run uses one GPU or a "
@@ -91,7 +96,7 @@ class RayEngine:
             )
         return keys | ({} if self.gpus else {"use_gpu": False})
 
-    def start(self, threads):
+    def start(self, threads: int) -> None:
         """Make ready for runs of so many threads; sets `workers` if it was left open."""
         self.threads = threads
         if self.workers is None and self.address:
@@ -124,10 +129,7 @@ class RayEngine:
         while not self._ended:
             self._connect()
             self._hand_out()
-            futures = [*self._running, *self._starting]
-            ready, _ = self.ray.wait(futures, num_returns=len(futures), timeout=0)
-            if not ready:
-                ready, _ = self.ray.wait(futures, timeout=POLL)
+            ready, _ = self.ray.wait([*self._running, *self._starting], timeout=POLL)
             for future in ready:
                 if future in self._starting:
                     self._started(future)
@@ -143,7 +145,7 @@ class RayEngine:
         waiting = f"waiting for {len(self._starting)} workers"
         return ", ".join(texts + [waiting] * bool(self._starting))
 
-    def close(self):
+    def close(self) -> None:
         """End the workers and, if it was started here, Ray. Checkpoints stay where they are."""
         self._display.close()
         for witness in self._witnesses:

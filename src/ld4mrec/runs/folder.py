@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from ld4mrec import files
+from ld4mrec.config.configuration import Config
 from ld4mrec.errors import RunError
 from ld4mrec.places import INSTALLED, SOURCE
 from ld4mrec.runs.identity import plain_value, run_id
@@ -36,7 +37,7 @@ class RunFolder:
     Raises RunError if the folder holds a run of another identity.
     """
 
-    def __init__(self, path, identity):
+    def __init__(self, path: str | Path, identity: dict):
         self.path = Path(path)
         self.identity = identity
         self.id = run_id(identity)
@@ -54,7 +55,7 @@ class RunFolder:
                 "choose another --run_dir or delete the folder"
             )
 
-    def lock(self, timeout):
+    def lock(self, timeout: float) -> bool:
         """Hold the run against other processes: True, or False if another one holds it after
         `timeout` seconds.
 
@@ -72,14 +73,14 @@ class RunFolder:
             ) from error
         return True
 
-    def unlock(self):
+    def unlock(self) -> None:
         self._lock.release()
 
-    def result(self):
+    def result(self) -> dict | None:
         """The finished run's result.json, or None."""
         return self.read_json("result.json")
 
-    def read_json(self, name):
+    def read_json(self, name: str) -> dict | None:
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
@@ -88,7 +89,7 @@ class RunFolder:
                 f"{path} is damaged ({error}); delete {self.path} to run again"
             ) from error
 
-    def start(self, config, fresh):
+    def start(self, config: Config, fresh: bool) -> None:
         """Write config.yaml and manifest.json; fresh: remove what an interrupted run left."""
         self.path.mkdir(parents=True, exist_ok=True)
         if fresh:
@@ -102,7 +103,7 @@ class RunFolder:
         with files.replacing(self.path / "config.yaml", "w") as file:
             yaml.safe_dump(plain, file, sort_keys=True, allow_unicode=True)
 
-    def discard_if_empty(self):
+    def discard_if_empty(self) -> None:
         """Remove what a run refused before its first epoch wrote; nothing else that lies there."""
         if (self.path / "metrics.jsonl").is_file():
             return
@@ -112,12 +113,12 @@ class RunFolder:
         if {path.name for path in self.path.iterdir()} <= {".lock"}:
             shutil.rmtree(self.path)
 
-    def append_metrics(self, line):
+    def append_metrics(self, line: dict) -> None:
         """Add a line to metrics.jsonl. `keep_metrics` mends what a kill may leave of it."""
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
-    def keep_metrics(self, up_to_epoch):
+    def keep_metrics(self, up_to_epoch: int) -> None:
         """Drop the lines of metrics.jsonl after this epoch: the resumed run writes them again."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
@@ -126,7 +127,7 @@ class RunFolder:
                 line.rstrip("\n") + "\n" for line in lines if _epoch_of(line) <= up_to_epoch
             )
 
-    def write_arrays(self, name, **arrays):
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """An .npz of arrays; the same arrays give the same bytes."""
         content = io.BytesIO()
         np.savez(content, **arrays)
@@ -141,7 +142,7 @@ def _epoch_of(line):
         return float("inf")  # the half line of a killed run
 
 
-def environment(config):
+def environment(config: Config | dict) -> dict:
     """Where and with what a run is made: for manifest.json."""
     device = (
         torch.cuda.get_device_name()

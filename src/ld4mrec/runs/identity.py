@@ -56,7 +56,7 @@ def run_id(identity: dict) -> str:
     return f"s{identity['config']['seed']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def plain_value(value):
+def plain_value(value: object) -> object:
     """A configuration value as JSON and yaml can hold it."""
     if isinstance(value, torch.device):
         return value.type

@@ -225,7 +225,7 @@ class _Reader:
 
     def _acting(self, module):
         """Statements of a module that count by themselves; of ours, those that surely act."""
-        return [one for one in module.body if _acts(one, self._is_theirs(module))]
+        return [s for s in module.body if _acts(s, self._is_theirs(module))]
 
     def _is_theirs(self, module):
         return self.theirs and module.path.parent not in self.ours

@@ -22,7 +22,7 @@ class OpenModel(NamedTuple):
     test: EvalDataLoader
 
     @property
-    def loaders(self):
+    def loaders(self) -> tuple[TrainDataLoader, EvalDataLoader, EvalDataLoader]:
         return self[1:]
 
 

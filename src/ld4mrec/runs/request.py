@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def _place(config, identity, as_grid):
     return Path(config["run_dir"]) / run_id(identity) if as_grid else Path(config["run_dir"])
 
 
-def shims_for(config: Config):
+def shims_for(config: Config) -> AbstractContextManager:
     """The context in which a model with this Config runs: a third party's needs stand-ins."""
     return nullcontext() if config.ours else plugin_shims(config["device"])
 

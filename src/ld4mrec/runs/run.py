@@ -12,6 +12,7 @@ import torch
 from ld4mrec import files
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
+from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import ConfigError, DivergedError, UnresumableError
 from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.curve import below_a_rung
@@ -62,7 +63,14 @@ class Run:
         return replace(self, failure=failed["reason"]) if failed else self
 
 
-def finish(run: Run, model_class, splits, resume, seconds, in_grid=False) -> Run:
+def finish(
+    run: Run,
+    model_class: type,
+    splits: list[RecDataset],
+    resume: bool,
+    seconds: dict[str, float],
+    in_grid: bool = False,
+) -> Run:
     """Bring a run to its end: reuse it, go on with it or train it. The caller holds its lock.
 
     splits: the three RecDatasets. resume: go on where an interrupted run stopped; in a grid, a run

@@ -17,15 +17,15 @@ class Range:
     log: bool = False
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
-    def size(self):
+    def size(self) -> int | float:
         """How many different values it has."""
         return self.high - self.low + 1 if self.whole else math.inf
 
-    def rounded(self, value):
+    def rounded(self, value: int | float) -> int | float:
         value = value if self.whole else float(f"{value:.{DIGITS}g}")
         return min(max(value, self.low), self.high)
 
@@ -58,7 +58,7 @@ def distinct(values: list) -> list:
     return [value for place, value in enumerate(values) if values.index(value) == place]
 
 
-def first_of(values: list | Range):
+def first_of(values: list | Range) -> object:
     """A value of a list or a Range."""
     return values.low if isinstance(values, Range) else values[0]
 
