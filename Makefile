@@ -1,11 +1,12 @@
 # make demo: a first result. make test: the default tests. Both make the environment, .venv, when it is absent.
+# make house: draws the rooms of the code, docs/house.svg, anew.
 PYTHON ?= python3
 PY := .venv/bin/python
 # the default tests side by side; one thread each
 SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint check clean
+.PHONY: setup demo test lint check house clean
 
 setup: .venv/installed
 
@@ -35,6 +36,9 @@ lint: .venv/checked
 
 check: lint
 	@$(PY) -m pytest -m 'slow or not slow'
+
+house: setup
+	@$(PY) docs/draw_house.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

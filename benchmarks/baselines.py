@@ -55,7 +55,7 @@ from ld4mrec.config.words import parse_overrides  # noqa: E402
 from ld4mrec.data.interactions import RecDataset  # noqa: E402
 from ld4mrec.errors import UserError  # noqa: E402
 from ld4mrec.plugins import sources  # noqa: E402
-from ld4mrec.runs import one_run  # noqa: E402
+from ld4mrec.runs import opening  # noqa: E402
 from ld4mrec.training import memory, randomness  # noqa: E402
 from ld4mrec.training.trainer import Trainer  # noqa: E402
 
@@ -93,10 +93,10 @@ class Case:
         self.clock = Clock(clock, self.device)
         memory.reset_peak_memory(self.device)
         splits = RecDataset(self.config).split()
-        self.train, *self.splits = one_run.make_loaders(self.config, splits)
+        self.train, *self.splits = opening.make_loaders(self.config, splits)
         self.loaded = time.process_time()
         model_class = sources.load_model_class(sources.find_model(name))
-        self.model = one_run.build(model_class, self.config, self.train)
+        self.model = opening.build(model_class, self.config, self.train)
         self.built = time.process_time()
         self.trainer = Trainer(self.config, self.model)
 

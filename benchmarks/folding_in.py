@@ -31,7 +31,7 @@ from ld4mrec.config.words import parse_overrides  # noqa: E402
 from ld4mrec.data.features import data_folder, modality_files  # noqa: E402
 from ld4mrec.evaluation.evaluator import MASKED  # noqa: E402
 from ld4mrec.search.train import run  # noqa: E402
-from ld4mrec.serving.new_users import FoldIn, known_part  # noqa: E402
+from ld4mrec.serving.ranking import known_part  # noqa: E402
 from ld4mrec.serving.trained import find_run, open_run  # noqa: E402
 from ld4mrec.terminal import quiet  # noqa: E402
 
@@ -69,8 +69,7 @@ def own_histories(name, keys):
     users = torch.from_numpy(with_rows)
     predict = trained.model.full_sort_predict
     own = in_batches(lambda _, batch: predict([users[batch], None]), train)
-    fold_in = FoldIn(trained.model)
-    new = in_batches(lambda rows, batch: fold_in(*rows.bags(batch)), train)
+    new = in_batches(trained.model.fold_in(), train)
     centred = [x - x.mean(1, keepdims=True) for x in (own, new)]
     length = [np.linalg.norm(x, axis=1) for x in centred]
     correlation = np.mean((centred[0] * centred[1]).sum(1) / (length[0] * length[1]))
@@ -117,12 +116,12 @@ def new_users(config, keys, seed, work):
     histories = known_part(histories, trained.train)
     served = np.flatnonzero(np.diff(histories.indptr))
     histories, test = histories[served], test[served]
-    fold_in = FoldIn(trained.model)
+    fold_in, signals = trained.model.fold_in(), trained.model.history_signals
     found = {"training users, own scores": one.result["test"][f"recall@{K}"]}
-    for what, fold_in.history_signals.longest in LENGTHS.items():
-        scores = in_batches(lambda rows, batch: fold_in(*rows.bags(batch)), histories)
+    for what, signals.longest in LENGTHS.items():
+        scores = in_batches(fold_in, histories)
         found[f"new users, u {what}"] = recall(top(scores, histories), test)
-    del fold_in.history_signals.longest  # the model's own: as its class has it
+    del signals.longest  # the model's own: as its class has it
     popular = np.tile(np.asarray(trained.train.sum(0)), (len(served), 1))
     found["new users, popularity"] = recall(top(popular, histories), test)
     return found

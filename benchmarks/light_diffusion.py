@@ -51,7 +51,7 @@ from ld4mrec.data.batches import EvalDataLoader  # noqa: E402
 from ld4mrec.data.interactions import RecDataset  # noqa: E402
 from ld4mrec.errors import UserError  # noqa: E402
 from ld4mrec.plugins import sources  # noqa: E402
-from ld4mrec.runs import one_run  # noqa: E402
+from ld4mrec.runs import opening  # noqa: E402
 from ld4mrec.training import memory, randomness  # noqa: E402
 from ld4mrec.training.trainer import Trainer  # noqa: E402
 
@@ -126,11 +126,11 @@ class Case:
 def prepare(config, clock):
     """The Case of a configuration: data, loaders, model and trainer, as a run makes them."""
     splits = RecDataset(config).split()
-    train, _, _ = one_run.make_loaders(config, splits)
+    train, _, _ = opening.make_loaders(config, splits)
     model_class = sources.load_model_class(sources.find_model("LD4MRec"))
     memory.reset_peak_memory(config["device"])
     started = clock.now()
-    model = one_run.build(model_class, config, train)
+    model = opening.build(model_class, config, train)
     seconds, peaked = clock.now() - started, peak(config["device"])
     batch = next(iter(EvalDataLoader(config, splits[1], splits[0], SCORED)))
     trainer = Trainer(config, model)

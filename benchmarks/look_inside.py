@@ -78,7 +78,7 @@ def _rms(tensor):
 
 def look(one):
     """{what: number} of a finished run, Recall on validation."""
-    model, (train, valid, _) = load(one)
+    model, train, valid, _ = load(one)
     evaluator = TopKEvaluator(one.config)
 
     def recall():

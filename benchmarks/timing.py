@@ -1,4 +1,4 @@
-"""What the benchmarks of models share; clocks, steps and memory are src/utils/timing.py's."""
+"""What the benchmarks of models share; clocks, steps and memory are ld4mrec.training.timing's."""
 
 import statistics
 import subprocess

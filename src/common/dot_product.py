@@ -7,6 +7,7 @@ from torch import Tensor
 
 from common.abstract_recommender import GeneralRecommender
 from common.options import check_option
+from common.servable import ExportParts
 
 
 class DotProductRecommender(GeneralRecommender):
@@ -45,6 +46,19 @@ class DotProductRecommender(GeneralRecommender):
     def full_sort_predict(self, interaction):
         users, items = self.vectors()
         return users[interaction[0]] @ items.T  # (B, I)
+
+    def export_parts(self) -> ExportParts:
+        """As `common.servable.Exports`: the vectors."""
+        users, items = self.vectors()
+        return {
+            "imports": "numpy as np",
+            "score": [
+                "u, v = np.load('user_vectors.npy', mmap_mode='r'), np.load('item_vectors.npy')",
+                "scores = u[users] @ v.T",
+            ],
+            "files": {"user_vectors.npy": users, "item_vectors.npy": items},
+            "holds": {"user_vectors.npy": "(users, D)", "item_vectors.npy": "(items, D)"},
+        }
 
 
 def _forget(model, *_):

@@ -1,4 +1,4 @@
-"""LD4MRec's signals of any history: of one with items hidden, or of a user who is new.
+"""LD4MRec on any history: one with items hidden, or that of a user who is new.
 
 common/graph.py computes the training users' signals once; here the same formulas run on a batch of
 histories, with the degrees, singular vectors and scalings of the training data. A batch of
@@ -123,3 +123,35 @@ class HistorySignals(nn.Module):
             centre, spread = getattr(self, f"m{m}_centre"), getattr(self, f"m{m}_spread")
             preferences.append((signal - centre) / spread)
         return c, preferences
+
+
+class Network(nn.Module):
+    """LD4MRec's network from what it reads of users to the scores of all items, without noise.
+
+    items (N,), begin (B,): a batch of histories, the items of each ascending. e (B, d_t),
+    c (B, 2r), preferences: (B, F) for each modality. Returns (B, I).
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self, items: Tensor, begin: Tensor, e: Tensor, c: Tensor, *preferences: Tensor
+    ) -> Tensor:
+        h = self.net.encode_sparse(items, begin)
+        return self.net.out(self.net.hidden(h, e, c, list(preferences)))
+
+
+class FoldIn(nn.Module):
+    """LD4MRec's scores (B, I) of a batch of histories alone; step (d_t,) stands in for every e."""
+
+    def __init__(self, net: nn.Module, signals: HistorySignals, step: Tensor):
+        super().__init__()
+        self.network, self.history_signals = Network(net), signals
+        self.register_buffer("step", step, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, items: Tensor, begin: Tensor) -> Tensor:
+        c, preferences = self.history_signals(items, begin)
+        return self.network(items, begin, self.step.expand(len(c), -1), c, *preferences)

@@ -1,5 +1,6 @@
 """Reading and writing files and folders whole or not at all, links, and fingerprints of content."""
 
+import functools
 import hashlib
 import json
 import os
@@ -89,3 +90,15 @@ def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def known_sha256(path: str | Path) -> str:
+    """The same, read once in this process as long as the file keeps its size and time."""
+    path = Path(path).resolve()
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(path, *stamp):
+    return sha256(path)

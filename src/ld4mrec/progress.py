@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -33,13 +33,13 @@ class Display:
         self.done += done
         self.worked += done if worked is None else worked
 
-    def show(self, state: str = "") -> None:
-        """Show how far the work is; state: what it is doing now."""
+    def show(self, state: Callable[[], str] = str) -> None:
+        """Show how far the work is; state: gives what it is doing now, asked where it is shown."""
         if sys.stderr.isatty():
-            self._draw(state)
+            self._draw(state())
         elif time.monotonic() - self._last > HEARTBEAT:
             self._last = time.monotonic()
-            logging.getLogger(__name__).info("%s", self._line(state))
+            logging.getLogger(__name__).info("%s", self._line(state()))
 
     def _draw(self, state):
         if self._bar is None:

@@ -16,11 +16,12 @@ order of interactions) are left out.
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor, nn
 
-from common.abstract_recommender import GeneralRecommender
-from common.denoiser import Denoiser, ReverseChain, p_sample
+from common.denoiser import Denoiser, ReverseChain, p_sample, reverse_steps
 from common.diffusion import SCHEDULE, TARGETS, GaussianDiffusion, ImportanceSampler
 from common.graph import HistoryRows, binary_csr
+from common.history_recommender import HistoryRecommender
 from common.options import (
     check_batches_of_users,
     check_choice,
@@ -28,11 +29,13 @@ from common.options import (
     check_integer,
     check_option,
 )
+from common.servable import ExportParts
+from common.signals import GivenRows
 
 NOISE_SEED = 0  # of the noise to recommend from, so that two evaluations agree
 
 
-class DiffRec(GeneralRecommender):
+class DiffRec(HistoryRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         check_options(config)
@@ -65,14 +68,12 @@ class DiffRec(GeneralRecommender):
         errors = (wanted - self.net(noised, t)).square().mean(1)  # (B,), Eq. 2
         return self.diffusion.loss(errors, t, divisor)  # Eq. 3, weighted, and Eq. 4
 
-    @torch.no_grad()
-    def full_sort_predict(self, interaction):
-        users = interaction[0]
+    def history_scores(self, history, users):
         by_row = self.sampling_noise or self.net.row_norm
         if not (by_row or self.sampling_steps):
             chain = ReverseChain(self.net, self.diffusion, self.target)  # Eq. 5
-            return chain.from_history(self.history, users)
-        x = self.history.dense(users)
+            return chain.from_history(history, users)
+        x = history.dense(users)
         generator = torch.Generator(users.device).manual_seed(NOISE_SEED)
         if self.sampling_steps:
             t = torch.full_like(users, self.sampling_steps - 1)
@@ -81,6 +82,41 @@ class DiffRec(GeneralRecommender):
             return ReverseChain(self.net, self.diffusion, self.target).from_rows(x)
         noise = generator if self.sampling_noise else None
         return p_sample(self.net, self.diffusion, x, self.target, noise)
+
+    def export_parts(self) -> ExportParts:
+        """As `common.servable.Exports`: the network. ValueError with noise to score."""
+        for key in ("sampling_steps", "sampling_noise"):
+            if value := getattr(self, key):
+                raise ValueError(
+                    f"the run has {key} = {value}, which draws noise for each batch of users; "
+                    "exports need a run without"
+                )
+        return {
+            "imports": "scipy.sparse as sp, torch",
+            "new_users": ["scores = torch.export.load('network.pt2').module()(*bags)"],
+            "files": {"network.pt2": Denoising(self.net, self.diffusion, self.target)},
+            "holds": {"network.pt2": "scores"},
+        }
+
+
+class Denoising(nn.Module):
+    """Scores (B, I) of histories, items (N,) and begin (B,), without noise; made to be exported."""
+
+    def __init__(self, net: Denoiser, diffusion: GaussianDiffusion, target: str):
+        super().__init__()
+        self.net, self.steps = net, reverse_steps(diffusion, target)
+        self.chain = None if net.row_norm else ReverseChain(net, diffusion, target)
+
+    @torch.no_grad()
+    def forward(self, items: Tensor, begin: Tensor) -> Tensor:
+        history = GivenRows(items, begin, self.net.item_in.shape[0])
+        if self.chain is not None:
+            return self.chain.from_history(history, begin)
+        x = history.dense(begin)
+        for t in reversed(range(len(self.steps))):  # `p_sample`, whose tables export cannot follow
+            a, b = self.steps[t]
+            x = a * x + b * self.net(x, t)
+        return x
 
 
 def check_options(config: Mapping) -> None:

@@ -1,21 +1,22 @@
 """EASE: the best linear map from a user's items to all items, in closed form.
 
-Steck, WWW 2019, arXiv:1905.03375; (1) and (2) below are ours. Nothing differs. Items without
+Steck, WWW 2019, arXiv:1905.03375. Nothing differs. Items without
 a training interaction get weights of zero.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from common.abstract_recommender import GeneralRecommender
 from common.graph import HistoryRows, binary_csr
+from common.history_recommender import HistoryRecommender
+from common.item_regression import item_weights
 from common.options import check_integer, check_positive
+from common.servable import ExportParts
 
 MATRICES = 2  # of items x items float64 that are in memory at once
 
 
-class EASE(GeneralRecommender):
+class EASE(HistoryRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         penalty, limit = config["reg_weight"], config["max_dense_items"]
@@ -33,17 +34,17 @@ class EASE(GeneralRecommender):
         gram = torch.from_numpy((matrix.T @ matrix).toarray()).to(self.device)  # G, (I, I)
         self.register_buffer("weights", item_weights(gram, penalty), persistent=False)
 
-    @torch.no_grad()
-    def full_sort_predict(self, interaction):
-        items, begin = self.history.bags(interaction[0])
+    def history_scores(self, history, users):
+        items, begin = history.bags(users)
         return F.embedding_bag(items, self.weights, begin, mode="sum")  # (B, I), X B
 
-
-def item_weights(gram: Tensor, penalty: float) -> Tensor:
-    """B of G = X^T X, (I, I) float64, diagonal zero; G is overwritten."""
-    gram.diagonal().add_(penalty)
-    factor = torch.linalg.cholesky(gram, out=gram)
-    inverse = torch.cholesky_inverse(factor)  # (1): P = (X^T X + lambda 1)^-1
-    weights = inverse.div_(-inverse.diagonal().clone())  # (2): B_ij = -P_ij / P_jj
-    weights.fill_diagonal_(0)
-    return weights
+    def export_parts(self) -> ExportParts:
+        """As `common.servable.Exports`: B."""
+        multiply = "scores = rows @ np.load('item_weights.npy')"
+        text = "(items, items): row j is what item j gives to the others"
+        return {
+            "imports": "numpy as np, scipy.sparse as sp",
+            "new_users": [multiply],
+            "files": {"item_weights.npy": self.weights},
+            "holds": {"item_weights.npy": text},
+        }

@@ -15,9 +15,10 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from common.abstract_recommender import GeneralRecommender
 from common.graph import HistoryRows, binary_csr, owners, row_places
+from common.history_recommender import HistoryRecommender
 from common.options import check_choice, check_integer, check_number
+from common.servable import ExportParts
 
 BLOCK = 1024  # items whose co-occurrences are in memory at once
 SCORE_ROWS = 256  # users whose items' neighbours are in memory at once
@@ -29,7 +30,7 @@ USER_WEIGHTS = {
 }
 
 
-class ItemKNN(GeneralRecommender):
+class ItemKNN(HistoryRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         k, shrinkage, alpha = config["n_neighbours"], config["shrinkage"], config["alpha"]
@@ -47,21 +48,33 @@ class ItemKNN(GeneralRecommender):
         self.register_buffer("item", torch.from_numpy(gains.indices).long(), persistent=False)
         self.register_buffer("gain", torch.from_numpy(gains.data).float(), persistent=False)
 
-    @torch.no_grad()
-    def full_sort_predict(self, interaction):
-        users = interaction[0]
+    def history_scores(self, history, users):
         scores = self.gain.new_zeros(len(users), self.n_items)  # (B, I)
         for block, rows in zip(users.split(SCORE_ROWS), scores.split(SCORE_ROWS), strict=True):
-            self.add_scores(block, rows.view(-1))
+            self.add_scores(*history.bags(block), rows.view(-1))
         return scores
 
-    def add_scores(self, users: Tensor, cells: Tensor) -> None:
-        """Add the scores of users (B,) to cells (B I,), which hold a row of items for each."""
-        owned, begin = self.history.bags(users)  # (M,) the users' items, (B,)
+    def add_scores(self, owned: Tensor, begin: Tensor, cells: Tensor) -> None:
+        """Add the scores of B users to cells (B I,), which hold a row of items for each.
+
+        owned (M,): the users' items in a row; begin (B,): where each user's begin.
+        """
         edge, first = row_places(self.start, owned)  # of all owned items
         row = owners(begin, len(owned))[owners(first, len(edge))]  # whose they are
         cell = row * self.n_items + self.item[edge]
         cells.index_add_(0, cell, self.gain[edge])  # (3): the sum of s_ij over the user's items j
+
+    def export_parts(self) -> ExportParts:
+        """As `common.servable.Exports`: the similarities."""
+        multiply = "scores = (rows @ sp.load_npz('item_weights.npz')).toarray()"
+        gains = (self.gain.numpy(), self.item.numpy(), self.start.numpy())
+        text = "CSR (items, items): row j is what item j gives to the others"
+        return {
+            "imports": "scipy.sparse as sp",
+            "new_users": [multiply],
+            "files": {"item_weights.npz": sp.csr_matrix(gains, shape=(self.n_items,) * 2)},
+            "holds": {"item_weights.npz": text},
+        }
 
 
 def weighted(matrix: sp.csr_matrix, how: str) -> sp.csr_matrix:

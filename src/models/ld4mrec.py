@@ -32,7 +32,7 @@ from common.options import (
     check_option,
     is_number,
 )
-from common.signals import GivenRows, HistorySignals, hide_items
+from common.signals import FoldIn, GivenRows, HistorySignals, Network, hide_items
 
 ACTIVATIONS = {"tanh": torch.tanh, "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu}
 SAMPLERS = {"mean": StepMeanSampler, "row": ImportanceSampler}
@@ -182,6 +182,55 @@ class LD4MRec(GeneralRecommender):
             target = scores[first : first + SCORE_ROWS]
             torch.addmm(self.net.out.bias, h, self.net.out.weight.T, out=target)
         return scores
+
+    def step_embeddings(self) -> Tensor:
+        """What the network reads as e of each user to recommend without noise, (U, d_t)."""
+        e = self.user_step.detach()
+        return e + self.codes[0] if self.infer_step == "zero" else e
+
+    def folding_in(self) -> FoldIn:
+        """Scores of histories alone, with the mean of the training users' step embeddings.
+
+        How close it comes: docs/serving.md. Raises ValueError with inference_steps.
+        """
+        if self.inference_steps:
+            raise ValueError(
+                f"the run has inference_steps = {self.inference_steps}, which draws noise for each "
+                "batch of users; new users and exports need a run with inference_steps = 0"
+            )
+        trained = self.history.start.diff() > 0  # (U,)
+        return FoldIn(self.net, self.history_signals, self.step_embeddings()[trained].mean(0))
+
+    def fold_in(self) -> Callable[[graph.HistoryRows, Tensor], Tensor]:
+        """score(history, users (B,)) -> (B, I), by rows of histories alone."""
+        score = self.folding_in()
+        return lambda history, users: score(*history.bags(users))
+
+    def export_parts(self) -> dict:
+        """What to write down to serve, as our host's common/servable.py describes it."""
+        networks = {"network.pt2": Network(self.net), "new_users.pt2": self.folding_in()}
+        names = [f"preference_{name}" for name in self.modalities]
+        preferences = {f"{name}.npy": getattr(self, name) for name in names}
+        e, c = self.step_embeddings(), self.collaborative
+        tables = {"step_embeddings.npy": e, "collaborative.npy": c} | preferences
+        read = f"[torch.from_numpy(np.load(f, mmap_mode='r')[users]) for f in {list(tables)}]"
+        return {
+            "imports": "numpy as np, scipy.sparse as sp, torch",
+            "score": [
+                f"tables = {read}",
+                "scores = torch.export.load('network.pt2').module()(*bags, *tables)",
+            ],
+            "new_users": ["scores = torch.export.load('new_users.pt2').module()(*bags)"],
+            "files": networks | tables,
+            "tables": {"network.pt2": list(tables)},
+            "holds": {
+                "network.pt2": "scores",
+                "new_users.pt2": "scores, folding in",
+                "step_embeddings.npy": "(users, d_t)",
+                "collaborative.npy": "(users, 2r)",
+                **dict.fromkeys(preferences, "(users, F)"),
+            },
+        }
 
 
 def check_options(config: Mapping) -> None:

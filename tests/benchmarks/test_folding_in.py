@@ -3,6 +3,7 @@
 import sys
 
 import support
+from common.signals import HistorySignals
 from ld4mrec.config.configuration import Config
 
 sys.path.insert(0, str(support.ROOT / "benchmarks"))
@@ -23,15 +24,15 @@ SMALL = {
 
 def test_the_vectors_length_decides_what_new_users_get(blocks, tmp_path, monkeypatch):
     vectors = {}
-    forward = folding_in.FoldIn.signals
+    forward = HistorySignals.forward
 
     def spy(self, items, begin):
-        e, c, preferences = forward(self, items, begin)
-        u = c[:, :10] * self.history_signals.c_spread  # global: no centre
-        vectors.setdefault(self.history_signals.longest, []).append(u.norm(dim=1).max().item())
-        return e, c, preferences
+        c, preferences = forward(self, items, begin)
+        u = c[:, :10] * self.c_spread  # global: no centre
+        vectors.setdefault(self.longest, []).append(u.norm(dim=1).max().item())
+        return c, preferences
 
-    monkeypatch.setattr(folding_in.FoldIn, "signals", spy)
+    monkeypatch.setattr(HistorySignals, "forward", spy)
     lengths = {"at most 0.1": 0.1, "as it comes": float("inf"), "left out": 1e-9}
     monkeypatch.setattr(folding_in, "LENGTHS", lengths)
     config = Config("LD4MRec", "blocks", {"data_path": f"{blocks.parent}/"})

@@ -101,7 +101,7 @@ def test_looking_inside_changes_one_part_at_a_time(keys):
 
 def test_what_the_parameters_hold(keys):
     (one,) = look_inside.run("LD4MRec", "blocks", keys)
-    model, _ = look_inside.load(one)
+    model = look_inside.load(one).model
     with torch.no_grad():
         model.user_step.zero_()[0] = 3.0  # one user's gate differs from the others'
         model.net.item_in.fill_(-2.0)
@@ -125,7 +125,7 @@ def test_what_the_parameters_hold(keys):
 @pytest.mark.parametrize("part", ["history", "user_step", "collaborative", "preference_text"])
 def test_shuffling_moves_rows_and_can_be_undone(part, keys):
     (one,) = look_inside.run("LD4MRec", "blocks", keys)
-    model, (train, *_) = look_inside.load(one)
+    model, train, *_ = look_inside.load(one)
     users = torch.arange(model.n_users)
 
     def rows():

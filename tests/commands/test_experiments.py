@@ -171,7 +171,7 @@ def test_keys_reach_the_models_and_experiments_that_have_them(command, capsys):
         (["ablation,efficiency", "--sizes", "tmal"], "--sizes names 'tmal', no size. Did you mean"),
         (["inference,ablation", "--ablation=no_pg"], "--ablation is what ablation varies"),
         (["bound", "--n_layers=3"], "--n_layers is no option of experiments.py and no key of what"),
-        (["bound", "--svd_rank=[50,100]"], "--svd_rank is a list, for sensitivity to vary, which"),
+        (["bound", "--svd_rank=[50,100]"], "--svd_rank is a list, which sensitivity varies"),
         (["ablation,sensitivity", "--svd_rank=[]"], "--svd_rank is an empty list"),
     ],
 )

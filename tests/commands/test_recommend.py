@@ -126,7 +126,8 @@ def test_users_without_history(bpr, world, place, tmp_path, capsys):
     assert recommend.main([bpr, "--out", out]) == 0
     assert "left out: 1 users have no training history, of which BPR" in capsys.readouterr().err
     assert recommend.main([bpr, "--users", "u60,u1", "--out", out]) == 2
-    assert "BPR has learned nothing: u60; take them out" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "BPR has learned nothing: u60; take them out of --users (Pop serves anybody)" in error
     pop = trained_on(world, place, "Pop")
     assert recommend.main([pop, "--users", "u60", "--out", out]) == 0
     rows = rows_of(out)
@@ -161,7 +162,7 @@ def test_new_users(ease, tmp_path, capsys):
 
 def test_models_of_users_refuse_new_ones_before_they_read(bpr, tmp_path, capsys):
     assert recommend.main([bpr, "--history", str(tmp_path / "absent.csv")]) == 2
-    assert "--history works with LD4MRec" in capsys.readouterr().err
+    assert "--history works with DiffRec, EASE" in capsys.readouterr().err
 
 
 def test_without_maps_ids_are_integers(place, tmp_path, capsys):

@@ -19,7 +19,7 @@ BPR = Entry("BPR", "BPR", {}, "yaml defaults")
 def test_an_archived_run_is_a_ledger_without_weights(blocks, tmp_path):
     keys = KEYS | {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1])
-    ledger.train(row, "blocks", keys, [1])
+    ledger.train(row)
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2])
     assert archive([row], tmp_path / "kept") == 1  # the second seed is not finished
     files.write_json(row.done[0].folder.path / "bound.json", {"later": 1})
@@ -42,7 +42,7 @@ def test_an_archived_run_is_a_ledger_without_weights(blocks, tmp_path):
 def test_a_folder_that_cannot_be_written_is_a_sentence(blocks, tmp_path):
     keys = KEYS | {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs")}
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1])
-    ledger.train(row, "blocks", keys, [1])
+    row = ledger.train(row)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="--archive .*file cannot be written"):
         archive([row], tmp_path / "file")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ld4mrec.comparison.entries import Entry, entries, read_settings, tuned
+from ld4mrec.comparison.entries import Entry, entries, read_settings
+from ld4mrec.comparison.tuning import tuning_of
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.search.train import run
 
@@ -59,20 +60,20 @@ def test_a_settings_file_of_another_form_is_refused(tmp_path, text):
 
 def test_tuning_takes_the_best_point_on_validation_and_names_an_edge(keys):
     entry = Entry("BPR", "BPR", {"reg_weight": [1e-1, 1e-3, 1e-5]}, "yaml defaults")
-    untouched = tuned(entry, "blocks", keys, seed=1, train=False)
+    untouched = tuning_of(entry, "blocks", keys, 1).best(trains=False)
     assert untouched.settings == entry.settings  # nothing of the grid is finished
     assert untouched.warnings[0].startswith("BPR: no point of its grid is finished")
-    found = tuned(entry, "blocks", keys, seed=1, train=True)
+    found = tuning_of(entry, "blocks", keys, 1).best(trains=True)
     runs = run("BPR", "blocks", keys | entry.settings | {"seed": [1]}, grid=True)
     best = max(runs, key=lambda one: one.result["valid"]["recall@20"])
     value = best.config.point["reg_weight"]
     assert found.settings["reg_weight"] == value
     assert found.origin == "best of 3 of 3 grid points on validation, seed 1"
     assert bool(found.warnings) == (value != 1e-3)
-    assert tuned(entry, "blocks", keys, seed=1, train=False) == found
+    assert tuning_of(entry, "blocks", keys, 1).best(trains=False) == found
 
 
 def test_a_model_without_a_grid_is_not_tuned(keys):
     entry = Entry("Pop", "Pop", {}, "yaml defaults")
     host = {k: v for k, v in keys.items() if k != "embedding_size"}
-    assert tuned(entry, "blocks", host, seed=1, train=True) == entry
+    assert tuning_of(entry, "blocks", host, 1).best(trains=True) == entry

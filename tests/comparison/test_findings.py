@@ -1,6 +1,5 @@
 """A comparison's report against the runs it is made of."""
 
-import copy
 import shutil
 import statistics
 from dataclasses import replace
@@ -35,10 +34,7 @@ def keys(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(keys):
-    found = ledger.rows_of(ENTRIES, "blocks", keys, [1, 2])
-    for row in found:
-        ledger.train(row, "blocks", keys, [1, 2])
-    return found
+    return ledger.train_all(ledger.rows_of(ENTRIES, "blocks", keys, [1, 2]))
 
 
 def findings(rows, keys, target="BPR"):
@@ -85,7 +81,7 @@ def test_tests_over_users_are_those_of_the_users_means(rows, keys):
 
 def test_a_row_with_fewer_seeds_is_compared_over_those_alone(rows, keys):
     target, slow, pop = rows
-    half = ledger.Row(slow.entry, [slow.runs[0], replace(slow.runs[1], result=None)])
+    half = replace(slow, runs=(slow.runs[0], slow.runs[1].with_outcome()))
     made = findings([target, half, pop], keys)
     (label, cell), other = made.over_users().column("difference").items()
     assert (label, cell.note) == ("slow", "over seed 1; of 2 only one of the two is there")
@@ -125,7 +121,7 @@ def test_the_report_holds_every_table_and_says_what_to_know(rows, keys):
 def test_popularity_not_beaten_and_missing_seeds_are_warnings(rows, keys):
     broken = Entry("broken", "BPR", {"learning_rate": 1e30}, "yaml defaults")
     (row,) = ledger.rows_of([broken], "blocks", keys, [1, 2])
-    ledger.train(row, "blocks", keys, [1, 2])
+    row = ledger.train(row)
     made = findings([*rows, row], keys)
     assert [r.label for r in made.rows] == ["BPR", "slow", "Pop"]
     texts = list(made.warnings())
@@ -136,7 +132,7 @@ def test_popularity_not_beaten_and_missing_seeds_are_warnings(rows, keys):
 
 
 def test_a_lead_inside_the_noise_is_a_warning(rows, keys):
-    same = [rows[0], ledger.Row(Entry("twin", "BPR", {}, "yaml defaults"), rows[0].runs)]
+    same = [rows[0], replace(rows[0], entry=Entry("twin", "BPR", {}, "yaml defaults"))]
     texts = list(findings(same, keys).warnings())
     assert "the lead of BPR over twin is inside the noise of the users" in texts
     assert "BPR and twin are the same runs under different labels" in texts
@@ -145,12 +141,12 @@ def test_a_lead_inside_the_noise_is_a_warning(rows, keys):
 def test_tables_of_lists_say_which_runs_have_none(rows, keys, tmp_path):
     """As where --ledger brings archived runs: what is shown is of fewer seeds."""
     target, slow, pop = rows
-    bare = copy.copy(slow.runs[1])
-    shutil.copytree(bare.folder.path, tmp_path / "bare")
+    shutil.copytree(slow.runs[1].folder.path, tmp_path / "bare")
     (tmp_path / "bare" / "topk.npz").unlink()
-    bare.folder = RunFolder(tmp_path / "bare", bare.folder.identity)
-    made = findings([target, ledger.Row(slow.entry, [slow.runs[0], bare]), pop], keys)
-    alone = findings([target, ledger.Row(slow.entry, [slow.runs[0]]), pop], keys)
+    bare = RunFolder(tmp_path / "bare", slow.runs[1].folder.identity)
+    bare = replace(slow.runs[1], folder=bare)
+    made = findings([target, replace(slow, runs=(slow.runs[0], bare)), pop], keys)
+    alone = findings([target, replace(slow, runs=slow.runs[:1]), pop], keys)
     for name in ("beyond", "by_user", "by_item"):
         (_, cells), (_, wanted) = getattr(made, name)().rows[1], getattr(alone, name)().rows[1]
         for cell, same in zip(cells, wanted, strict=True):

@@ -22,8 +22,7 @@ def keys(blocks, tmp_path):
 
 def trained(keys, seeds=(1, 2), entry=BPR):
     (row,) = ledger.rows_of([entry], "blocks", keys, seeds)
-    ledger.train(row, "blocks", keys, seeds)
-    return row
+    return ledger.train(row)
 
 
 def test_a_row_has_a_run_per_seed_and_trains_only_what_is_missing(keys, tmp_path):
@@ -62,8 +61,10 @@ def test_only_the_row_that_refuses_is_named(keys):
     refused, timed, _ = ledger.estimate({"LightGCN": rows})
     assert refused.startswith("LightGCN: 2 runs that cannot be: LightGCN: n_layers")
     assert timed.startswith("LightGCN: 2 runs of about 2 epochs")
-    assert "n_layers must be" in rows[0].reason
-    assert rows[1].reason is None
+    bad, good = ledger.train_all(rows)
+    assert "n_layers must be" in bad.reason
+    assert good.reason is None
+    assert len(good.done) == 2
 
 
 def test_popularity_has_no_axes(keys):
@@ -84,7 +85,7 @@ def test_a_further_ledger_is_read_and_not_trained_again(keys, tmp_path):
     shutil.rmtree(tmp_path / "runs")
     (other,) = ledger.rows_of([BPR], "blocks", keys, [1, 2], tmp_path / "kept")
     assert [one.config["seed"] for one in other.done] == [1]
-    ledger.train(other, "blocks", keys, [1, 2], tmp_path / "kept")
+    other = ledger.train(other, tmp_path / "kept")
     assert [one.config["seed"] for one in other.done] == [1, 2]
     assert len(list((tmp_path / "runs").glob("**/result.json"))) == 1
     assert ledger.top_items(other.done[0]) is None

@@ -3,7 +3,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ld4mrec.config import configuration
+import support
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.data.features import modality_files
@@ -205,7 +205,7 @@ def test_paths_of_yaml_files_are_relative_to_the_source_and_of_callers_to_their_
     monkeypatch.chdir(toy.parent.parent)
     one = Config("Ours", toy.name, {"data_path": toy.parent.name}, model_yaml=ours)
     assert one["data_path"] == f"{toy.parent}/"
-    assert one["runs_dir"] == f"{configuration.SOURCE.parent / 'runs'}/"
+    assert one["runs_dir"] == f"{support.ROOT / 'runs'}/"
 
 
 def test_an_unknown_data_set_names_the_nearest(tmp_path):

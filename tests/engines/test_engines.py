@@ -26,7 +26,8 @@ from ld4mrec.comparison.entries import Entry
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError
 from ld4mrec.runs.folder import RunFolder
-from ld4mrec.search.proposals import Search
+from ld4mrec.runs.request import Request
+from ld4mrec.search.options import Search
 from ld4mrec.search.train import plan, run
 
 NUMBERS = ("metrics.jsonl", "per_user.npz", "topk.npz", "best.pt")
@@ -84,7 +85,7 @@ def test_a_run_that_another_holds_comes_last(keys, tmp_path, monkeypatch):
     order = [engine.collect(), engine.collect()]
     other.unlock()
     order.append(engine.collect())
-    assert order == [found[1], found[2], found[0]]
+    assert [ended.id for ended in order] == [found[i].id for i in (1, 2, 0)]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +187,8 @@ def test_a_grid_ends_with_the_numbers_of_this_process(keys, tmp_path, engine, ca
 @pytest.mark.parametrize("method", ["tpe", "asha"])
 def test_a_search_draws_and_stops_as_in_this_process(method, keys, tmp_path, engine):
     keys |= {"reg_weight": [0.1, 0.0]}
-    mine = run("BPR", "blocks", keys, search=Search(method, 5, first_bar=1), engine=engine)
-    search = Search(method, 5, first_bar=1, at_once=2)
+    mine = run("BPR", "blocks", keys, search=Search(method, 5, first_rung=1), engine=engine)
+    search = Search(method, 5, first_rung=1, at_once=2)
     assert_equal(mine, in_turn(keys, tmp_path, search=search))
     assert (method == "asha") == any(one.stopped for one in mine)
 
@@ -234,7 +235,7 @@ def test_a_run_that_loses_every_worker_fails_alone(keys, tmp_path, engine, monke
     monkeypatch.setattr("ld4mrec.engines.ray_engine.RETRIES", 1)
     keys |= {"epochs": 100, "stopping_step": 1000, "checkpoint_seconds": 0}
     keys |= {"learning_rate": [0.1, 0.01]}
-    chosen = plan("BPR", "blocks", keys, grid=True)[0].folder.id
+    chosen = plan(Request("BPR", "blocks", keys), grid=True)[0].folder.id
     killed = kill_the_worker_of(engine, chosen, 2, monkeypatch)
     finished, lost = run("BPR", "blocks", keys, grid=True, engine=engine)
     assert len(killed) == 2

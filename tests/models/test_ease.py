@@ -4,10 +4,10 @@ import torch
 
 import golden
 import support
+from common.item_regression import item_weights
 from golden import N_ITEMS
 from ld4mrec.errors import ConfigError
 from ld4mrec.search.train import run
-from models.ease import item_weights
 
 
 def slow_weights(x, penalty):

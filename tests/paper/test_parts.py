@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.errors import ConfigError
 from ld4mrec.paper import bound, datasets, inference, noise, sensitivity
-from ld4mrec.paper.runs import PlannedRow, Setup, check_keys, check_models, entry_of, why_missing
+from ld4mrec.paper.runs import Setup, check_keys, check_models, entry_of, why_missing
 
 
 def finished(seed, **metrics):
@@ -21,7 +22,7 @@ def finished(seed, **metrics):
 
 
 def row(*runs, reason=None):
-    return PlannedRow(Entry("A", "BPR", {}, ""), list(runs), reason=reason)
+    return Row(Entry("A", "BPR", {}, ""), "set", {}, (1,), runs, reason)
 
 
 def setup(**more):
@@ -44,13 +45,13 @@ def test_the_rows_of_a_share_become_one():
     rows = []
     for level in range(1 + 2 * len(noise.SHARES)):
         for label in ("A", "B"):
-            rows.append(PlannedRow(Entry(label, label, {}, ""), [f"{label}{level}"]))
+            rows.append(Row(Entry(label, label, {}, ""), "set", {}, (1,), (f"{label}{level}",)))
     found = noise.by_level(asked, rows)
     assert list(found) == ["A", "B"]
     assert list(found["A"]) == [0.0, *noise.SHARES]
-    assert found["A"][0.0].runs == ["A0"]
-    assert found["B"][0.05].runs == ["B1", "B2"]
-    assert found["B"][0.25].runs == ["B9", "B10"]
+    assert found["A"][0.0].runs == ("A0",)
+    assert found["B"][0.05].runs == ("B1", "B2")
+    assert found["B"][0.25].runs == ("B9", "B10")
 
 
 # --- bound

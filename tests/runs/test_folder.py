@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import support
 from ld4mrec.errors import RunError
 from ld4mrec.runs import folder as run_folder
-from ld4mrec.runs.folder import RunFolder, data_fingerprint, run_id, run_identity
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.runs.identity import data_fingerprint, plain_value, run_id, run_identity
 from support import config_for
 
 
@@ -147,9 +148,7 @@ def test_the_identity_is_plain(toy):
     assert json.loads(json.dumps(identity)) == identity
     assert identity["config"]["device"] == "cpu"
     assert identity["data"].keys() == {"toy.inter", "text_feat.npy", "image_feat.npy"}
-    assert run_folder._plain({1: (np.float32(0.5), torch.device("cuda:1"))}) == {
-        "1": ["0.5", "cuda"]
-    }
+    assert plain_value({1: (np.float32(0.5), torch.device("cuda:1"))}) == {"1": ["0.5", "cuda"]}
 
 
 # --- the folder -----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ def finished(blocks, tmp_path):
 
 
 def test_it_scores_as_it_did(finished):
-    model, (_, valid, test) = load(finished)
+    model, _, valid, test = load(finished)
     assert not model.training
     evaluator = TopKEvaluator(finished.config)
     for split, name in ((valid, "valid"), (test, "test")):
@@ -27,7 +27,7 @@ def test_it_scores_as_it_did(finished):
 
 
 def test_the_training_loader_comes_with_it(finished):
-    _, (train, *_) = load(finished)
+    train = load(finished).train
     assert torch.cat(list(train)).unique().numel() == train.n_users
 
 

@@ -13,7 +13,8 @@ from ld4mrec.data.features import NoFeaturesError
 from ld4mrec.errors import ConfigError, UndeclaredKeyError
 from ld4mrec.plugins.check.trial import Trial
 from ld4mrec.plugins.sources import find_model
-from ld4mrec.runs.folder import data_fingerprint
+from ld4mrec.runs.identity import data_fingerprint
+from ld4mrec.runs.request import Request
 from ld4mrec.search.train import plan, run
 from ld4mrec.training.trainer import Trainer
 
@@ -69,7 +70,7 @@ def theirs(tmp_path):
 def point(theirs, model="Theirs", **overrides):
     folder, settings = theirs
     plugin = folder / "plugin" if model == "Theirs" else None
-    (one,) = plan(model, "toy", settings | overrides, plugin=plugin)
+    (one,) = plan(Request(model, "toy", settings | overrides, plugin=plugin))
     return one.config
 
 
@@ -77,7 +78,7 @@ def test_their_defaults_say_which_point_runs_and_nothing_else(theirs):
     folder, settings = theirs
     one = point(theirs)
     assert (one["width"], one.ours, one.has_defaults) == (2, False, True)
-    assert len(plan("Theirs", "toy", settings, plugin=folder / "plugin", grid=True)) == 3
+    assert len(plan(Request("Theirs", "toy", settings, plugin=folder / "plugin"), grid=True)) == 3
 
 
 def test_an_absent_key_is_none_for_them_and_an_error_for_us(theirs):
@@ -153,8 +154,8 @@ def test_a_model_of_ours_named_by_its_path_is_ours(theirs):
     _, settings = theirs
     file = support.ROOT / "src" / "models" / "pop.py"
     for plugin in (file, file.parent, support.ROOT):
-        (one,) = plan("Pop", "toy", settings, plugin=plugin)
-        (plain,) = plan("Pop", "toy", settings)
+        (one,) = plan(Request("Pop", "toy", settings, plugin=plugin))
+        (plain,) = plan(Request("Pop", "toy", settings))
         assert one.config.ours
         assert one.folder.id == plain.folder.id
 
@@ -163,7 +164,7 @@ def test_a_copy_of_our_model_elsewhere_is_not_ours(theirs):
     folder, settings = theirs
     shutil.copy(support.ROOT / "src" / "models" / "pop.py", folder / "plugin" / "pop.py")
     shutil.copy(support.ROOT / "src" / "configs" / "model" / "Pop.yaml", folder / "plugin")
-    (one,) = plan("Pop", "toy", settings, plugin=folder / "plugin")
+    (one,) = plan(Request("Pop", "toy", settings, plugin=folder / "plugin"))
     assert one.config.has_defaults
     assert not one.config.ours
     assert "plugin/Pop" in one.folder.identity["code"]

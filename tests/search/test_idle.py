@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ld4mrec.search import idle as axes
+from ld4mrec.runs.request import Request
+from ld4mrec.search import idle
 from ld4mrec.search.train import plan, run
 
 
@@ -22,12 +23,12 @@ def finished(tmp_path, point, losses, test=0.5):
     config.point = point
     result = {"valid": {"recall@20": 0.5}, "test": {"recall@20": test}}
     place = SimpleNamespace(path=folder, id=folder.name)
-    return SimpleNamespace(config=config, folder=place, result=result, unread=None)
+    return SimpleNamespace(config=config, folder=place, id=folder.name, result=result, unread=None)
 
 
 def test_values_listed_twice_are_named():
     lists = {"a": [0.1, 0.01, 1e-1], "b": [1, 2], "c": ["x", "x", "x"], "d": [1, 1.0]}
-    assert axes.repeated_values(lists) == [
+    assert idle.repeated_values(lists) == [
         "a lists 0.1 more than once; it is tried once",
         "c lists x more than once; it is tried once",
         "d lists 1.0 more than once; it is tried once",
@@ -36,7 +37,7 @@ def test_values_listed_twice_are_named():
 
 def test_an_axis_without_effect_is_named(tmp_path):
     runs = [finished(tmp_path, {"a": a, "b": b}, [b]) for a in (1, 2, 3) for b in (1, 2)]
-    assert axes.idle(runs) == [
+    assert idle.idle(runs) == [
         "a changes nothing: runs that differ in it alone have equal numbers (2 comparisons)"
     ]
 
@@ -47,34 +48,34 @@ def test_an_axis_with_effect_elsewhere_only_is_named_with_the_place(tmp_path):
         for kind in ("deep", "flat")
         for w in (1, 2)
     ]
-    assert axes.idle(runs) == ["width changes nothing where kind is flat: equal numbers"]
+    assert idle.idle(runs) == ["width changes nothing where kind is flat: equal numbers"]
 
 
 def test_equal_metrics_of_other_losses_are_an_effect(tmp_path):
     runs = [finished(tmp_path, {"a": a}, [0.1 * a]) for a in (1, 2)]
-    assert axes.idle(runs) == []
+    assert idle.idle(runs) == []
     runs = [finished(tmp_path, {"a": a}, [0.1], test=a) for a in (1, 2)]
-    assert axes.idle(runs) == []
+    assert idle.idle(runs) == []
 
 
 @pytest.mark.parametrize("name", ["seed", "a"])
 def test_a_model_without_chance_is_not_told_so(tmp_path, name):
     runs = [finished(tmp_path, {name: value}, [0.1]) for value in (1, 2)]
-    assert bool(axes.idle(runs)) == (name != "seed")
+    assert bool(idle.idle(runs)) == (name != "seed")
 
 
 def test_nothing_is_said_of_failed_runs_and_of_single_ones(tmp_path):
     runs = [finished(tmp_path, {"a": a}, [0.1]) for a in (1, 2)]
     runs[0].result = None
-    assert axes.idle(runs) == []
-    assert axes.idle([]) == []
+    assert idle.idle(runs) == []
+    assert idle.idle([]) == []
 
 
 def test_points_that_are_one_run_are_named_and_trained_once(blocks, tmp_path, capsys):
     keys = {"data_path": f"{blocks.parent}/", "runs_dir": str(tmp_path / "runs"), "threads": 1}
     keys |= {"topk": [5, 20], "cache_dir": None, "hyper_parameters": ["learner"]}
     keys |= {"learner": ["adam", "Adam"]}
-    assert len(plan("Pop", "blocks", keys, grid=True)) == 2
+    assert len(plan(Request("Pop", "blocks", keys), grid=True)) == 2
     (one,) = run("Pop", "blocks", keys, grid=True)
     assert f"learner=adam and learner=Adam are one run, {one.folder.id}" in capsys.readouterr().out
 

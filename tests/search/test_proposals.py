@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from ld4mrec.commands import compare
 from ld4mrec.commands import train as main
 from ld4mrec.comparison import ledger
-from ld4mrec.comparison.entries import Entry, tuned
+from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.tuning import tuning_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError
-from ld4mrec.search.proposals import METHODS, Halving, Proposals, Range, Search, take_ranges
+from ld4mrec.search.halving import Halving
+from ld4mrec.search.options import METHODS, Search
+from ld4mrec.search.proposals import Proposals
+from ld4mrec.search.space import Range, take_ranges
 from ld4mrec.search.train import run
 
 AXES = {"rate": [0.1, 0.01, 0.001], "layers": [1, 2, 3], "kind": ["a", "b"], "seed": [999]}
@@ -102,35 +106,28 @@ def test_a_range_of_another_form_is_refused(given_range, message):
         take_ranges({"x": given_range})
 
 
-def ended(folder, values, bars=None, result=None, metric="recall@20"):
+def ended(folder, values, rungs=None, result=None, metric="recall@20"):
     """A Run that ended with these validation values."""
     folder.mkdir()
     lines = [{"epoch": e, "loss": [], "valid": {metric: v}} for e, v in enumerate(values)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = {"valid_metric": metric, "valid_metric_bigger": True}
+    config = {"valid_metric": metric}
     place = SimpleNamespace(path=folder)
-    return SimpleNamespace(config=config, folder=place, bars=bars or {}, result=result)
+    return SimpleNamespace(config=config, folder=place, rungs=rungs or {}, result=result)
 
 
-def test_bars_by_hand(tmp_path):
-    halving = Halving(first_bar=2, epochs=20)
-    assert halving.bars() == {}  # nothing to compare with
+def test_rungs_by_hand(tmp_path):
+    halving = Halving(first_rung=2, epochs=20)
+    assert halving.rungs() == {}  # nothing to compare with
     halving.add(ended(tmp_path / "a", [0.1, 0.3, 0.2, 0.2, 0.5, 0.4, 0.1], result={"done": 1}))
-    assert halving.bars() == {2: 0.3, 6: 0.5, 18: 0.5}  # the best of the epochs until then
+    assert halving.rungs() == {2: 0.3, 6: 0.5, 18: 0.5}  # the best of the epochs until then
     halving.add(ended(tmp_path / "b", [0.4, 0.2], {2: 0.3}))  # interrupted: it counts to epoch 2
-    assert halving.bars() == {2: 0.4, 6: 0.5, 18: 0.5}
+    assert halving.rungs() == {2: 0.4, 6: 0.5, 18: 0.5}
     halving.add(ended(tmp_path / "c", [0.2, 0.2, 0.9], {2: 0.4}))  # fell below: epoch 3 is unseen
     halving.add(ended(tmp_path / "d", [0.1, 0.1], {2: 0.4}))
-    assert halving.bars()[2] == 0.4  # one of five goes on
+    assert halving.rungs()[2] == 0.4  # one of five goes on
     halving.add(ended(tmp_path / "e", [0.1, 0.35], {2: 0.4}))
-    assert halving.bars()[2] == 0.35  # two of six
-
-
-def test_smaller_may_be_better(tmp_path):
-    halving = Halving(first_bar=1, epochs=3, bigger=False)
-    halving.add(ended(tmp_path / "a", [0.5], result={"done": 1}))
-    halving.add(ended(tmp_path / "b", [0.2], result={"done": 1}))
-    assert halving.bars() == {1: 0.2}
+    assert halving.rungs()[2] == 0.35  # two of six
 
 
 @pytest.fixture
@@ -150,7 +147,7 @@ def stamps(folder):
     "method", [pytest.param(name, marks=[pytest.mark.slow] * (name != "asha")) for name in METHODS]
 )
 def test_an_interrupted_search_ends_as_one_that_was_not(method, keys, tmp_path, monkeypatch):
-    search = Search(method, 5, first_bar=2, at_once=2)
+    search = Search(method, 5, first_rung=2, at_once=2)
     whole = run("BPR", "blocks", keys | {"runs_dir": str(tmp_path / "whole")}, search=search)
 
     collect, count = InTurn.collect, 0
@@ -197,7 +194,7 @@ def test_points_are_the_grids_and_found_again_both_ways(keys, tmp_path):
 
 
 def test_a_stopped_trial_is_no_result_and_can_be_gone_on_with(keys, tmp_path):
-    runs = run("BPR", "blocks", keys, search=Search("asha", 6, first_bar=2))
+    runs = run("BPR", "blocks", keys, search=Search("asha", 6, first_rung=2))
     stopped = [one for one in runs if one.stopped]
     assert stopped
     assert not any(one.stopped for one in runs if one.result)
@@ -232,7 +229,7 @@ def test_a_comparison_tunes_by_a_search(keys):
     keys = {k: v for k, v in keys.items() if k not in ("hyper_parameters", "learning_rate")}
     spread = {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
     entry = Entry("BPR", "BPR", spread, "yaml defaults")
-    found = tuned(entry, "blocks", keys, 1, True, Search("random", 2))
+    found = tuning_of(entry, "blocks", keys, 1).best(True, Search("random", 2))
     assert found.origin == "best of 2 of 2 trials of --search random on validation, seed 1"
     assert 1e-3 <= found.settings["learning_rate"] <= 1e-1
     assert found.warnings == ()
@@ -273,7 +270,7 @@ def test_the_command_prints_the_table_and_names_what_changes_nothing(command, ca
         (["--search", "tpe", "--trials", "3", "--grid"], "--grid tries all points"),
         (["--trials", "3"], "--trials belongs to --search"),
         (["--search-seed", "3"], "--search-seed belongs to --search"),
-        (["--search", "tpe", "--trials", "3", "--first-bar", "3"], "belongs to --search asha"),
+        (["--search", "tpe", "--trials", "3", "--first-rung", "3"], "belongs to --search asha"),
         (["--learning_rate={low: 0.1, high: 1}"], "learning_rate is a range .* needs --search"),
         (["--search", "tpe", "--trials", "3", "--reg_wight={low: 0, high: 1}"], "'reg_wight'"),
         (["--search", "tpe", "--trials", "3", "--learner={low: 0, high: 1}"], "wanted text"),

@@ -1,5 +1,6 @@
 """Exports, loaded in a fresh process that knows nothing of this code, give the run's lists."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,8 +16,8 @@ from common import graph
 from ld4mrec.errors import DataError, RunError
 from ld4mrec.files import sha256
 from ld4mrec.serving import export
-from ld4mrec.serving.export import parts_of, staged, write_export
-from ld4mrec.serving.new_users import scores_of_histories
+from ld4mrec.serving.export import staged, write_export
+from ld4mrec.serving.offers import export_parts, history_scores
 from ld4mrec.serving.trained import open_run
 
 USERS = np.array([59, 0, 7, 8, 33])
@@ -62,9 +63,8 @@ def alone(tmp_path, folders):
     return {folder.name: np.load(tmp_path / f"{folder.name}.npz") for folder in folders}, histories
 
 
-def check(tmp_path, finished, wanted):
-    """Export runs, use them alone, compare with the model here. wanted: {name: (model, keys)}."""
-    runs = {name: open_run(finished(model, **keys)) for name, (model, keys) in wanted.items()}
+def check(tmp_path, runs):
+    """Export runs, {name: Trained}, use them alone, compare with the models here."""
     for name, trained in runs.items():
         write_export(trained, tmp_path / name, "all")
     found, histories = alone(tmp_path, [tmp_path / name for name in runs])
@@ -75,22 +75,49 @@ def check(tmp_path, finished, wanted):
         known = trained.known("all")[USERS].toarray() > 0
         order = np.argsort(-np.where(known, -np.inf, scores), axis=1, kind="stable")[:, :10]
         assert np.array_equal(found[name]["top"], order), name
-        if trained.model.__class__.__name__ == "BPR":
+        if not hasattr(trained.model, "fold_in"):
             assert "new" not in found[name]
             continue
-        score = scores_of_histories(trained, graph.binary_csr(histories))
-        new = score(torch.arange(3), None).numpy()
+        rows = graph.HistoryRows(graph.binary_csr(histories))
+        new = history_scores(trained)(rows, torch.arange(3)).numpy()
         assert found[name]["new"] == pytest.approx(new, rel=1e-4, abs=1e-5), name
         assert found[name]["one"] == pytest.approx(new[:1], rel=1e-4, abs=1e-5), name
 
 
 def test_exported_arrays_work_alone(finished, tmp_path):
-    check(tmp_path, finished, {name: (name, {}) for name in ("BPR", "EASE")})
+    check(tmp_path, {name: open_run(finished(name)) for name in ("BPR", "EASE")})
+
+
+class Squares(torch.nn.Module):
+    """A third party's model, which knows nothing of our files but the methods' names."""
+
+    def __init__(self):
+        super().__init__()
+        self.items = torch.rand(40, 40, generator=torch.Generator().manual_seed(0))
+
+    def full_sort_predict(self, interaction):
+        return self.items[interaction[0] % 40]
+
+    def fold_in(self):
+        return lambda history, users: history.dense(users) @ self.items
+
+    def export_parts(self):
+        return {
+            "imports": "numpy as np",
+            "score": ["scores = np.load('squares.npy')[users % 40]"],
+            "new_users": ["scores = rows @ np.load('squares.npy')"],
+            "files": {"squares.npy": self.items},
+            "holds": {"squares.npy": "(items, items)"},
+        }
+
+
+def test_a_third_partys_model_is_served_by_its_methods(finished, tmp_path):
+    check(tmp_path, {"squares": dataclasses.replace(open_run(finished("Pop")), model=Squares())})
 
 
 @pytest.mark.slow
 def test_exports_work_alone(finished, tmp_path):
-    check(tmp_path, finished, {name: (name, {}) for name in ("LD4MRec", "ItemKNN")})
+    check(tmp_path, {name: open_run(finished(name)) for name in ("LD4MRec", "ItemKNN")})
 
 
 @pytest.mark.slow
@@ -105,7 +132,8 @@ def test_exports_of_other_kinds_work_alone(finished, tmp_path):
         "blind": ("LD4MRec", {"is_multimodal_model": False, "signal_scale": "column"}),
         "no_cg": ("LD4MRec", {"ablation": "no_cg", "item_block": "none"}),
     }
-    check(tmp_path, finished, wanted)
+    runs = {name: open_run(finished(model, **keys)) for name, (model, keys) in wanted.items()}
+    check(tmp_path, runs)
 
 
 @pytest.fixture
@@ -170,11 +198,11 @@ def test_an_empty_folder_is_filled(tmp_path):
 def test_what_cannot_be_exported_is_refused(finished):
     noisy = open_run(finished("LD4MRec", inference_steps=2))
     with pytest.raises(RunError, match="the run has inference_steps = 2, which draws noise"):
-        parts_of(noisy)
+        export_parts(noisy)
     noisy = open_run(finished("DiffRec", sampling_steps=2))
     with pytest.raises(RunError, match="the run has sampling_steps = 2, which draws noise"):
-        parts_of(noisy)
-    other = open_run(finished("Pop"))
-    other.run.config["model"] = "Other"
-    with pytest.raises(RunError, match="Other cannot be exported: its scores are no product"):
-        parts_of(other)
+        export_parts(noisy)
+    other = dataclasses.replace(open_run(finished("Pop")), model=torch.nn.Identity())
+    wanted = "Pop cannot be exported: it has no method export_parts; --export works with BM3, BPR, "
+    with pytest.raises(RunError, match=wanted):
+        export_parts(other)

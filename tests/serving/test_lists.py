@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from ld4mrec.errors import ConfigError, DataError
-from ld4mrec.serving import lists as tables
+from ld4mrec.serving import lists
 from ld4mrec.serving.lists import check_suffix, read_table, write_table
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1)
@@ -83,7 +83,7 @@ def test_a_suffix_without_a_format_is_refused(tmp_path, name):
 
 
 def test_parquet_without_its_package_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables.importlib, "import_module", no_pyarrow)
+    monkeypatch.setattr(lists.importlib, "import_module", no_pyarrow)
     with pytest.raises(ConfigError, match=r"need the package pyarrow: pip install .*\[parquet\]"):
         check_suffix(tmp_path / "x.parquet", "--out")
 

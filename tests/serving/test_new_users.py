@@ -7,7 +7,7 @@ import torch
 
 from common import graph
 from ld4mrec.errors import RunError
-from ld4mrec.serving.new_users import FoldIn, known_part, scores_of_histories, step_embeddings
+from ld4mrec.serving.offers import history_scores
 from ld4mrec.serving.trained import open_run
 
 USERS = np.arange(60)  # those with training rows
@@ -19,8 +19,8 @@ def own_scores(trained):
 
 def folded(trained, histories=None):
     histories = trained.train[USERS] if histories is None else histories
-    score = scores_of_histories(trained, graph.binary_csr(histories))
-    return score(torch.arange(histories.shape[0]), None)
+    rows = graph.HistoryRows(graph.binary_csr(histories))
+    return history_scores(trained)(rows, torch.arange(histories.shape[0]))
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,14 @@ def distance(found, expected):
 def test_signals_of_a_training_users_own_history_are_that_users(finished, keys):
     trained = open_run(finished("LD4MRec", **keys))
     model = trained.model
-    fold_in = FoldIn(model)
     users = torch.from_numpy(USERS)
-    e, c, preferences = fold_in.signals(*model.history.bags(users))
+    c, preferences = model.history_signals(*model.history.bags(users))
     own_c, own_preferences = model.conditions(users)
     assert distance(c, own_c) < 0.02  # six singular vectors of many, as the SVD found them
     assert len(preferences) == len(own_preferences) == len(model.modalities)
     for signal, own in zip(preferences, own_preferences, strict=True):
         assert distance(signal, own) < 1e-5
-    assert torch.allclose(e, step_embeddings(model)[users].mean(0).expand_as(e))
+    assert torch.allclose(model.folding_in().step, model.step_embeddings()[users].mean(0))
 
 
 @pytest.mark.parametrize("keys", LD4MREC)
@@ -80,14 +79,12 @@ def test_but_for_the_step_embedding_nothing_is_lost(finished, keys):
 
 
 def test_a_new_users_vector_is_never_longer_than_1(finished):
-    trained = open_run(finished("LD4MRec", signal_scale="none"))
-    fold_in = FoldIn(trained.model)
+    signals = open_run(finished("LD4MRec", signal_scale="none")).model.history_signals
     everything = torch.arange(40)
-    _, c, _ = fold_in.signals(everything, torch.tensor([0]))
+    c, _ = signals(everything, torch.tensor([0]))
     assert torch.linalg.vector_norm(c[0, :6]) <= 1 + 1e-6
     odd = torch.tensor([0, 1, 2, 3])  # a history across the kinds, unlike any training user's
-    _, c, _ = fold_in.signals(odd, torch.tensor([0]))
-    signals = fold_in.history_signals
+    c, _ = signals(odd, torch.tensor([0]))
     vectors, values = signals.vectors[odd], signals.values
     by_hand = (signals.item_scale[odd] @ vectors) / 2 / values
     by_hand = by_hand / max(1, by_hand.norm())
@@ -104,16 +101,12 @@ def test_new_users_get_their_kind(finished):
     assert (top % 4 == torch.tensor([[0], [1]])).float().mean() >= 0.8
 
 
-def test_items_that_nobody_trained_are_left_out():
-    train = sp.csr_matrix(np.array([[1, 0, 1, 0], [0, 0, 1, 0]], dtype=float))
-    histories = graph.binary_csr(np.array([[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 1, 1]]))
-    expected = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0]]
-    assert known_part(histories, train).toarray().tolist() == expected
-
-
 def test_models_of_users_refuse(finished):
     trained = open_run(finished("BPR"))
-    wanted = "BPR learns a vector for each user .* --history works with LD4MRec, EASE, ItemKNN, "
+    wanted = (
+        "BPR has no scores for users who were not in the training data; "
+        "--history works with DiffRec, EASE, ItemKNN, LD4MRec, Pop$"
+    )
     with pytest.raises(RunError, match=wanted):
         folded(trained)
     noisy = open_run(finished("LD4MRec", inference_steps=2))

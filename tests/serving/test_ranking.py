@@ -2,16 +2,25 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
+from common.graph import binary_csr
 from ld4mrec.errors import DivergedError
-from ld4mrec.serving.ranking import model_scores, recommendations, top_items, with_history
+from ld4mrec.serving.ranking import (
+    Audience,
+    known_part,
+    model_scores,
+    recommendations,
+    top_items,
+    with_history,
+)
 from ld4mrec.serving.trained import open_run
 
 
 def lists(trained, users, k, mask, **config):
-    run = trained.run.config.replace(config)
-    batches = list(top_items(model_scores(trained), trained.known(mask), users, k, run))
+    audience = Audience(users, model_scores(trained), trained.known(mask))
+    batches = list(top_items(audience, k, trained.run.config.replace(config)))
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
@@ -46,17 +55,15 @@ def test_the_size_of_batches_changes_nothing(finished):
     users = np.arange(60)
     whole = lists(trained, users, 7, "all")
     for size in (1, 7, 59):
-        for one, other in zip(
-            whole, lists(trained, users, 7, "all", eval_batch_size=size), strict=True
-        ):
-            assert np.array_equal(one, other)
+        parts = lists(trained, users, 7, "all", eval_batch_size=size)
+        assert all(map(np.array_equal, whole, parts))
 
 
 def test_masked_items_are_never_recommended_however_few_are_left(finished):
     trained = open_run(finished("BPR"))
     users, known = np.arange(60), trained.known("all")
-    arguments = model_scores(trained), known, users, 100, trained.run.config
-    (frame,) = recommendations(*arguments, trained.users.all(), trained.items)
+    audience = Audience(users, model_scores(trained), known, trained.users.all())
+    (frame,) = recommendations(audience, 100, trained.run.config, trained.items)
     numbers = trained.users.numbers(frame["user"], ""), trained.items.numbers(frame["item"], "")
     assert not known[numbers].any()
     assert len(frame) == 60 * 40 - known[users].nnz  # everything else is there
@@ -67,10 +74,17 @@ def test_masked_items_are_never_recommended_however_few_are_left(finished):
 
 def test_users_without_history_are_told_apart(finished):
     users = np.array([60, 3])
-    served, others = with_history(open_run(finished("BPR")), users)
-    assert (served.tolist(), others.tolist()) == ([3], [60])
-    served, others = with_history(open_run(finished("Pop")), users)
-    assert (served.tolist(), others.tolist()) == ([60, 3], [])
+    for model, expected in (("BPR", ([3], [60])), ("Pop", ([60, 3], []))):
+        trained = open_run(finished(model))
+        served, others = with_history(trained.model, users, trained.train)
+        assert (served.tolist(), others.tolist()) == expected
+
+
+def test_items_that_nobody_trained_are_left_out():
+    train = sp.csr_matrix(np.array([[1, 0, 1, 0], [0, 0, 1, 0]], dtype=float))
+    histories = binary_csr(np.array([[1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 1, 1]]))
+    expected = [[1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0]]
+    assert known_part(histories, train).toarray().tolist() == expected
 
 
 def test_scores_that_are_no_numbers_are_refused(finished):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ld4mrec.errors import DataError, RunError
-from ld4mrec.runs.folder import RESULTS_VERSION, run_id
-from ld4mrec.serving.ranking import demand_same_lists
+from ld4mrec.runs.identity import RESULTS_VERSION, run_id
+from ld4mrec.serving.ranking import check_same_lists
 from ld4mrec.serving.trained import changed_code, find_run, open_run
 
 
@@ -94,19 +94,19 @@ def test_a_third_partys_run_is_refused(pop):
 
 
 def test_changed_code_is_told_with_what_it_changed(pop, caplog):
-    demand_same_lists(open_run(pop))
+    check_same_lists(open_run(pop))
     assert not caplog.messages
     change_identity(pop, code={"Pop": "0"})
-    demand_same_lists(open_run(pop))
+    check_same_lists(open_run(pop))
     assert "changed since the run was made (Pop): of 60 test users, 60" in caplog.text
     with np.load(pop / "topk.npz") as file:
         users, items = file["users"], file["items"]
     np.savez(pop / "topk.npz", users=users, items=np.roll(items, 1, axis=1))
     wanted = "of 60 test users, 0 get the run's list; that is another model than was evaluated"
     with pytest.raises(RunError, match=wanted):
-        demand_same_lists(open_run(pop))
+        check_same_lists(open_run(pop))
     (pop / "topk.npz").unlink()
-    demand_same_lists(open_run(pop))
+    check_same_lists(open_run(pop))
     assert caplog.messages[-1].endswith("(Pop); the run kept no lists to compare with")
 
 
@@ -117,7 +117,7 @@ def test_a_run_of_before_definitions_were_digested_says_so(pop):
 
 def test_another_version_of_results_is_told(pop, caplog):
     change_identity(pop, results_version=1)
-    demand_same_lists(open_run(pop))
+    check_same_lists(open_run(pop))
     assert (
         f"(the host's results: version 1 then, {RESULTS_VERSION} now): of 60 test users"
         in caplog.text

@@ -110,7 +110,7 @@ def scripted(folder, values, run_folder=None, **overrides):
 def test_patience(toy, values, patience, best, epochs):
     trainer = scripted(toy, values, stopping_step=patience)
     assert (trainer.best_epoch, trainer.next_epoch) == (best, epochs)
-    assert trainer.best_score == values[best]
+    assert trainer.patience.best == values[best]
     assert trainer.best_valid == {"recall@2": values[best]}
     assert trainer.model.weight.item() == best + 1  # one step per epoch; the best one's weights
 
@@ -134,16 +134,6 @@ def test_a_patience_of_few_steps_is_said(toy, caplog, keys, warns):
     for text in found:
         n_batches, epochs, steps = map(int, re.findall(r"\d+", text)[:3])
         assert n_batches * epochs == steps < 100
-
-
-def test_a_smaller_value_is_better_where_the_metric_says_so(toy):
-    config, loaders = world(toy, epochs=3)
-    config["valid_metric_bigger"] = False
-    trainer = Trainer(config, Counting(config, loaders[0]))
-    values = iter([0.3, 0.1, 0.2])
-    trainer.evaluate = lambda data: {"recall@2": next(values)}
-    assert trainer.fit(*loaders)[0] == 0.1
-    assert trainer.best_epoch == 1
 
 
 PEAK = 3

@@ -10,11 +10,11 @@ yaml that is there stays. A record in the checkout, src/ld4mrec_plug.json, tells
 copied; what was edited since stays.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+from ld4mrec.config.parsing import Parser
 from ld4mrec.errors import UserError
 from ld4mrec.files import replacing, sha256, write_json
 from ld4mrec.places import SOURCE
@@ -104,21 +104,20 @@ def unplug(path):
     return removed, changed
 
 
-def advice(path):
-    """Lines that say what to run in the checkout at `path`."""
+def advice(path, called):
+    """Lines that say what to run in the checkout at `path`; called: this command."""
     folder = host_folder(path).resolve()
     return [
         "",
         f"to train, with the data set's folder in {folder.parent / 'data'}:",
         f"    cd {folder} && python main.py -m LD4MRec -d tmall",
         "The lists of LD4MRec.yaml are a grid of 25 runs there; one value in each list is one run.",
-        f"to undo: python {Path(__file__)} {path} --remove",
+        f"to undo: {called} {path} --remove",
     ]
 
 
-def main(arguments=None):
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+def main(arguments: list[str] | None = None, prog: str = "plug.py") -> int:
+    parser = Parser(prog, __doc__)
     parser.add_argument("path", metavar="PATH", help="a MMRec checkout, or its src folder")
     parser.add_argument("--remove", action="store_true", help="take the plugin out again")
     options = parser.parse_args(arguments)
@@ -131,7 +130,8 @@ def main(arguments=None):
             copied, kept = plug(options.path)
             lines = [f"copied {name}" for name in copied]
             lines += [f"kept the checkout's own {name}" for name in kept]
-            lines += advice(options.path)
+            called = f"python {SOURCE / prog}" if prog == "plug.py" else prog
+            lines += advice(options.path, called)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

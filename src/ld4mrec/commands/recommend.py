@@ -17,13 +17,14 @@ score. Lists are those of the run's evaluation: same scores, of equal scores the
 first. What a user is known to have (training, validation and test items) is left out, see --mask; a
 user whose other items are fewer than k gets those. Files appear whole or not at all.
 
-The data must be that of the run; --data_path says where it lies now. docs/serving.md tells the
+The data must be that of the run; --data_path says where it lies now. docs/serving.md has the
 rest: which models can do what, and how new users' scores come about.
 """
 
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,14 +32,17 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from common.graph import binary_csr
+from common.graph import HistoryRows, binary_csr
+from ld4mrec.config.parsing import Parser
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.errors import ConfigError, DataError, UserError
+from ld4mrec.serving import ranking
 from ld4mrec.serving.export import write_export
+from ld4mrec.serving.ids import Ids
 from ld4mrec.serving.lists import check_suffix, read_table, write_table, write_text
-from ld4mrec.serving.new_users import check_able, known_part, scores_of_histories
-from ld4mrec.serving.ranking import demand_same_lists, model_scores, recommendations, with_history
-from ld4mrec.serving.trained import FREE, MASKS, find_run, open_run
+from ld4mrec.serving.offers import for_anybody, history_scores
+from ld4mrec.serving.ranking import Audience, recommendations
+from ld4mrec.serving.trained import FREE, MASKS, Trained, find_run, open_run
 from ld4mrec.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -47,57 +51,54 @@ LISTED = 20  # items for each user
 NAMED = 5  # users that a message names
 
 
-def parser():
-    layout = argparse.RawDescriptionHelpFormatter
+def parser(prog: str = "recommend.py") -> Parser:
     usage = (
-        "recommend.py RUN [--users FILE|IDS | --history FILE] [-k K] [--mask WHAT] [--out FILE]\n"
-        "       recommend.py RUN --export FOLDER [--mask WHAT]"
+        "%(prog)s RUN [--users FILE|IDS | --history FILE] [-k K] [--mask WHAT] [--out FILE]\n"
+        "       %(prog)s RUN --export FOLDER [--mask WHAT]"
     )
-    one = argparse.ArgumentParser(
-        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
-    )
-    one.add_argument(
+    options = Parser(prog, __doc__, usage)
+    options.add_argument(
         "run",
         metavar="RUN",
         help="a run's folder, the beginning of its path, or a folder with one finished run in it",
     )
-    one.add_argument(
+    options.add_argument(
         "--users",
         metavar="FILE|IDS",
         help="a file with one id per line, or ids with commas between; default: everybody",
     )
-    one.add_argument(
+    options.add_argument(
         "--history",
         metavar="FILE",
         type=Path,
         help="a table with the columns user and item: histories of users who were not in the "
         "training data, or whose histories have grown. The ids of the users are yours to choose",
     )
-    one.add_argument("-k", type=int, help=f"items for each user; default: {LISTED}")
-    one.add_argument(
+    options.add_argument("-k", type=int, help=f"items for each user; default: {LISTED}")
+    options.add_argument(
         "--mask",
         choices=MASKS,
         default="all",
         help="which of the user's items are left out: of the training split, also of validation, "
         "of all three splits (default), or none. With --history: the history, unless none",
     )
-    one.add_argument(
+    options.add_argument(
         "--out", metavar="FILE", type=Path, help=".csv, .parquet or .jsonl; default: printed as CSV"
     )
-    one.add_argument(
+    options.add_argument(
         "--export", metavar="FOLDER", type=Path, help="write the folder, which must be new or empty"
     )
-    where = one.add_argument_group("where things are and what computes; else as in the run")
+    where = options.add_argument_group("where things are and what computes; else as in the run")
     where.add_argument("--data_path", metavar="FOLDER", help="holds the folder of the data set")
     where.add_argument("--cache_dir", metavar="FOLDER", help="signals are kept here; null: nowhere")
     where.add_argument("--use_gpu", metavar="BOOL", help="False: the CPU, whatever there is")
     where.add_argument("--gpu_id", metavar="N", help="which GPU")
     where.add_argument("--threads", metavar="N", help="CPU threads; 0: one per core")
     where.add_argument("--eval_batch_size", metavar="N", help="users scored at once, at most")
-    return one
+    return options
 
 
-def check_options(options):
+def check_options(options: argparse.Namespace) -> None:
     """ConfigError for what does not go together."""
     if options.k is not None and options.k < 1:
         raise ConfigError(f"-k is {options.k}; wanted at least 1")
@@ -113,7 +114,7 @@ def check_options(options):
             check_suffix(getattr(options, name), f"--{name}")
 
 
-def recommend(options):
+def recommend(options: argparse.Namespace) -> None:
     """Do what the options say; see the module's text."""
     check_options(options)
     given = {key: getattr(options, key) for key in FREE if getattr(options, key) is not None}
@@ -122,7 +123,7 @@ def recommend(options):
         keys |= {"use_gpu": False}  # what is written runs anywhere
     keep_freed_memory()
     trained = open_run(find_run(options.run), keys)
-    demand_same_lists(trained)
+    ranking.check_same_lists(trained)
     for ids in (trained.users, trained.items):
         if ids.texts is None:
             logger.info("no map of original %s ids in the data folder: integer ids", ids.kind)
@@ -134,64 +135,62 @@ def recommend(options):
         )
         return
     k = options.k or LISTED
-    work = _new_users(trained, options) if options.history else _own_users(trained, options)
-    score, known, users, names = work
-    if not len(users):
+    audience = (_new_users if options.history else _own_users)(trained, options)
+    if not len(audience.users):
         raise DataError("there is no user to recommend to")
-    _say_if_short(known, users, k)
-    frames = recommendations(score, known, users, k, trained.run.config, names, trained.items)
+    _say_if_short(audience, k)
+    frames = recommendations(audience, k, trained.run.config, trained.items)
     if options.out is None:
         write_text(sys.stdout, frames)
         return
     write_table(options.out, frames)
-    logger.info("%d users' lists in %s", len(users), options.out)
+    logger.info("%d users' lists in %s", len(audience.users), options.out)
 
 
-def _own_users(trained, options):
-    """score, known items, users and names of the run's own users."""
+def _own_users(trained: Trained, options: argparse.Namespace) -> Audience:
+    """The run's own users."""
     users = np.arange(trained.users.n)
     if options.users is not None:
         users = chosen(options.users, trained.users)
-    users, without = with_history(trained, users)
+    users, without = ranking.with_history(trained.model, users, trained.train)
     if len(without):
         text = (
             f"{len(without)} users have no training history, of which {trained.name} has learned "
             f"nothing: {_named(trained.users.of(without))}"
         )
         if options.users is not None:
-            raise DataError(f"{text}; take them out of --users (Pop serves anybody)")
+            raise DataError(f"{text}; take them out of --users ({for_anybody()} serves anybody)")
         logger.warning("left out: %s", text)
-    return model_scores(trained), trained.known(options.mask), users, trained.users.all()
+    known, names = trained.known(options.mask), trained.users.all()
+    return Audience(users, ranking.model_scores(trained), known, names)
 
 
-def _new_users(trained, options):
-    """The same of the users in a history file, numbered in the order of their first rows."""
-    check_able(trained)
+def _new_users(trained: Trained, options: argparse.Namespace) -> Audience:
+    """The users in a history file, numbered in the order of their first rows."""
+    score = history_scores(trained)
     table = read_table(options.history, ("user", "item"))
     row, names = pd.factorize(table["user"])
     column = trained.items.numbers(table["item"], f"{options.history}, column item,")
     entries = (np.ones(len(row)), (row, column))
     histories = binary_csr(sp.coo_matrix(entries, shape=(len(names), trained.items.n)))
-    usable = known_part(histories, trained.train)
+    usable = ranking.known_part(histories, trained.train)
     ignored = histories.nnz - usable.nnz
     if ignored:
         logger.info("%d rows of %s are of items without training rows", ignored, options.history)
-    users = np.arange(len(names))
-    if trained.name != "Pop":
-        without = users[np.diff(usable.indptr) == 0]
-        users = users[np.diff(usable.indptr) > 0]
-        if len(without):
-            logger.warning(
-                "left out: %d users without an item that the training data has: %s",
-                len(without),
-                _named(np.asarray(names)[without]),
-            )
-    known = histories if options.mask != "none" else sp.csr_matrix(histories.shape)
+    users, without = ranking.with_history(trained.model, np.arange(len(names)), usable)
     names = np.asarray(names, dtype=object)
-    return scores_of_histories(trained, usable), known, users, names
+    if len(without):
+        logger.warning(
+            "left out: %d users without an item that the training data has: %s",
+            len(without),
+            _named(names[without]),
+        )
+    known = histories if options.mask != "none" else sp.csr_matrix(histories.shape)
+    rows = HistoryRows(usable).to(trained.run.config["device"])
+    return Audience(users, lambda users, mask: score(rows, users), known, names)
 
 
-def chosen(text, ids):
+def chosen(text: str, ids: Ids) -> np.ndarray:
     """Integer ids (n,) of the users that --users names, each once, in its order."""
     file = Path(text).expanduser()
     if file.is_file():
@@ -208,9 +207,10 @@ def chosen(text, ids):
     return pd.unique(ids.numbers(words, where))
 
 
-def _say_if_short(known, users, k):
+def _say_if_short(audience, k):
     """Say how many users have fewer than k items left; DataError if nobody has any."""
-    left = known.shape[1] - np.diff(known.indptr)[users]
+    known = audience.known
+    left = known.shape[1] - np.diff(known.indptr)[audience.users]
     if not left.any():
         raise DataError("these users are known to have every item; --mask none leaves none out")
     if (left < k).any():
@@ -228,7 +228,7 @@ def _named(ids):
 
 
 @contextmanager
-def notes_to_stderr():
+def notes_to_stderr() -> Iterator[None]:
     """Log lines go to stderr, as the table may go to stdout."""
     handler = logging.StreamHandler(sys.stderr)
     root, level = logging.getLogger(), logging.getLogger().level
@@ -241,8 +241,8 @@ def notes_to_stderr():
         root.setLevel(level)
 
 
-def main(arguments=None):
-    options = parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, prog: str = "recommend.py") -> int:
+    options = parser(prog).parse_args(arguments)
     try:
         with notes_to_stderr():
             recommend(options)

@@ -22,29 +22,26 @@ Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml 
 --key=value; lists are written as in yaml. The winner of a grid or search is chosen on validation.
 """
 
-import argparse
 import sys
 
 from ld4mrec.config.configuration import dataset_names
+from ld4mrec.config.parsing import Parser
 from ld4mrec.config.words import parse_overrides
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, UserError
-from ld4mrec.plugins.check.check import check_plugin
-from ld4mrec.plugins.sources import find_plugins, model_names
-from ld4mrec.search.proposals import add_search_options, search_of
-from ld4mrec.search.train import run
+from ld4mrec.plugins.sources import config_of, find_model, find_plugins, model_names
+from ld4mrec.search.options import add_search_options, search_of
+from ld4mrec.search.space import take_ranges
 
 
-def parser():
-    layout = argparse.RawDescriptionHelpFormatter
+def parser(prog="main.py"):
     usage = (
-        "main.py -m MODEL -d DATASET [--grid | --search METHOD --trials N] [--resume] [--mg]\n"
+        "%(prog)s -m MODEL -d DATASET [--grid | --search METHOD --trials N] [--resume] [--mg]\n"
         "               [--plugin PATH] [--engine ray ...] [--key=value ...]\n"
-        "       main.py --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback] [--key=value ...]"
+        "       %(prog)s --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback]\n"
+        "               [--key=value ...]"
     )
-    one = argparse.ArgumentParser(
-        usage=usage, description=__doc__, formatter_class=layout, allow_abbrev=False
-    )
+    one = Parser(prog, __doc__, usage)
     models = f"one of {', '.join(model_names())}, or a plugin's class"
     data_sets = f"one of {', '.join(dataset_names())}, or your own folder in data_path"
     one.add_argument("-m", "--model", help=models)
@@ -72,6 +69,8 @@ def check(options, overrides):
     unfit = [f"--{word}" for word in words if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
+    from ld4mrec.plugins.check.check import check_plugin
+
     sources = find_plugins(options.check_plugin, options.model)
     reports = {}
     for source in sources:
@@ -85,8 +84,15 @@ def check(options, overrides):
     return 0 if all(report.clean for report in reports.values()) else 1
 
 
-def main(arguments=None):
-    read = parser()
+def check_known(options, overrides):
+    """Refuse a mistyped model, data set or key now: `run` would too, once torch is loaded."""
+    keys = take_ranges(overrides)[0]
+    source = find_model(options.model, options.plugin)
+    config_of(source, options.dataset, keys, options.mg)
+
+
+def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:
+    read = parser(prog)
     options, rest = read.parse_known_args(arguments)
     if not options.check_plugin and not (options.model and options.dataset):
         read.error("the following arguments are required: -m/--model, -d/--dataset")
@@ -98,11 +104,15 @@ def main(arguments=None):
         search = search_of(options)
         if search and options.grid:
             raise ConfigError("--grid tries all points, --search some; leave one of them out")
+        overrides = parse_overrides(rest)
+        check_known(options, overrides)
+        from ld4mrec.search.train import run
+
         with engine_of(options, workers_here=bool(search)) as engine:
             runs = run(
                 options.model,
                 options.dataset,
-                parse_overrides(rest),
+                overrides,
                 grid=options.grid or None,
                 resume=options.resume,
                 mg=options.mg,

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from ld4mrec import files
-from ld4mrec.comparison.ledger import per_user
+from ld4mrec.comparison.ledger import Row, per_user
 from ld4mrec.errors import RunError
 
 OF_THIS_MACHINE = "command"  # of a manifest: it names the machine's folders
 MEASURED = ("inference.json", "bound.json")
 
 
-def archive(rows, folder):
+def archive(rows: list[Row], folder: str | Path) -> int:
     """Copy what reports read of each finished run to folder/<data set>/<model>/<id>/; the number of
     runs that were new.
 
@@ -29,18 +29,18 @@ def archive(rows, folder):
 
 def _archive(rows, folder):
     new = 0
-    for one in (one for row in rows for one in row.done):
-        place = Path(folder) / one.result["dataset"] / one.result["model"] / one.folder.id
+    for run in (run for row in rows for run in row.done):
+        place = Path(folder) / run.result["dataset"] / run.result["model"] / run.id
         for name in MEASURED:  # also later than the rest
-            if measured := one.folder.read_json(name):
+            if measured := run.folder.read_json(name):
                 files.write_json(place / name, measured)
         if (place / "result.json").is_file():
             continue
-        manifest = one.folder.read_json("manifest.json")
+        manifest = run.folder.read_json("manifest.json")
         manifest.pop(OF_THIS_MACHINE, None)
         files.write_json(place / "manifest.json", manifest)
         with files.replacing(place / "per_user.npz") as file:
-            np.savez_compressed(file, **per_user(one))
-        files.write_json(place / "result.json", one.result)
+            np.savez_compressed(file, **per_user(run))
+        files.write_json(place / "result.json", run.result)
         new += 1
     return new

@@ -1,14 +1,14 @@
 """What is compared: one entry per row of the report, a model with its settings."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.errors import ConfigError, nearest
 from ld4mrec.plugins.sources import find_model
-from ld4mrec.search.proposals import take_ranges
-from ld4mrec.search.train import plan, run
+from ld4mrec.runs.request import Request
+from ld4mrec.search.train import plan
 
 VARIANTS = ("faithful", "repaired")  # of models whose reference computes something else than meant
 
@@ -23,10 +23,12 @@ class Entry:
     model: str
     settings: dict
     origin: str
-    warnings: tuple = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
-def entries(names, dataset, keys, settings_file=None):
+def entries(
+    names: list[str] | None, dataset: str, keys: dict, settings_file: Path | None = None
+) -> list[Entry]:
     """The entries of model names and of a settings file, those with variants once per variant.
 
     names: labels of the file or class names, in the report's order; None: all labels of the file.
@@ -49,13 +51,13 @@ def entries(names, dataset, keys, settings_file=None):
     return found
 
 
-def declared(model, dataset, keys):
+def declared(model: str, dataset: str, keys: dict) -> set[str]:
     """Names of the keys that a run of a model on a data set has; keys: overrides, for data_path."""
     where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
     return set(Config(model, dataset, where).final_config_dict)
 
 
-def demand_shared(found, dataset, keys):
+def check_shared(found: list[Entry], dataset: str, keys: dict) -> None:
     """ConfigError for an override that some of the entries' models have and others have not."""
     known = {entry.label: declared(entry.model, dataset, keys) for entry in found}
     for key in keys:
@@ -68,7 +70,7 @@ def demand_shared(found, dataset, keys):
             )
 
 
-def check_common(keys):
+def check_common(keys: dict) -> None:
     """ConfigError for overrides that cannot be shared by the runs of several seeds and models."""
     if "seed" in keys:
         raise ConfigError(f"--seed={keys['seed']}: give --seeds {keys['seed']}")
@@ -76,7 +78,7 @@ def check_common(keys):
         raise ConfigError("--run_dir is the folder of one run; give --runs_dir=FOLDER")
 
 
-def read_settings(path):
+def read_settings(path: str | Path) -> dict[str, dict]:
     """{label: {key: value}} of a settings file; `model` is the class where the label is not."""
     path = Path(path)
     if not path.is_file():
@@ -97,72 +99,14 @@ def _variants(entry, dataset, keys):
         return [entry]
     names = declared(entry.model, dataset, keys)
     shared = {key: value for key, value in keys.items() if key in names}
-    (one, *_) = plan(entry.model, dataset, shared | entry.settings, grid=True)
-    if "variant" not in one.config or one.config["variant"] not in VARIANTS:
+    (first, *_) = plan(Request(entry.model, dataset, shared | entry.settings), grid=True)
+    if "variant" not in first.config or first.config["variant"] not in VARIANTS:
         return [entry]
     return [
-        Entry(
-            f"{entry.label} ({variant})",
-            entry.model,
-            entry.settings | {"variant": variant},
-            entry.origin,
+        replace(
+            entry,
+            label=f"{entry.label} ({variant})",
+            settings=entry.settings | {"variant": variant},
         )
         for variant in VARIANTS
     ]
-
-
-def grid_of(entry, dataset, keys, seed):
-    """(overrides, the Runs of the grid as they are now, {key: range}) of an entry's search."""
-    changes = keys | entry.settings | {"seed": [seed]}
-    return changes, plan(entry.model, dataset, changes, grid=True), take_ranges(changes)[1]
-
-
-def tuned(entry, dataset, keys, seed, train, search=None, engine=None):
-    """The entry at the point of its grid that is best on validation, for one seed.
-
-    train: run what is missing of the grid, or with a `Search` its trials, on an engine
-    (None: this process); else only the grid's finished runs count. An axis whose best
-    value is its first or last, of three or more, is named in the warnings. An entry whose model has
-    no grid comes back as it is; so does one of whose grid nothing is finished, with a warning.
-    """
-    changes, grid, ranges = grid_of(entry, dataset, keys, seed)
-    if len(grid) == 1 and not ranges:
-        return entry
-    points = grid
-    if train:
-        how = {"search": search} if search else {"grid": True}
-        points = run(entry.model, dataset, changes, engine=engine, **how)
-    done = [one for one in points if one.result]
-    if not done:
-        nothing = (
-            f"{entry.label}: no point of its grid is finished, so it is at the yaml's defaults"
-        )
-        return replace(entry, warnings=(*entry.warnings, nothing))
-    metric = done[0].config["valid_metric"].lower()
-    sign = 1 if done[0].config["valid_metric_bigger"] else -1
-    best = max(done, key=lambda one: sign * one.result["valid"][metric])
-    chosen = {name: value for name, value in best.config.point.items() if name != "seed"}
-    what = f"trials of --search {search.method}" if train and search else "grid points"
-    origin = f"best of {len(done)} of {len(points)} {what} on validation, seed {seed}"
-    edges = _edges(entry, best, grid, ranges)
-    return Entry(entry.label, entry.model, entry.settings | chosen, origin, edges)
-
-
-def _edges(entry, best, grid, ranges):
-    found = []
-    for name, value in best.config.point.items():
-        if name in ranges:
-            continue  # a drawn value never lies on the edge of a range
-        values = list(dict.fromkeys(one.config.point[name] for one in grid))
-        if name == "seed" or len(values) < 3 or not all(map(_is_number, values)):
-            continue
-        if value in (min(values), max(values)):
-            found.append(
-                f"{entry.label}: the best {name} of its grid, {value}, lies on the grid's edge "
-                f"({min(values)} to {max(values)})"
-            )
-    return tuple(found)
-
-
-def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)

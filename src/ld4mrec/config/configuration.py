@@ -10,12 +10,10 @@ import copy
 import itertools
 from pathlib import Path
 
-import torch
-
 from ld4mrec.config.checks import check_values
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UndeclaredKeyError, nearest
-from ld4mrec.places import CONFIGS, SOURCE
+from ld4mrec.places import CONFIGS, from_yaml
 
 PATH_KEYS = ("data_path", "runs_dir", "run_dir", "cache_dir")
 # One process reads the data once and has one device: these are the same for all points of a grid.
@@ -86,9 +84,7 @@ class Config:
         metric = str(values["valid_metric"]).split("@")[0].lower()
         values["valid_metric_bigger"] = metric not in SMALLER_IS_BETTER
         values["model"], values["dataset"] = model, dataset
-        values["device"] = torch.device(
-            "cuda" if values["use_gpu"] and torch.cuda.is_available() else "cpu"
-        )
+        values["device"] = _device(values["use_gpu"])
 
     def _check_hyper_parameters(self, listed, values):
         for name in listed:
@@ -185,7 +181,19 @@ class Config:
         )
 
 
-def dataset_names():
+def _device(use_gpu):
+    import torch  # here, so that a mistyped key is told without waiting for it
+
+    return torch.device("cuda" if use_gpu and torch.cuda.is_available() else "cpu")
+
+
+def of_the_host(keys: dict) -> dict:
+    """Those keys that any model knows."""
+    known = read_yaml(CONFIGS / "overall.yaml")
+    return {key: value for key, value in keys.items() if key in known}
+
+
+def dataset_names() -> list[str]:
     return sorted(path.stem for path in (CONFIGS / "dataset").glob("*.yaml"))
 
 
@@ -220,11 +228,9 @@ def _folders(data_path):
 
 
 def _absolute(path, from_caller):
-    """Absolute form of a folder: relative to the caller's folder or to src/; with the trailing
-    slash MMRec expects.
-    """
-    base = Path.cwd() if from_caller else SOURCE
-    return str((base / Path(path).expanduser()).resolve()) + "/"
+    """Absolute form of the caller's or a yaml's folder, with the trailing slash MMRec expects."""
+    there = Path(path).expanduser().resolve() if from_caller else from_yaml(path)
+    return f"{there}/"
 
 
 def _as_list(value):

@@ -1,6 +1,7 @@
 """Yaml texts and files."""
 
 import copy
+import functools
 import re
 from pathlib import Path
 
@@ -36,12 +37,22 @@ def parse_yaml(text, where):
             loader.dispose()
 
 
-def read_yaml(path):
-    """The keys of a yaml file, {} where the file is empty or absent."""
+def read_yaml(path: str | Path) -> dict:
+    """The keys of a yaml file, {} where the file is empty or absent.
+
+    A file is parsed once in this process as long as it keeps its size and time.
+    """
     path = Path(path)
     if not path.is_file():
         return {}
-    values = parse_yaml(path.read_text(encoding="utf-8"), path) or {}
+    stat = path.stat()
+    stamp = stat.st_size, stat.st_mtime_ns, stat.st_ino
+    return copy.deepcopy(_parsed(path.resolve(), stamp, str(path)))
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(path, stamp, shown):
+    values = parse_yaml(path.read_text(encoding="utf-8"), shown) or {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}; wanted lines of 'key: value'")
+        raise ConfigError(f"{shown} holds a {type(values).__name__}; wanted lines of 'key: value'")
     return values

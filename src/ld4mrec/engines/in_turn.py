@@ -1,9 +1,10 @@
-"""Who trains the runs of a grid, a search or a comparison: this process, or workers of Ray."""
+"""The engine that trains runs in this process, one after the other; the interface of an engine."""
 
 import logging
 
 from ld4mrec.errors import ConfigError
-from ld4mrec.runs.one_run import finish
+from ld4mrec.runs.request import Opened
+from ld4mrec.runs.run import Run, finish
 
 logger = logging.getLogger(__name__)
 
@@ -11,15 +12,15 @@ PATIENCE = 10  # seconds to wait for a run that another process holds, when noth
 
 
 class InTurn:
-    """Trains runs in this process, one after the other. The interface of an engine.
+    """Trains runs in this process, one after the other.
 
-    workers: how many runs it trains at a time, None until it is known.
+    workers: how many runs an engine trains at a time, None until it is known.
     """
 
     workers = 1
 
     def __init__(self):
-        self._waiting, self._busy = [], []
+        self._waiting, self._held = [], []  # (Opened, Run); held: by another process
 
     def __enter__(self):
         return self
@@ -27,38 +28,39 @@ class InTurn:
     def __exit__(self, *error):
         pass
 
-    def settle(self, overrides):
-        """The overrides with what the engine decides, such as the device."""
-        return overrides
+    def with_device(self, keys: dict) -> dict:
+        """The keys of a request with those that the engine decides, such as use_gpu."""
+        return keys
 
-    def start(self, threads):
+    def start(self, threads: int) -> None:
         """Make ready for runs of so many threads; then `workers` is known."""
 
-    def submit(self, work, one):
-        """Take a Run, with the Work it belongs to."""
-        self._waiting.append((work, one))
+    def submit(self, opened: Opened, run: Run) -> None:
+        """Take a run of an opened request."""
+        self._waiting.append((opened, run))
 
-    def collect(self):
-        """Wait for the next of the submitted runs to end; that Run, in no certain order."""
+    def collect(self) -> Run:
+        """Wait for the next of the submitted runs to end; it comes back with its outcome, in no
+        certain order.
+        """
         while True:
             patience = 0 if self._waiting else PATIENCE  # what another process holds comes last
-            work, one = (self._waiting or self._busy).pop(0)
-            if train_locked(work, one, patience):
-                return one
+            opened, run = (self._waiting or self._held).pop(0)
+            if ended := train_locked(opened, run, patience):
+                return ended
             if patience == 0:
-                logger.info("another process is training %s", one.folder.id)
-            self._busy.append((work, one))
+                logger.info("another process is training %s", run.id)
+            self._held.append((opened, run))
 
 
-def train_locked(work, one, patience):
-    """Bring a run to its end; False if another process holds it after `patience` seconds."""
-    if not one.folder.lock(timeout=patience):
-        return False
+def train_locked(opened: Opened, run: Run, patience: float) -> Run | None:
+    """Bring a run to its end; None if another process holds it after `patience` seconds."""
+    if not run.folder.lock(timeout=patience):
+        return None
     try:
-        finish(one, work.model_class, work.splits, True, work.seconds, in_grid=True)
+        return finish(run, opened.model_class, opened.splits, True, opened.seconds, in_grid=True)
     except ConfigError as error:  # a value that the model refuses
-        one.failure = str(error)
         logger.error("%s", error)
+        return run.with_outcome(failure=str(error))
     finally:
-        one.folder.unlock()
-    return True
+        run.folder.unlock()

@@ -1,6 +1,5 @@
 """The command line's words on engines."""
 
-from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError
 
 ENGINES = ("here", "ray")
@@ -45,4 +44,6 @@ def engine_of(options, workers_here=False):
     for name in ("address", "gpus_per_trial", *([] if workers_here else ["workers"])):
         if getattr(options, name) is not None:
             raise ConfigError(f"--{name.replace('_', '-')} belongs to --engine ray; add that")
+    from ld4mrec.engines.in_turn import InTurn
+
     return InTurn()

@@ -13,24 +13,24 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 import uuid
 from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from ld4mrec import files
 from ld4mrec.config.configuration import PATH_KEYS
 from ld4mrec.engines.in_turn import PATIENCE
+from ld4mrec.engines.job import Job
 from ld4mrec.engines.ray_worker import SMALL_FILES, Worker
 from ld4mrec.errors import ConfigError, RunError
-from ld4mrec.places import SOURCE
-from ld4mrec.progress import HEARTBEAT
+from ld4mrec.places import INSTALLED, PACKAGE, SOURCE
+from ld4mrec.progress import Display
 from ld4mrec.runs.curve import validation_curve
-from ld4mrec.runs.one_run import ended_earlier
+from ld4mrec.runs.request import Opened
+from ld4mrec.runs.run import Run, ended_earlier
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +61,13 @@ class RayEngine:
         self._connected = self._owned = False
         self._temporary = None
         self._ended = deque()  # Runs that need no worker
-        self._waiting, self._busy = deque(), deque()  # (Work, Run); busy: held by another process
+        self._waiting, self._held = deque(), deque()  # (Request, Run); held: by another process
         self._starting = {}  # {future of Worker.where: actor}
         self._idle = []  # _Slots
-        self._running = {}  # {future of Worker.train: (_Slot, Work, Run)}
+        self._running = {}  # {future of Worker.train: (_Slot, Request, Run)}
         self._lost, self._failed_starts = Counter(), 0
         self._witnesses, self._name = set(), f".driver-{uuid.uuid4().hex}"
-        self._display = _Display()
+        self._display = Display(total=0, unit="run")
 
     def __enter__(self):
         return self
@@ -75,9 +75,9 @@ class RayEngine:
     def __exit__(self, *error):
         self.close()
 
-    def settle(self, overrides):
-        """The overrides with the device that the runs have; ConfigError if there is none such."""
-        wanted = overrides.get("use_gpu", True)
+    def with_device(self, keys: dict) -> dict:
+        """The keys with the device that the runs have; ConfigError if there is none such."""
+        wanted = keys.get("use_gpu", True)
         here = torch.cuda.is_available()
         if self.gpus is None:
             self.gpus = 1.0 if wanted and here else 0.0
@@ -88,7 +88,7 @@ class RayEngine:
                 f"--gpus-per-trial is {self.gpus:g}, but torch sees no GPU on this machine; start "
                 "the command on a machine of the cluster that has one, or leave the option out"
             )
-        return overrides | ({} if self.gpus else {"use_gpu": False})
+        return keys | ({} if self.gpus else {"use_gpu": False})
 
     def start(self, threads):
         """Make ready for runs of so many threads; sets `workers` if it was left open."""
@@ -106,16 +106,16 @@ class RayEngine:
                 "one run at a time: each uses %d threads; with --threads=1 more fit", threads
             )
 
-    def submit(self, work, one):
-        """Take a Run, with the Work it belongs to."""
-        if ended_earlier(one):
-            self._ended.append(one)
+    def submit(self, opened: Opened, run: Run) -> None:
+        """Take a run of an opened request; the workers read the data themselves."""
+        known = ended_earlier(run)
+        if known.ended:
+            self._ended.append(known)
         else:
-            work = replace(work, splits=[], model_class=None)  # the workers read their own
-            self._waiting.append((work, one))
-        self._display.submitted()
+            self._waiting.append((opened.request, run))
+        self._display.total += 1
 
-    def collect(self):
+    def collect(self) -> Run:
         """Wait for the next of the submitted runs to end; that Run, in no certain order.
 
         Raises RunError if no worker can train.
@@ -132,10 +132,15 @@ class RayEngine:
                     self._started(future)
                 else:
                     self._came_back(future)
-            self._display.show([one for _, _, one in self._running.values()], self._starting)
-        one = self._ended.popleft()
-        self._display.ended()
-        return one
+            self._display.show(self._state)
+        self._display.advance()
+        return self._ended.popleft()
+
+    def _state(self):
+        """What the workers are doing, in words."""
+        texts = [f"{run.id} {_epoch(run)}" for _, _, run in self._running.values()]
+        waiting = f"waiting for {len(self._starting)} workers"
+        return ", ".join(texts + [waiting] * bool(self._starting))
 
     def close(self):
         """End the workers and, if it was started here, Ray. Checkpoints stay where they are."""
@@ -230,13 +235,13 @@ class RayEngine:
 
     def _hand_out(self):
         """Jobs to idle workers; new workers as long as there are jobs for them."""
-        while self._idle and (self._waiting or self._busy):
+        while self._idle and (self._waiting or self._held):
             slot = self._idle.pop()
             patience = 0 if self._waiting else PATIENCE  # what is held comes last
-            work, one = (self._waiting or self._busy).popleft()
-            future = slot.actor.train.remote(self._job(work, one, patience))
-            self._running[future] = slot, work, one
-        wanted = min(self.workers, len(self._waiting) + len(self._busy) + len(self._running))
+            request, run = (self._waiting or self._held).popleft()
+            future = slot.actor.train.remote(self._job(request, run, patience))
+            self._running[future] = slot, request, run
+        wanted = min(self.workers, len(self._waiting) + len(self._held) + len(self._running))
         for _ in range(wanted - len(self._running) - len(self._starting)):
             actor = (
                 self.ray.remote(Worker)
@@ -259,46 +264,44 @@ class RayEngine:
         self._idle.append(_Slot(actor, host, pid))
 
     def _came_back(self, future):
-        slot, work, one = self._running.pop(future)
+        slot, request, run = self._running.pop(future)
         try:
-            outcome = self.ray.get(future)
+            answer = self.ray.get(future)
         except self.ray.exceptions.RayTaskError:
             raise  # an error that is not the user's: the model's, as in this process
         except self.ray.exceptions.RayError as error:
-            self._was_lost(slot, work, one, error)
+            self._was_lost(slot, request, run, error)
             return
         self._idle.append(slot)
-        if "refused" in outcome:
-            raise RunError(f"{outcome['refused']} (worker on {slot.host})")
-        if "busy" in outcome:
-            logger.info("another process is training %s", one.folder.id)
-            self._busy.append((work, one))
+        if answer.refused:
+            raise RunError(f"{answer.refused} (worker on {slot.host})")
+        if answer.held:
+            logger.info("another process is training %s", run.id)
+            self._held.append((request, run))
             return
-        if "files" in outcome and self._take_files(one, outcome["files"]):
-            logger.info("weights of %s: %s on %s", one.folder.id, outcome["folder"], slot.host)
-        for name in ("result", "failure", "stopped", "unread"):
-            setattr(one, name, outcome[name])
-        self._ended.append(one)
-        logger.info("%s", _summary(one, slot))
+        if answer.files is not None and self._take_files(run, answer.files):
+            logger.info("weights of %s: %s on %s", run.id, answer.folder, slot.host)
+        self._ended.append(replace(run, outcome=answer.outcome))
+        logger.info("%s", _summary(self._ended[-1], slot))
 
-    def _was_lost(self, slot, work, one, error):
+    def _was_lost(self, slot, request, run, error):
         self.ray.kill(slot.actor)  # it may be out of reach only
-        self._lost[one.folder.id] += 1
-        times, reason = self._lost[one.folder.id], _first_line(error)
+        self._lost[run.id] += 1
+        times, reason = self._lost[run.id], _first_line(error)
         if times > RETRIES:
-            one.failure = f"its worker was lost {times} times; the last time: {reason}"
-            logger.error("%s: %s", one.folder.id, one.failure)
-            self._ended.append(one)
+            failure = f"its worker was lost {times} times; the last time: {reason}"
+            logger.error("%s: %s", run.id, failure)
+            self._ended.append(run.with_outcome(failure=failure))
             return
         logger.warning(
             "lost the worker %d on %s while it trained %s (%s); another goes on with the run, try "
             "%d of %d",
-            *(slot.pid, slot.host, one.folder.id, reason, times + 1, RETRIES + 1),
+            *(slot.pid, slot.host, run.id, reason, times + 1, RETRIES + 1),
         )
-        self._waiting.appendleft((work, one))
+        self._waiting.appendleft((request, run))
 
-    def _job(self, work, one, patience):
-        place = one.folder.path.parent
+    def _job(self, request, run, patience):
+        place = run.folder.path.parent
         witness = place / self._name
         if witness not in self._witnesses:
             self._witnesses.add(witness)
@@ -309,33 +312,31 @@ class RayEngine:
                 raise RunError(
                     f"{place} cannot be written ({error.strerror}); choose another --runs_dir"
                 ) from error
-        config = one.config
-        decided = {key: config[key] for key in PATH_KEYS}  # absolute, whatever folder we are in
-        decided |= {"threads": work.threads, "gpu_id": 0}  # Ray shows a worker its GPU only
-        plugin = work.request.plugin and str(Path(work.request.plugin).expanduser().resolve())
-        request = work.request.decided(decided, plugin)
-        return {
-            "request": request,
-            "point": config.point,
-            "id": one.folder.id,
-            "folder": str(one.folder.path),
-            "witness": str(witness),
-            "bars": one.bars,
-            "patience": patience,
-            "command": sys.argv,
-        }
+        decided = {key: run.config[key] for key in PATH_KEYS}  # absolute, whatever folder we are in
+        decided |= {"threads": self.threads, "gpu_id": 0}  # Ray shows a worker its GPU only
+        plugin = request.plugin and str(Path(request.plugin).expanduser().resolve())
+        return Job(
+            request=replace(request.with_keys(decided), plugin=plugin),
+            point=run.config.point,
+            id=run.id,
+            folder=str(run.folder.path),
+            witness=str(witness),
+            rungs=run.rungs,
+            patience=patience,
+            command=sys.argv,
+        )
 
-    def _take_files(self, one, content):
+    def _take_files(self, run, content):
         """Write what a worker elsewhere sent; False if another process holds the run's folder."""
-        if not one.folder.lock(timeout=PATIENCE):
+        if not run.folder.lock(timeout=PATIENCE):
             return False
         try:
             for name, data in content:
                 if name in SMALL_FILES:
-                    with files.replacing(one.folder.path / name) as file:
+                    with files.replacing(run.folder.path / name) as file:
                         file.write(data)
         finally:
-            one.folder.unlock()
+            run.folder.unlock()
         return True
 
 
@@ -346,63 +347,20 @@ class _Slot:
         self.actor, self.host, self.pid = actor, host, pid
 
 
-class _Display:
-    """How far the runs are: a bar in a terminal, now and then a line in a log file."""
-
-    def __init__(self):
-        self._total = self._done = 0
-        self._last = time.monotonic()
-        self._bar = None
-
-    def submitted(self):
-        self._total += 1
-        if self._bar is not None:
-            self._bar.total = self._total
-
-    def ended(self):
-        self._done += 1
-        if self._bar is not None:
-            self._bar.update()
-
-    def show(self, running, starting):
-        if sys.stderr.isatty():
-            if self._bar is None:
-                self._bar = tqdm(
-                    total=self._total,
-                    initial=self._done,
-                    unit="run",
-                    leave=False,
-                    dynamic_ncols=True,
-                )
-            self._bar.set_postfix_str(_state(running, starting))
-        elif time.monotonic() - self._last > HEARTBEAT:
-            self._last = time.monotonic()
-            logger.info("%d of %d ended; %s", self._done, self._total, _state(running, starting))
-
-    def close(self):
-        if self._bar is not None:
-            self._bar.close()
-
-
-def _state(running, starting):
-    texts = [f"{one.folder.id} {_epoch(one)}" for one in running]
-    return ", ".join(texts + [f"waiting for {len(starting)} workers"] * bool(starting))
-
-
-def _epoch(one):
-    curve = validation_curve(one)  # nothing where the worker does not share the folder
+def _epoch(run):
+    curve = validation_curve(run)  # nothing where the worker does not share the folder
     return f"epoch {curve[-1][0] - 1} {curve[-1][1]:.4f}" if curve else "begun"
 
 
-def _summary(one, slot):
+def _summary(run, slot):
     """A line on a run that ended."""
-    point = " ".join(f"{name}={value}" for name, value in one.config.point.items())
-    if not one.result:
-        return f"{point}: {f'stopped: {one.stopped}' if one.stopped else f'failed: {one.failure}'}"
-    metric = one.config["valid_metric"].lower()
+    point = " ".join(f"{name}={value}" for name, value in run.config.point.items())
+    if not run.result:
+        return f"{point}: {f'stopped: {run.stopped}' if run.stopped else f'failed: {run.failure}'}"
+    metric = run.config["valid_metric"].lower()
     return (
-        f"{point}: {one.result['epochs']} epochs, validation {metric} "
-        f"{one.result['valid'][metric]:.4f} at {one.result['best_epoch']}, on {slot.host}"
+        f"{point}: {run.result['epochs']} epochs, validation {metric} "
+        f"{run.result['valid'][metric]:.4f} at {run.result['best_epoch']}, on {slot.host}"
     )
 
 
@@ -410,11 +368,11 @@ def _common():
     """Keywords of ray.init that every session has."""
     git = SOURCE.parent / ".git"  # manifest.json names the commit also from the shipped copy
     environment = {"env_vars": {"GIT_DIR": str(git)}} if git.is_dir() else {}
-    excluded = {"working_dir": str(SOURCE), "excludes": ["**/__pycache__"]}
+    code = {"py_modules": [str(PACKAGE)]} if INSTALLED else {"working_dir": str(SOURCE)}
     return {
         "log_to_driver": False,
         "logging_level": logging.CRITICAL,
-        "runtime_env": excluded | environment,
+        "runtime_env": code | {"excludes": ["**/__pycache__"]} | environment,
     }
 
 

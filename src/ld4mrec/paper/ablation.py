@@ -5,10 +5,11 @@ from pathlib import Path
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.cells import shown
 from ld4mrec.comparison.findings import Findings
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.features import modality_files
 from ld4mrec.paper.accuracy import OVER_SEEDS, accuracy_table
 from ld4mrec.paper.colophon import colophon, host_config
-from ld4mrec.paper.runs import METRICS, OURS, PlannedRow, Setup, entry_of, planned
+from ld4mrec.paper.runs import METRICS, OURS, Setup, entry_of, planned
 from ld4mrec.report.figures import Forest
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
@@ -19,7 +20,7 @@ PARTS = {OURS: "none", "w/o PG": "no_pg", "w/o CG": "no_cg", "w/o SR": "no_sr"}
 NO_MODALITY = "the data set has no features: the full model has no PG blocks either"
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """The full model, then what is left without each part."""
     found = [entry_of(setup, label=name, changes={"ablation": x}) for name, x in PARTS.items()]
     if not has_features(setup):
@@ -33,7 +34,7 @@ def has_features(setup: Setup) -> bool:
     return any(Path(path).is_file() for path in modality_files(config).values())
 
 
-def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+def report(setup: Setup, rows: list[Row]) -> Report:
     """Accuracy, and the differences over users where two rows are finished."""
     table = accuracy(rows)
     figures = Panels.if_any(
@@ -69,7 +70,7 @@ def report(setup: Setup, rows: list[PlannedRow]) -> Report:
     )
 
 
-def accuracy(rows: list[PlannedRow]) -> Table:
+def accuracy(rows: list[Row]) -> Table:
     """Validation and test accuracy of each part's row; empty for a part that cannot be left out."""
     by_label = {row.label: row for row in rows}
     notes = (

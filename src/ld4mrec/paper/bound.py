@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from ld4mrec.comparison.cells import over_seeds
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper.colophon import colophon
 from ld4mrec.paper.measured import measured
-from ld4mrec.paper.runs import OURS, PlannedRow, Setup, entry_of, planned
+from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Curves
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
-from ld4mrec.runs.one_run import Run
+from ld4mrec.runs.run import Run
 
 TITLE = "The bound (section 4.3)"
 VERSION = 2  # of what is measured
@@ -41,12 +42,12 @@ ADDED = "added entropy, nats per item"
 AT_ZERO = "the history as it is: no distribution, no entropy"
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """The model as it is."""
     return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
 
 
-def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+def report(setup: Setup, rows: list[Row]) -> Report:
     """What is missing is measured first."""
     found, why = measured(*rows, "bound", VERSION, measure)
     table = terms(found, why)

@@ -16,10 +16,8 @@ from common.abstract_recommender import AbstractRecommender
 from common.largest import largest
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import TrainDataLoader
-from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import ConfigError, UserError
-from ld4mrec.plugins import sources
-from ld4mrec.runs import one_run
+from ld4mrec.runs.opening import open_model
 from ld4mrec.training import memory, randomness
 from ld4mrec.training.timing import WARM_UP, Clock, Steps, machine, peak
 from ld4mrec.training.trainer import Trainer
@@ -40,8 +38,7 @@ def measure(model: str, dataset: str, keys: dict[str, Any], batches: int) -> dic
     memory.keep_freed_memory()
     clock = Clock("wall", config["device"])
     memory.reset_peak_memory(config["device"])
-    train, *_ = one_run.make_loaders(config, RecDataset(config).split())
-    network = one_run.build(sources.load_model_class(sources.find_model(model)), config, train)
+    network, train, *_ = open_model(config)
     found = epoch(Trainer(config, network), train, clock, batches)
     found |= inference(network, config, clock)
     found |= {"peak_bytes": peak(config["device"]), "threads": torch.get_num_threads()}

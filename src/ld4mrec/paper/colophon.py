@@ -5,17 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ld4mrec.comparison import colophon as shared
-from ld4mrec.config.configuration import Config
+from ld4mrec.comparison.ledger import Row
+from ld4mrec.config.configuration import Config, of_the_host
 from ld4mrec.config.yaml_files import read_yaml
-from ld4mrec.paper.runs import PlannedRow, Setup
-from ld4mrec.places import CONFIGS, SOURCE
-from ld4mrec.runs.folder import data_fingerprint
-
-
-def of_the_host(keys: dict[str, Any]) -> dict[str, Any]:
-    """Those overrides that any model knows."""
-    known = read_yaml(CONFIGS / "overall.yaml")
-    return {key: value for key, value in keys.items() if key in known}
+from ld4mrec.paper.runs import Setup
+from ld4mrec.places import CONFIGS, from_yaml
+from ld4mrec.runs.identity import data_fingerprint
 
 
 def host_config(dataset: str, keys: dict[str, Any]) -> Config:
@@ -26,20 +21,20 @@ def host_config(dataset: str, keys: dict[str, Any]) -> Config:
 def folder_of(keys: dict[str, Any], key: str) -> str | None:
     """data_path, runs_dir or cache_dir as the runs have it, absolute; None if it is null."""
     if key not in keys:
-        return str((SOURCE / read_yaml(CONFIGS / "overall.yaml")[key]).resolve())
+        return str(from_yaml(read_yaml(CONFIGS / "overall.yaml")[key]))
     value = keys[key]
     return None if value is None else str((Path.cwd() / Path(value).expanduser()).resolve())
 
 
 def colophon(
-    setup: Setup, rows: Iterable[PlannedRow] = (), data: bool = True
+    setup: Setup, rows: Iterable[Row] = (), data: bool = True
 ) -> dict[str, tuple[str, ...]]:
     """{label: values}: command, seeds, runs, versions, commit, machine, fingerprints of the data.
 
     data: False where the experiment has no data set of its own.
     """
     made_of = {"seeds": (", ".join(map(str, setup.seeds)),)}
-    ids = [f"{row.dataset}/{row.entry.model}/{run.folder.id}" for row in rows for run in row.done]
+    ids = [f"{row.dataset}/{row.entry.model}/{run.id}" for row in rows for run in row.done]
     if ids:
         made_of["runs"] = tuple(dict.fromkeys(ids))
     config = host_config(setup.dataset, setup.keys) if data else None

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.counts import PRINTED_DENSITY, SOURCE, TABLE_1, TITLES, Counts
 from ld4mrec.data.features import modality_files
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import UserError
 from ld4mrec.paper.colophon import colophon, host_config
-from ld4mrec.paper.runs import PlannedRow, Setup
+from ld4mrec.paper.runs import Setup
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -24,12 +25,12 @@ CORE = 10  # of the paper's filter
 Counted = dict[str, Any] | str  # what `counted` gives
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """None: nothing is trained."""
     return []
 
 
-def report(setup: Setup, rows: Iterable[PlannedRow] = ()) -> Report:
+def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
     """Of the paper's data sets and of those asked for."""
     found = {name: counted(name, setup.keys) for name in names(setup)}
     present = {name: counts for name, counts in found.items() if not isinstance(counts, str)}

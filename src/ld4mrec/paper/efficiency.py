@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ld4mrec import files
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.counts import TITLES
 from ld4mrec.errors import ConfigError, RunError, nearest
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
-from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, PlannedRow, Setup, keys_of, settings_of
-from ld4mrec.places import CONFIGS, SOURCE
+from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, keys_of, settings_of
+from ld4mrec.places import CONFIGS, PACKAGE
 from ld4mrec.plugins import sources
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
@@ -70,7 +71,7 @@ class Measurement:
     batches: int
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """None: what is measured is no run. ConfigError for an unknown size."""
     asked(setup)
     return []
@@ -172,7 +173,7 @@ def alone(what: Measurement, folder: Path, minutes: float) -> Found:
     """
     request = asdict(what)
     request["keys"] |= {"data_path": f"{folder}/", "cache_dir": None}
-    path = os.pathsep.join(filter(None, (str(SOURCE), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "ld4mrec.paper.cell"],
@@ -202,7 +203,7 @@ def _data_folder(setup: Setup) -> Iterator[Path]:
         yield Path(cache) / "sizes"
 
 
-def report(setup: Setup, rows: Iterable[PlannedRow] = ()) -> Report:
+def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
     """A table and a figure per size."""
     found, machines = {}, {}
     for what in asked(setup):

@@ -12,16 +12,17 @@ from torch import nn
 
 from common.largest import largest
 from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.configuration import Config
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.paper.accuracy import COLUMNS
 from ld4mrec.paper.colophon import colophon
 from ld4mrec.paper.measured import measured
-from ld4mrec.paper.runs import OURS, PlannedRow, Setup, entry_of, planned
+from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Table
-from ld4mrec.runs.one_run import Run
+from ld4mrec.runs.run import Run
 from ld4mrec.training.timing import Clock
 
 TITLE = "Inference strategies (Fig. 3)"
@@ -49,12 +50,12 @@ class Way(NamedTuple):
         model.inference_steps, model.infer_step = self
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """The model as it is."""
     return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
 
 
-def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+def report(setup: Setup, rows: list[Row]) -> Report:
     """What is missing is measured first."""
     table = strategies(*measured(*rows, "inference", VERSION, measure))
     figures = Panels.if_any(

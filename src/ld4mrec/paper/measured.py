@@ -7,17 +7,18 @@ from typing import Any
 from torch import nn
 
 from ld4mrec import files
-from ld4mrec.paper.runs import PlannedRow, why_missing
+from ld4mrec.comparison.ledger import Row
+from ld4mrec.paper.runs import why_missing
 from ld4mrec.progress import progress
-from ld4mrec.runs.one_run import Run
 from ld4mrec.runs.reopen import load
+from ld4mrec.runs.run import Run
 
 logger = logging.getLogger(__name__)
 NO_WEIGHTS = "the run's weights (best.pt) are gone"
 
 
 def measured(
-    row: PlannedRow, name: str, version: int, measure: Callable[[Run, nn.Module, Sequence], Any]
+    row: Row, name: str, version: int, measure: Callable[[Run, nn.Module, Sequence], Any]
 ) -> tuple[dict[int, Any], str | None]:
     """({seed: what `measure` found}, why some seeds lack it or None) of a row's finished runs.
 
@@ -34,8 +35,8 @@ def measured(
                 gone = NO_WEIGHTS
                 continue
             logger.info("%s of %s", name, run.folder.path)
-            model, loaders = load(run)
-            kept = {"version": version, "found": measure(run, model, loaders)}
+            opened = load(run)
+            kept = {"version": version, "found": measure(run, opened.model, opened.loaders)}
             files.write_json(path, kept)
         found[run.config["seed"]] = kept["found"]
     return found, why_missing(row) or gone

@@ -1,12 +1,14 @@
 """Fig. 4: how much accuracy each model loses when random interactions join the training data."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper.accuracy import OVER_SEEDS
 from ld4mrec.paper.colophon import colophon, host_config
 from ld4mrec.paper.noisy_data import DATA_KEYS, noisy_folder
-from ld4mrec.paper.runs import OURS, PlannedRow, Setup, cell, entries_of, planned, why_missing
+from ld4mrec.paper.runs import OURS, Setup, cell, entries_of, planned, why_missing
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -16,10 +18,10 @@ SHARES = (0.05, 0.10, 0.15, 0.20, 0.25)  # of the training interactions
 MODELS = (OURS, "DiffRec", "LightGCN", "MGCN")
 ALL = (*MODELS, "DiffMM", "MMSSL", "LATTICE")  # with those that the paper's text names
 METRICS = ("recall@20", "ndcg@20")
-ByShare = dict[float, PlannedRow]  # share 0 is the clean row
+ByShare = dict[float, Row]  # share 0 is the clean row
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """For each model the clean row, then one per share, whose runs have a data set each: seed s
     trains on the pairs that seed s drew.
     """
@@ -36,20 +38,21 @@ def rows(setup: Setup) -> list[PlannedRow]:
     return listed
 
 
-def by_level(setup: Setup, rows: list[PlannedRow]) -> dict[str, ByShare]:
+def by_level(setup: Setup, rows: list[Row]) -> dict[str, ByShare]:
     """{label: {share: row}}, share 0 being the clean one; the seeds' rows of a share as one."""
     levels = (0.0, *(share for share in SHARES for _ in setup.seeds))
     labels = list(dict.fromkeys(row.label for row in rows))
     found = {label: {} for label in labels}
     for at, row in enumerate(rows):
         share = levels[at // len(labels)]
-        of_share = found[row.label].setdefault(share, PlannedRow(row.entry))
-        of_share.runs = [*of_share.runs, *row.runs]
-        of_share.reason = of_share.reason or row.reason
+        first = found[row.label].get(share)
+        if first is not None:
+            row = replace(row, runs=first.runs + row.runs, reason=first.reason or row.reason)
+        found[row.label][share] = row
     return found
 
 
-def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+def report(setup: Setup, rows: list[Row]) -> Report:
     """Relative loss and accuracy, by share and model."""
     found = by_level(setup, rows)
     losses = tuple(block for metric in METRICS for block in _losses(found, metric))
@@ -69,7 +72,7 @@ def report(setup: Setup, rows: list[PlannedRow]) -> Report:
     )
 
 
-def relative_losses(clean: PlannedRow, noisy: PlannedRow, metric: str) -> list[float]:
+def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
     """1 - noisy / clean of the seeds that have both, by seed; none where the clean value is 0."""
     before, after = (
         {run.config["seed"]: run.result["test"][metric] for run in row.done}
@@ -84,7 +87,7 @@ def _places() -> dict[str, int]:
 
 
 def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
-    def loss(clean: PlannedRow, noisy: PlannedRow) -> Cell:
+    def loss(clean: Row, noisy: Row) -> Cell:
         values = relative_losses(clean, noisy, metric)
         if values:
             return over_seeds(values, ".1%")

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ld4mrec.comparison.cells import ratio, shown
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.counts import TITLES
 from ld4mrec.paper import efficiency, published
 from ld4mrec.paper.accuracy import theirs
 from ld4mrec.paper.colophon import colophon
 from ld4mrec.paper.performance import ALL
-from ld4mrec.paper.runs import METRICS, NOT_ASKED, NOT_RUN, OURS, PlannedRow, Setup, cell
+from ld4mrec.paper.runs import METRICS, NOT_ASKED, NOT_RUN, OURS, Setup, cell
 from ld4mrec.report.figures import Figure
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
@@ -27,14 +28,14 @@ FIGURES = {  # experiment: (heading, how many of its report's tables are shown h
 METRIC = "recall@20"  # of the figure over all data sets
 WIDE = 5  # panels side by side
 Key = tuple[str | None, str]  # data set, None for all of them; experiment
-Rows = dict[str, list[PlannedRow] | None]  # of the tables of each data set at hand
+Rows = dict[str, list[Row] | None]  # of the tables of each data set at hand
 
 
 def overview(
     setup: Setup,
     present: Iterable[str],
     reports: dict[Key, Report],
-    rows: dict[Key, list[PlannedRow]],
+    rows: dict[Key, list[Row]],
     failed: dict[Key, str],
 ) -> Report:
     """The report.

@@ -5,11 +5,12 @@ from dataclasses import replace
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.cells import shown
 from ld4mrec.comparison.findings import Findings
+from ld4mrec.comparison.ledger import Row
+from ld4mrec.config.configuration import of_the_host
 from ld4mrec.errors import RunError
 from ld4mrec.paper import published
 from ld4mrec.paper.accuracy import OVER_SEEDS, theirs
-from ld4mrec.paper.colophon import of_the_host
-from ld4mrec.paper.runs import METRICS, OURS, PlannedRow, Setup, cell, entries_of, planned
+from ld4mrec.paper.runs import METRICS, OURS, Setup, cell, entries_of, planned
 from ld4mrec.report.panels import Panels
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Table
@@ -23,12 +24,12 @@ PAPER = (  # in the order of its tables
 ALL = (*SIMPLE, *PAPER, OURS)
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """A row for each system, or variant of a system; ours last."""
     return planned(setup, entries_of(setup, setup.models or ALL))
 
 
-def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+def report(setup: Setup, rows: list[Row]) -> Report:
     """compare.py's report, after the table that has the paper's numbers. RunError if no run is
     finished.
     """
@@ -58,7 +59,7 @@ def report(setup: Setup, rows: list[PlannedRow]) -> Report:
     )
 
 
-def beside(setup: Setup, rows: list[PlannedRow]) -> Table:
+def beside(setup: Setup, rows: list[Row]) -> Table:
     """Ours beside the paper's: a row per system, also of those that were not run."""
     columns = [f"{shown(metric)}, {whose}" for metric in METRICS for whose in ("ours", "paper's")]
     lines = []

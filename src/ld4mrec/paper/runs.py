@@ -4,16 +4,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ld4mrec.comparison import ledger
+from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.entries import Entry, declared, entries, read_settings
-from ld4mrec.comparison.findings import over_seeds
 from ld4mrec.config.yaml_files import read_yaml
-from ld4mrec.data.interactions import RecDataset
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, UserError, nearest
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import sources
 from ld4mrec.report.tables import Cell
-from ld4mrec.runs.one_run import build, make_loaders
+from ld4mrec.runs.opening import open_model
 from ld4mrec.terminal import quiet
 
 OURS = "LD4MRec"
@@ -47,20 +46,11 @@ class Setup:
     cell_minutes: float = 60.0
     batches: int = 20
     finished: bool = False
-    engine: object = field(default_factory=InTurn)
+    engine: InTurn = field(default_factory=InTurn)
     archive: Path | None = None
 
 
-@dataclass
-class PlannedRow(ledger.Row):
-    """A row with the data set, the overrides and the seeds of its runs."""
-
-    dataset: str = ""
-    keys: dict = field(default_factory=dict)
-    seeds: tuple = ()
-
-
-def entry_of(setup, model=OURS, label=None, changes=None):
+def entry_of(setup: Setup, model: str = OURS, label=None, changes: dict | None = None) -> Entry:
     """An Entry of a model with its settings of setup.settings and these changes over them.
 
     Raises ConfigError where setup.keys has one of the changed keys: the experiment sets it.
@@ -72,7 +62,7 @@ def entry_of(setup, model=OURS, label=None, changes=None):
     return Entry(label or model, model, given | changes, origin)
 
 
-def settings_of(setup, model):
+def settings_of(setup: Setup, model: str) -> tuple[dict, str]:
     """({key: value}, where they come from) of a model."""
     listed = read_settings(setup.settings) if setup.settings else {}
     given = dict(listed.get(model, {}))
@@ -83,99 +73,82 @@ def settings_of(setup, model):
     return given, f"settings of {setup.settings.name}" if model in listed else "yaml defaults"
 
 
-def entries_of(setup, models):
+def entries_of(setup: Setup, models) -> list[Entry]:
     """An Entry for each model, or for each of its variants."""
-    found = []
-    for one in entries(models, setup.dataset, setup.keys):
-        given, origin = settings_of(setup, one.model)
-        if "variant" in given and one.label != one.model:  # its variant is chosen: one row
-            one = replace(one, label=one.model, settings={})
-        if one.label not in [other.label for other in found]:
-            found.append(replace(one, settings=one.settings | given, origin=origin))
-    return found
+    found = {}
+    for entry in entries(models, setup.dataset, setup.keys):
+        given, origin = settings_of(setup, entry.model)
+        if "variant" in given and entry.label != entry.model:  # its variant is chosen: a single row
+            entry = replace(entry, label=entry.model, settings={})
+        settings = entry.settings | given
+        found.setdefault(entry.label, replace(entry, settings=settings, origin=origin))
+    return list(found.values())
 
 
-def planned(setup, found, dataset=None, keys=None, seeds=None):
-    """A PlannedRow for each entry, with its runs as they are now; nothing is trained.
+def planned(setup: Setup, found, dataset=None, keys=None, seeds=None) -> list[ledger.Row]:
+    """A Row for each entry, with its runs as they are now; nothing is trained.
 
     keys: overrides, setup's if None; a model gets those that it has.
     """
     dataset, seeds = dataset or setup.dataset, tuple(seeds or setup.seeds)
-    rows = []
+    keys, rows = setup.keys if keys is None else keys, []
     for entry in found:
-        own = keys_of(entry.model, dataset, setup.keys if keys is None else keys)
-        (row,) = ledger.rows_of([entry], dataset, own, seeds, setup.ledger)
-        place = {"dataset": dataset, "keys": own, "seeds": seeds}
-        rows.append(PlannedRow(entry, row.runs, row.reason, **place))
+        own = keys_of(entry.model, dataset, keys)
+        rows += ledger.rows_of([entry], dataset, own, seeds, setup.ledger)
     return rows
 
 
-def keys_of(model, dataset, keys):
+def keys_of(model: str, dataset: str, keys: dict) -> dict:
     """Those of the overrides that a model has; `check_keys` has seen that some model has each."""
     known = declared(model, dataset, keys)
     return {key: value for key, value in keys.items() if key in known}
 
 
-def estimate(rows):
+def estimate(rows: list[ledger.Row]) -> list[str]:
     """Sentences on the runs that are missing, see `ledger.estimate`."""
-    return ledger.estimate(_by_model(rows))
-
-
-def _by_model(rows):
-    """{name: rows} of the same model and variant, which cost alike."""
     groups = {}
-    for row in rows:
+    for row in rows:  # those of the same model and variant cost alike
         variant = row.entry.settings.get("variant")
         name = f"{row.entry.model} ({variant})" if variant else row.entry.model
         groups.setdefault(name, []).append(row)
-    return groups
+    return ledger.estimate(groups)
 
 
-def train(rows, setup):
-    """Train what is missing, but for rows that have a reason why they cannot be; a run that could
-    not be trained leaves its reason in its row.
+def train(rows: list[ledger.Row], setup: Setup) -> list[ledger.Row]:
+    """The rows after training what is missing, but for rows that have a reason why they cannot be;
+    a row gets the reason of a run that could not be trained.
     """
-    wanted = [row for row in rows if row.missing and not row.reason]
-    places = [(row, row.dataset, row.keys, row.seeds) for row in wanted]
-    ledger.train_together(places, setup.ledger, setup.engine)
-    for row in wanted:
-        if row.missing:
-            row.reason = _refusal(row.missing[0])
+    trained = ledger.train_all(rows, setup.ledger, setup.engine)
+    return [
+        replace(row, reason=row.reason or _refusal(row.missing[0])) if row.missing else row
+        for row in trained
+    ]
 
 
-def _refusal(one):
+def _refusal(run):
     """Why a run could not be trained, by building its model again."""
     try:
         with quiet():
-            train_data, *_ = make_loaders(one.config, RecDataset(one.config).split())
-            source = sources.find_model(one.config["model"])
-            build(sources.load_model_class(source), one.config, train_data)
+            open_model(run.config)
     except UserError as error:
         return str(error)
     return "not finished; the log says why"
 
 
-def why_missing(row):
+def why_missing(row: ledger.Row) -> str | None:
     """A sentence on the runs of a row that have no result; None if all have."""
-    if all(one.result for one in row.runs):
+    if all(run.result for run in row.runs):
         return None
-    failed = [one.failure for one in row.runs if one.failure]
+    failed = [run.failure for run in row.runs if run.failure]
     why = failed[0] if failed else row.reason or NOT_RUN
     return f"{len(row.done)} of {len(row.runs)} seeds; {why}" if row.done else why
 
 
-def cell(row, split, metric, form=".4f"):
+def cell(row: ledger.Row, split: str, metric: str, form: str = ".4f") -> Cell:
     """Mean and spread of a metric over a row's finished seeds; empty, with the reason, where there
     is none.
     """
-    return cell_of(row.values(split, metric), why_missing(row), form)
-
-
-def cell_of(values, why, form=".4f"):
-    """Mean and spread of values with a note `why`; empty where there are none."""
-    if not values:
-        return Cell(None, note=why)
-    return replace(over_seeds(values, form), note=why)
+    return over_seeds(row.values(split, metric), form, why_missing(row))
 
 
 def check_models(models, where="-m"):

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError
 from ld4mrec.paper.accuracy import OVER_SEEDS, VALIDATION, accuracy_table
 from ld4mrec.paper.colophon import colophon
-from ld4mrec.paper.runs import OURS, PlannedRow, Setup, cell, entry_of, planned, settings_of
+from ld4mrec.paper.runs import OURS, Setup, cell, entry_of, planned, settings_of
 from ld4mrec.places import CONFIGS
 from ld4mrec.report.panels import HeatMap, Panels
 from ld4mrec.report.report import Report, Section
@@ -46,7 +47,7 @@ class Point(NamedTuple):
         return ", ".join(f"{key}={value:g}" for key, value in self._asdict().items())
 
 
-def rows(setup: Setup) -> list[PlannedRow]:
+def rows(setup: Setup) -> list[Row]:
     """The rows of the map, then those of the lines; points that coincide once."""
     return planned(without_varied(setup), list(entries_at(setup).values()))
 
@@ -114,7 +115,7 @@ def _yaml() -> dict[str, Any]:
     return read_yaml(CONFIGS / "model" / f"{OURS}.yaml")
 
 
-def report(setup: Setup, rows: list[PlannedRow]) -> Report:
+def report(setup: Setup, rows: list[Row]) -> Report:
     """The map, and a section for each line of two points or more."""
     found = dict(zip(entries_at(setup), rows, strict=True))
     values, base = varied(setup), base_of(setup)
@@ -158,7 +159,7 @@ def _map(found, values, base, split):
     )
 
 
-def _line(key: str, line: dict[float, PlannedRow], default: float) -> Iterator[Table | Panels]:
+def _line(key: str, line: dict[float, Row], default: float) -> Iterator[Table | Panels]:
     name, meaning = key.replace("_", "-"), MEANINGS[key]
     rows = {f"{value:g}": row for value, row in line.items()}
     table = accuracy_table(name, meaning, rows, row_title=meaning)

@@ -3,14 +3,18 @@
 A model file is imported as `models.<lower-cased name>`, as in MMRec. What it imports is looked for:
 `models.x` in its own folder, then in ours; `common.x` and `utils.x` in ours, then in its own
 checkout; other names where Python looks, then in its checkout. The modules of one folder are out of
-sight while another folder's models, or ours, are loaded, so equal names do not mix.
+sight while another folder's models, or ours, are loaded, so equal names do not mix. Outside of
+`in_sight()` all of them are, and `utils` is the caller's own.
 """
 
 import importlib
 import importlib.util
 import sys
+from contextlib import contextmanager
 from importlib.machinery import PathFinder, SourceFileLoader
 from types import SimpleNamespace
+
+from ld4mrec.imports import our_utils
 
 
 class _Loader(SourceFileLoader):
@@ -104,19 +108,44 @@ class _Folder:
 
 _folders = {}
 _shown = None
+_in_sight = False
+
+
+@contextmanager
+def in_sight():
+    """While the block runs, imports see the folder of `show_only`, and our `utils`."""
+    global _in_sight
+    with our_utils():
+        _in_sight = True
+        _reveal()
+        try:
+            yield
+        finally:
+            _conceal()
+            _in_sight = False
 
 
 def show_only(folder):
-    """Let imports see the modules of one folder of third-party models; None: of none."""
+    """Let imports see the modules of one folder of third-party models, inside of `in_sight()`;
+    None: of none.
+    """
     global _shown
     wanted = _folders.setdefault(folder, _Folder(folder)) if folder else None
     if wanted is _shown:
         return
-    if _shown:
-        _shown.hide()
+    _conceal()
     _shown = wanted
-    if wanted:
-        wanted.show()
+    _reveal()
+
+
+def _reveal():
+    if _shown and _in_sight:
+        _shown.show()
+
+
+def _conceal():
+    if _shown and _in_sight:
+        _shown.hide()
 
 
 def forget(folder):

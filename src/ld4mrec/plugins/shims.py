@@ -36,6 +36,7 @@ from torch import nn
 from ld4mrec.files import replacing
 from ld4mrec.places import SOURCE
 from ld4mrec.plugins.data_view import detach, in_view
+from ld4mrec.plugins.import_roots import in_sight
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.plugins.usage import note
 
@@ -124,6 +125,7 @@ def _install():
     _loading_to_device()
     _private_writes()
     missing += _sample_from_sets()
+    _undo.enter_context(in_sight())
     if missing:
         logger.info("for third-party models, until they are done: %s", ", ".join(missing))
 

@@ -2,14 +2,14 @@
 
 import ast
 import importlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ld4mrec.config.configuration import Config
 from ld4mrec.errors import UserError, nearest
 from ld4mrec.places import CONFIGS, MODELS
 from ld4mrec.plugins.import_roots import plugin_module, show_only
-from ld4mrec.plugins.shims import forget_stand_ins, plugin_shims
-from ld4mrec.training.trainer import Trainer
 
 YAMLS = CONFIGS / "model"
 PLUGINS_EXTRA = ("torch_geometric", "sklearn", "tqdm", "matplotlib")  # setup.cfg's
@@ -94,6 +94,20 @@ def find_plugins(what: str | Path, name: str | None = None) -> list[ModelSource]
     return [find_model((like_the_file or classes)[0], path)]
 
 
+def config_of(source: ModelSource, dataset: str, overrides: dict, mg: bool = False) -> Config:
+    """The Config of a model on a data set; a third party's may bring yamls of data sets too."""
+    theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
+    return Config(
+        source.name,
+        dataset,
+        overrides,
+        mg,
+        source.yaml or os.devnull,
+        more_datasets=theirs,
+        ours=source.in_tree,
+    )
+
+
 def load_model_class(source: ModelSource) -> type:
     """The class itself. Loading it again gives the same class unless its file has changed since.
 
@@ -104,6 +118,9 @@ def load_model_class(source: ModelSource) -> type:
     if source.in_tree:
         show_only(None)
         return getattr(importlib.import_module(module_name), source.name)
+    # here, as it brings torch, which finding a model does not need
+    from ld4mrec.plugins.shims import forget_stand_ins, plugin_shims
+
     with plugin_shims():
         try:
             show_only(source.file.parent)
@@ -124,6 +141,8 @@ def get_model(name: str) -> type:
 
 def get_trainer() -> type:
     """MMRec's `get_trainer`: always the one trainer."""
+    from ld4mrec.training.trainer import Trainer
+
     return Trainer
 
 

@@ -48,6 +48,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from common.item_regression import item_weights
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION, mmrec
 from ld4mrec.errors import UserError
 from ld4mrec.evaluation import metrics
@@ -61,7 +62,6 @@ from ld4mrec.preprocessing.samples.world import (
 )
 from ld4mrec.preprocessing.steps import writing
 from ld4mrec.preprocessing.steps.interactions import Interactions, number_ids
-from models.ease import item_weights
 
 GENERATOR = "preprocessing/demo.py, version 2"  # a change of the output's bytes changes the number
 USERS, ITEMS = 1800, 1000  # items before those without any click are dropped
@@ -289,8 +289,10 @@ def summary(manifest: dict) -> Iterator[str]:
         yield f"  {name:14}{recall:.4f} +- {error:.4f}{ndcg:9.4f}  {text}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+def main(arguments: list[str] | None = None, prog: str = "demo.py") -> int:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument(
         "--out", required=True, help="folder to make; its last part is the data set's name"
     )

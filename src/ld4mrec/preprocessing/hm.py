@@ -159,5 +159,5 @@ def relative(item: str) -> str:
     return f"{item[:3]}/{item}.jpg"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    return run(HM(), arguments)
+def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
+    return run(HM(), arguments, prog)

@@ -113,5 +113,5 @@ def cover_source(path: Path) -> Images:
     return ImageFolder(path, lambda item: f"{item}.jpg")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    return run(Microlens(), arguments)
+def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
+    return run(Microlens(), arguments, prog)

@@ -84,8 +84,10 @@ def summary(manifest: dict) -> Iterator[str]:
         yield f"  {name}: {value}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+def main(arguments: list[str] | None = None, prog: str = "sample.py") -> int:
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("data_set", choices=list(WRITERS))
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--users", type=int, default=500)

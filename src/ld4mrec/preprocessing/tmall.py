@@ -345,5 +345,5 @@ def clean(title: str) -> str | None:
     return None if title in ("", "NULL") else title
 
 
-def main(arguments: list[str] | None = None) -> int:
-    return run(TMALL(), arguments)
+def main(arguments: list[str] | None = None, prog: str | None = None) -> int:
+    return run(TMALL(), arguments, prog)

@@ -1,16 +1,11 @@
-"""The folder of a run: its identity, its files, its lock.
+"""The folder of a run: its files and its lock.
 
-A run's id is a digest of everything that decides its numbers: the model's code, data, every
-configuration key but the bookkeeping ones. The same work has the same place, which
-makes the folders the ledger of a grid. Files appear whole; result.json is written last and says
-that the run is finished.
+Files appear whole; result.json is written last and says that the run is finished.
 """
 
-import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -23,63 +18,16 @@ import torch
 import yaml
 
 from ld4mrec import files
-from ld4mrec.config.configuration import PATH_KEYS
-from ld4mrec.data.features import data_folder, feature_paths, modality_files
-from ld4mrec.data.interactions import inter_path
 from ld4mrec.errors import RunError
-from ld4mrec.places import SOURCE
+from ld4mrec.places import INSTALLED, SOURCE
+from ld4mrec.runs.identity import plain_value, run_id
 
-# Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
-RESULTS_VERSION = 2
-BOOKKEEPING = {
-    *PATH_KEYS,
-    *("use_gpu", "gpu_id", "checkpoint_seconds", "keep_last", "save_recommended_topk"),
-    *("tensorboard", "how_to_get", "hyper_parameters", "valid_metric_bigger"),
-}
 # What an interrupted run may leave.
 LEFTOVERS = (
     *("last.pt", "best.pt", "metrics.jsonl", "log.txt"),
     *("per_user.npz", "topk.npz", "failed.json"),
 )
 PACKAGES = ("torch", "numpy", "scipy", "pandas")
-
-
-def data_fingerprint(config):
-    """{path in the data folder: SHA-256} of the interactions and of the feature files that the
-    configuration names; for a third party's model of all files there.
-    """
-    folder = data_folder(config)  # names are paths in it: two modalities may have files of one name
-    paths = [inter_path(config), *(feature_paths(config) if config["is_multimodal_model"] else ())]
-    if not config.ours:  # a plugin may read whatever lies there; .pt files are not shown to it
-        paths += [path for path in sorted(folder.iterdir()) if path.suffix != ".pt"]
-    names = {os.path.relpath(path, folder): path for path in paths if Path(path).is_file()}
-    return {name: files.sha256(path) for name, path in names.items()}
-
-
-def run_identity(config, fingerprint, code):
-    """What decides a run's numbers, in plain values. code: {definition: digest} of the model's."""
-    keys = {k: _plain(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
-    for key in ("learner", "valid_metric", "metrics"):  # read in any case
-        keys[key] = str(keys[key]).lower()
-    present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
-    decides = {"code": code, "data": fingerprint, "modalities": present, "config": keys}
-    return {"results_version": RESULTS_VERSION, "mg": config.mg} | decides
-
-
-def run_id(identity):
-    """Short name of a run's folder: the seed, for the eye, and a digest of the identity."""
-    text = json.dumps(identity, sort_keys=True)
-    return f"s{identity['config']['seed']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def _plain(value):
-    if isinstance(value, torch.device):
-        return value.type
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 class RunFolder:
@@ -152,7 +100,7 @@ class RunFolder:
             temporary.unlink()
         identity = {"id": self.id, "identity": self.identity}
         files.write_json(self.path / "manifest.json", identity | environment(config))
-        plain = {key: _plain(value) for key, value in sorted(config.final_config_dict.items())}
+        plain = {key: plain_value(value) for key, value in sorted(config.final_config_dict.items())}
         with files.replacing(self.path / "config.yaml", "w") as file:
             yaml.safe_dump(plain, file, sort_keys=True, allow_unicode=True)
 
@@ -215,6 +163,8 @@ def environment(config):
 
 def _git(*arguments):
     """Output of git in the source tree, None where there is no git or no checkout."""
+    if INSTALLED:  # a repository around us would be another project's
+        return None
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=10, check=True

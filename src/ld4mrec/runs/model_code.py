@@ -10,10 +10,9 @@ import hashlib
 from collections import defaultdict
 from typing import NamedTuple
 
-from ld4mrec.places import SOURCE
+from ld4mrec.places import PACKAGE, SOURCE
 from ld4mrec.runs.syntax import Import, Module, Writer, module_of
 
-HOST = ("utils", "ld4mrec")  # not followed; what it defines has one name wherever it lies
 # Stand for the statements at the top of a module, and for all names of a module.
 TOP, WHOLE = "(top level)", "(whole module)"
 # Code with one of these may reach any name of its module.
@@ -57,6 +56,7 @@ class _Reader:
         self.theirs = not source.in_tree
         self.models = source.file.resolve().parent
         self.ours = SOURCE if self.theirs else self.models.parent
+        self.package = PACKAGE if self.ours == SOURCE else self.ours / "ld4mrec"
         # where a plugin's other modules are looked for, as in ld4mrec.plugins.import_roots
         self.root = self.models.parent if self.models.name == "models" else self.models
         self.reached, self.found, self.waiting, self.open = set(), {}, [], set()
@@ -211,7 +211,10 @@ class _Reader:
         return path if path and path.is_file() and not self._is_host(path) else None
 
     def _is_host(self, path):
-        return any(path.is_relative_to(self.ours / name) for name in HOST)
+        """Whether it is not followed; what the host defines has one name wherever it lies."""
+        if any(path.is_relative_to(self.ours / name) for name in ("models", "common")):
+            return False  # installed, they lie in the package
+        return any(map(path.is_relative_to, (self.package, self.ours / "utils")))
 
     def _locate(self, importer, level, parts):
         """The file or folder of a module; None if it is neither ours nor the plugin's."""
@@ -224,6 +227,8 @@ class _Reader:
         if folder:
             ours = [self.ours.joinpath("models", *parts)] if folder == self.models else []
             return [folder.joinpath(*parts), *ours]
+        if parts[0] == "ld4mrec":
+            return [self.package.joinpath(*parts[1:])]
         if parts[:2] == ("models", "common"):
             return [base.joinpath(*parts[1:]) for base in (self.ours, self.models, self.root)]
         if parts[0] == "models":

@@ -1,7 +1,6 @@
-"""A request of runs, and what they share once it is opened."""
+"""A request of runs in plain values, the runs that it means, and what they share when trained."""
 
 import logging
-import os
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -10,13 +9,14 @@ from pathlib import Path
 import torch
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.data.interactions import RecDataset
+from ld4mrec.data.interactions import SPLITS, RecDataset
 from ld4mrec.errors import ConfigError
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.shims import plugin_shims
-from ld4mrec.runs.folder import RunFolder, data_fingerprint, run_id, run_identity
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.runs.identity import data_fingerprint, run_id, run_identity
 from ld4mrec.runs.model_code import code_fingerprint
-from ld4mrec.runs.one_run import Run
+from ld4mrec.runs.run import Run
 from ld4mrec.terminal import init_logger
 from ld4mrec.training import memory, randomness
 
@@ -27,96 +27,84 @@ ALL_THREADS = torch.get_num_threads()  # torch's own choice, before a run of thi
 
 @dataclass(frozen=True)
 class Request:
-    """What a command asks for, in plain values: the parameters of `run`."""
+    """A model on a data set. keys: {key: value}, as on the command line, the seed among them. mg:
+    with mirror gradient. plugin: a third party's file or folder that holds the model.
+    """
 
     model: str
     dataset: str
-    overrides: dict
+    keys: dict
     mg: bool = False
     plugin: str | None = None
 
-    def at(self, point):
+    def with_keys(self, keys: dict) -> "Request":
+        """The same with further keys."""
+        return replace(self, keys=self.keys | keys)
+
+    def at(self, point: dict) -> "Request":
         """The same at one point, {hyper-parameter: value}."""
-        fixed = {name: [value] for name, value in point.items()}
-        return replace(self, overrides=self.overrides | fixed)
-
-    def decided(self, overrides, plugin):
-        """The same with what a machine has decided: further overrides, the plugin's place."""
-        return replace(self, overrides=self.overrides | overrides, plugin=plugin)
+        return self.with_keys({name: [value] for name, value in point.items()})
 
 
-def open_at(request, point, work=None):
-    """(Work, Run) of one point of a grid or search, for an engine's worker; work: that of another
-    point of the same request, to be used again.
-    """
-    source, config = configure(request.at(point))
-    (config,) = config.points(grid=True)
-    with shims_for(config):
-        work = work or open_request(request, source, config, as_grid=True)
-        return work, *work.runs([config])
-
-
-@dataclass
-class Work:
-    """What the runs of a request share. splits: the three RecDatasets. seconds: {phase: seconds}
-    spent. fingerprint, code: digests of the data and of the model's files.
-    """
-
-    request: Request
-    model_class: type
-    splits: list
-    items: int
-    threads: int
-    fingerprint: dict
-    code: dict
-    seconds: dict
-    as_grid: bool
-
-    def runs(self, points):
-        """The Runs at these points, each a Config of one value per hyper-parameter."""
-        for config in points:
-            config["threads"] = self.threads
-            self._demand_items(config)
-        identities = [run_identity(config, self.fingerprint, self.code) for config in points]
-        return [
-            Run(config, RunFolder(_place(config, identity, self.as_grid), identity))
-            for config, identity in zip(points, identities, strict=True)
-        ]
-
-    def _demand_items(self, config):
-        """ConfigError for a cut-off beyond the catalogue."""
-        if max(config["topk"]) > self.items:
-            raise ConfigError(
-                f"topk has {max(config['topk'])}, but there are only {self.items} items; lower it"
-            )
-
-
-def configure(request):
-    """The model's source and its Config."""
+def configure(request: Request) -> tuple[sources.ModelSource, Config]:
+    """Where the model is, and the configuration. Raises ConfigError or ModelNotFound."""
     init_logger()
     source = sources.find_model(request.model, request.plugin)
-    model_yaml = source.yaml or os.devnull
-    theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
-    return source, Config(
-        source.name,
-        request.dataset,
-        request.overrides,
-        request.mg,
-        model_yaml,
-        more_datasets=theirs,
-        ours=source.in_tree,
-    )
+    return source, sources.config_of(source, request.dataset, request.keys, request.mg)
 
 
-def shims_for(config):
+def runs_at(source: sources.ModelSource, points: list[Config], as_grid: bool) -> list[Run]:
+    """The Runs at these points, each a Config of one value per hyper-parameter; nothing is read
+    but the files' digests. as_grid: run_dir holds a folder for each.
+    """
+    data, code = data_fingerprint(points[0]), code_fingerprint(source)
+    runs = []
+    for config in points:
+        config["threads"] = config["threads"] or ALL_THREADS
+        identity = run_identity(config, data, code)
+        runs.append(Run(config, RunFolder(_place(config, identity, as_grid), identity)))
+    return runs
+
+
+def _place(config, identity, as_grid):
+    """The run's folder: in the ledger, or where --run_dir says."""
+    if config["run_dir"] is None:
+        return Path(config["runs_dir"]) / config["dataset"] / config["model"] / run_id(identity)
+    return Path(config["run_dir"]) / run_id(identity) if as_grid else Path(config["run_dir"])
+
+
+def shims_for(config: Config):
     """The context in which a model with this Config runs: a third party's needs stand-ins."""
     return nullcontext() if config.ours else plugin_shims(config["device"])
 
 
-def open_request(request, source, config, as_grid):
-    """Threads, device, class and data of a request's runs; config: any of them."""
+@dataclass(frozen=True)
+class Opened:
+    """What the runs of a request share. splits: the three RecDatasets. seconds: {phase: seconds}
+    spent.
+    """
+
+    request: Request
+    source: sources.ModelSource
+    model_class: type
+    splits: list[RecDataset]
+    seconds: dict[str, float]
+
+    def runs(self, points: list[Config], as_grid: bool = True) -> list[Run]:
+        """`runs_at` of these points. Raises ConfigError for a cut-off beyond the catalogue."""
+        items = self.splits[0].get_item_num()
+        for config in points:
+            if max(config["topk"]) > items:
+                raise ConfigError(
+                    f"topk has {max(config['topk'])}, but there are only {items} items; lower it"
+                )
+        return runs_at(self.source, points, as_grid)
+
+
+def open_request(request: Request, source: sources.ModelSource, config: Config) -> Opened:
+    """Threads, device, class and data of a request's runs; config: of any of their points."""
     started = time.monotonic()
     randomness.set_threads(config["threads"] or ALL_THREADS)
     memory.keep_freed_memory()
@@ -130,28 +118,18 @@ def open_request(request, source, config, as_grid):
     model_class = sources.load_model_class(source)
     data = RecDataset(config)
     splits = data.split()
-    logger.info(
-        "%s\ntrain %s", data, " / ".join(f"{name} {len(part)}" for name, part in _named(splits))
-    )
-    return Work(
-        request,
-        model_class,
-        splits,
-        data.get_item_num(),
-        torch.get_num_threads(),
-        data_fingerprint(config),
-        code_fingerprint(source),
-        {"start": time.monotonic() - started},
-        as_grid,
-    )
+    sizes = " / ".join(f"{name} {len(part)}" for name, part in zip(SPLITS, splits, strict=True))
+    logger.info("%s\n%s", data, sizes)
+    seconds = {"start": time.monotonic() - started}
+    return Opened(request, source, model_class, splits, seconds)
 
 
-def _named(splits):
-    return zip(("", "validation", "test"), splits, strict=True)
-
-
-def _place(config, identity, as_grid):
-    """The run's folder: in the ledger, or where --run_dir says."""
-    if config["run_dir"] is None:
-        return Path(config["runs_dir"]) / config["dataset"] / config["model"] / run_id(identity)
-    return Path(config["run_dir"]) / run_id(identity) if as_grid else Path(config["run_dir"])
+def open_at(request: Request, point: dict, opened: Opened | None = None) -> tuple[Opened, Run]:
+    """One point of a grid or search, for an engine's worker; opened: of another point of the same
+    request, to be used again.
+    """
+    source, config = configure(request.at(point))
+    (config,) = config.points(grid=True)
+    with shims_for(config):
+        opened = opened or open_request(request, source, config)
+        return opened, *opened.runs([config])

@@ -1,84 +1,86 @@
-"""Axes of a grid or a search that decide nothing, found and named: values listed twice, points that
-are one run, hyper-parameters that nothing reads or whose values give equal numbers.
+"""Hyper-parameters of a grid or a search that decide nothing: values listed twice, points that are
+one run, keys that nothing reads or whose values give equal numbers.
 """
 
 import hashlib
 import json
 from collections import defaultdict
 
+from ld4mrec.runs.run import Run
 
-def varied(runs):
+
+def varied(runs: list[Run]) -> list[str]:
     """Names of the hyper-parameters in which the runs differ."""
     names = runs[0].config.point
-    return [name for name in names if len({str(one.config.point[name]) for one in runs}) > 1]
+    return [name for name in names if len({str(run.config.point[name]) for run in runs}) > 1]
 
 
-def written(one, names):
+def written(run: Run, names: list[str]) -> str:
     """'soft_prob=0.01 soft_gamma=0.1': a run's values of these hyper-parameters."""
-    return " ".join(f"{name}={one.config.point[name]}" for name in names)
+    return " ".join(f"{name}={run.config.point[name]}" for name in names)
 
 
-def repeated_values(lists):
+def repeated_values(lists: dict[str, list]) -> list[str]:
     """Sentences on values that a list has more than once. lists: {name: values}."""
-    found = []
+    sentences = []
     for name, values in lists.items():
         twice = [v for place, v in enumerate(values) if values.index(v) < place]
         if twice:
             shown = ", ".join(map(str, dict.fromkeys(map(str, twice))))
-            found.append(f"{name} lists {shown} more than once; it is tried once")
-    return found
+            sentences.append(f"{name} lists {shown} more than once; it is tried once")
+    return sentences
 
 
-def same_runs(runs):
+def same_runs(runs: list[Run]) -> list[str]:
     """Sentences on points that are one run: they differ in keys only that decide no number."""
     places = defaultdict(list)
-    for one in runs:
-        places[one.folder.id].append(one)
-    found = []
+    for run in runs:
+        places[run.id].append(run)
+    sentences = []
     for id_, some in places.items():
         if len(some) > 1:
             names = varied(some)
-            values = " and ".join(written(one, names) for one in some)
-            found.append(f"{values or f'{len(some)} equal points'} are one run, {id_}")
-    return found
+            values = " and ".join(written(run, names) for run in some)
+            sentences.append(f"{values or f'{len(some)} equal points'} are one run, {id_}")
+    return sentences
 
 
-def unread(one, names):
+def unread(run: Run, names: list[str]) -> list[str]:
     """Sentences on those of the hyper-parameters that a run just trained did not read.
 
     Such a key may still be read where another key has another value.
     """
     return [
-        f"nothing in {one.config['model']} read {name} in {one.folder.id}: its values may all give "
-        "equal numbers"
-        for name in one.unread or []
+        f"nothing in {run.config['model']} read {name} in {run.id}: its values may all give equal "
+        "numbers"
+        for name in run.unread or ()
         if name in names
     ]
 
 
-def idle(runs):
+def idle(runs: list[Run]) -> list[str]:
     """Sentences on hyper-parameters whose values gave equal numbers in every epoch."""
-    done = list({one.folder.id: one for one in runs if one.result}.values())
+    done = list({run.id: run for run in runs if run.result}.values())
     if len(done) < 2:
         return []
-    names, found = varied(done), []
+    names, sentences = varied(done), []
     for name in names:
         others = [other for other in names if other != name]
         groups = defaultdict(list)
-        for one in done:
-            groups[tuple(str(one.config.point[other]) for other in others)].append(one)
+        for run in done:
+            groups[tuple(str(run.config.point[other]) for other in others)].append(run)
         pairs = {key: some for key, some in groups.items() if len(some) > 1}
-        same = [key for key, some in pairs.items() if len({_numbers(one) for one in some}) == 1]
+        same = [key for key, some in pairs.items() if len({_numbers(run) for run in some}) == 1]
         if not same or name == "seed":  # a model without chance in it is no news
             continue
         if len(same) == len(pairs):
-            found.append(
+            sentences.append(
                 f"{name} changes nothing: runs that differ in it alone have equal numbers "
                 f"({len(pairs)} comparison{'s' * (len(pairs) > 1)})"
             )
         else:
-            found.append(f"{name} changes nothing {_where(others, same, pairs)}")
-    return found
+            sentences.append(f"{name} changes nothing {_where(others, same, pairs)}")
+    return sentences
 
 
 def _where(others, same, pairs):
@@ -90,9 +92,9 @@ def _where(others, same, pairs):
     return f"in {len(same)} of {len(pairs)} comparisons: equal numbers"
 
 
-def _numbers(one):
+def _numbers(run):
     """Digest of a finished run's losses and validation metrics in all epochs, and of its test's."""
-    path = one.folder.path / "metrics.jsonl"
+    path = run.folder.path / "metrics.jsonl"
     curve = path.read_bytes() if path.is_file() else b""
-    text = json.dumps([one.result["valid"], one.result["test"]]).encode()
+    text = json.dumps([run.result["valid"], run.result["test"]]).encode()
     return hashlib.sha256(curve + text).hexdigest()

@@ -1,7 +1,8 @@
 """Original ids of users and items, and the integer ids that models know."""
 
-import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -9,13 +10,8 @@ import pandas as pd
 from ld4mrec.data.features import data_folder
 from ld4mrec.errors import DataError
 
-logger = logging.getLogger(__name__)
-
 NAMED = 5  # ids that a message names
-MAPS = {
-    "user": ("u_id_mapping.csv", "USER_ID_FIELD"),
-    "item": ("i_id_mapping.csv", "ITEM_ID_FIELD"),
-}
+MAPS = {"user": "u_id_mapping.csv", "item": "i_id_mapping.csv"}
 
 
 class UnknownIdError(DataError):
@@ -33,12 +29,11 @@ class Ids:
     texts: pd.Index | None = None
 
     @classmethod
-    def read(cls, config, kind, n):
+    def read(cls, config: Mapping, kind: str, n: int) -> Self:
         """The data folder's map of original ids (TAB-separated: original id, integer id), if it
         has one. Raises DataError if the map does not name each of 0..n-1 once.
         """
-        name, key = MAPS[kind]
-        path, column = data_folder(config) / name, config[key]
+        path, column = data_folder(config) / MAPS[kind], config[f"{kind.upper()}_ID_FIELD"]
         if not path.is_file():
             return cls(kind, n)
         try:
@@ -62,14 +57,15 @@ class Ids:
         texts[numbers.to_numpy()] = original.to_numpy(dtype=object)
         return cls(kind, n, pd.Index(texts, dtype=object))
 
-    def of(self, numbers):
+    def of(self, numbers: np.ndarray) -> np.ndarray:
         """Original ids, an array of texts, or integers where there is no map; numbers: (m,)."""
         return numbers if self.texts is None else self.texts.to_numpy()[numbers]
 
-    def all(self):
+    def all(self) -> np.ndarray:
+        """Original ids of all, (n,)."""
         return self.of(np.arange(self.n))
 
-    def numbers(self, ids, where):
+    def numbers(self, ids: Sequence[str], where: str) -> np.ndarray:
         """Integer ids (m,) int64 of original ids, a sequence of texts.
 
         Raises UnknownIdError naming `where` and the first unknown ones.
@@ -77,7 +73,7 @@ class Ids:
         ids = pd.Series(ids, dtype=object)
         if self.texts is not None:
             found = self.texts.get_indexer(ids)
-            like = f"ids such as {self.texts[0]!r} ({MAPS[self.kind][0]} has them all)"
+            like = f"ids such as {self.texts[0]!r} ({MAPS[self.kind]} has them all)"
         else:
             whole = ids.str.fullmatch("[0-9]{1,18}")
             found = ids.where(whole, "-1").astype(np.int64).to_numpy()

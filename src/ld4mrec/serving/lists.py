@@ -2,6 +2,9 @@
 
 import importlib
 import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
@@ -9,30 +12,30 @@ from ld4mrec.errors import ConfigError, DataError, nearest
 from ld4mrec.files import replacing
 
 
-def check_suffix(path, option):
+def check_suffix(path: Path, option: str) -> None:
     """ConfigError unless we read and write tables of this suffix, with the packages at hand."""
-    if path.suffix not in FORMATS:
+    if path.suffix not in WRITERS:
         raise ConfigError(
             f"{option} is {path}, whose suffix '{path.suffix}' names no format; wanted one of "
-            f"{', '.join(FORMATS)}"
+            f"{', '.join(WRITERS)}"
         )
     if path.suffix == ".parquet":
         _pyarrow()
 
 
-def write_table(path, frames):
+def write_table(path: Path, frames: Iterable[pd.DataFrame]) -> None:
     """Write DataFrames of the same columns, one below the other, as one file: whole or not at all.
 
     frames: an iterable, read one at a time. Raises DataError if the file cannot be written.
     """
     try:
         with replacing(path) as file:
-            FORMATS[path.suffix][0](file, frames)
+            WRITERS[path.suffix](file, frames)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def read_table(path, columns):
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """DataFrame of these columns as texts; further columns are not read.
 
     Raises DataError if the file is absent, is no such table, lacks a column, a value or any row.
@@ -40,7 +43,7 @@ def read_table(path, columns):
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     try:
-        frame = FORMATS[path.suffix][1](path)
+        frame = READERS[path.suffix](path)
     except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     for column in columns:
@@ -61,10 +64,10 @@ def read_table(path, columns):
     return frame.astype(str)
 
 
-def write_text(file, frames, separator=","):
-    """Rows with a header, to a file of texts or of bytes."""
+def write_text(file: IO, frames: Iterable[pd.DataFrame]) -> None:
+    """CSV with a header, to a file of texts or of bytes."""
     for place, frame in enumerate(frames):
-        frame.to_csv(file, sep=separator, header=place == 0, index=False, lineterminator="\n")
+        frame.to_csv(file, header=place == 0, index=False, lineterminator="\n")
 
 
 def _write_lines(file, frames):
@@ -100,8 +103,8 @@ def _write_parquet(file, frames):
             writer.close()
 
 
-def _read_text(path, separator=","):
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+def _read_text(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _read_lines(path):
@@ -124,8 +127,5 @@ def _pyarrow():
         ) from error
 
 
-FORMATS = {  # suffix: (write, read)
-    ".csv": (write_text, _read_text),
-    ".parquet": (_write_parquet, _read_parquet),
-    ".jsonl": (_write_lines, _read_lines),
-}
+WRITERS = {".csv": write_text, ".parquet": _write_parquet, ".jsonl": _write_lines}
+READERS = {".csv": _read_text, ".parquet": _read_parquet, ".jsonl": _read_lines}

@@ -1,6 +1,7 @@
 """A finished run, opened to recommend from it: model, interactions and original ids."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from ld4mrec.data.features import data_folder
 from ld4mrec.errors import DataError, RunError
 from ld4mrec.plugins import sources
 from ld4mrec.runs import reopen
-from ld4mrec.runs.folder import RESULTS_VERSION, RunFolder, data_fingerprint
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.runs.identity import RESULTS_VERSION, data_fingerprint
 from ld4mrec.runs.model_code import code_fingerprint
-from ld4mrec.runs.one_run import Run
+from ld4mrec.runs.run import Run
 from ld4mrec.serving.ids import Ids
 from ld4mrec.terminal import quiet
 from ld4mrec.training import randomness
@@ -27,7 +29,6 @@ FREE = ("data_path", "cache_dir", "use_gpu", "gpu_id", "threads", "eval_batch_si
 # --mask: how many of the splits hold items that a user is not recommended
 MASKS = {"none": 0, "train": 1, "train+valid": 2, "all": 3}
 LISTED = 5  # runs that a message names
-COMPARED = 200  # test users whose lists are compared with the run's where code has changed since
 
 
 @dataclass
@@ -38,25 +39,26 @@ class Trained:
 
     run: Run
     model: torch.nn.Module
-    splits: list
+    splits: list[sp.csr_matrix]
     users: Ids
     items: Ids
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Class name of the model."""
         return self.run.config["model"]
 
     @property
-    def train(self):
+    def train(self) -> sp.csr_matrix:
+        """The training items."""
         return self.splits[0]
 
-    def known(self, mask):
+    def known(self, mask: str) -> sp.csr_matrix:
         """Items that are not recommended, binary CSR (U, I); mask: one of MASKS."""
         return binary_csr(sum(self.splits[: MASKS[mask]], sp.csr_matrix(self.train.shape)))
 
 
-def find_run(name):
+def find_run(name: str | Path) -> Path:
     """Folder of the finished run that a path means: a run folder, a folder with one finished run
     in it, or the beginning of such a path. Raises RunError if there is none, or more than one.
     """
@@ -67,11 +69,11 @@ def find_run(name):
         there = path.parent.iterdir() if path.parent.is_dir() else ()
         places = sorted(place for place in there if place.name.startswith(path.name))
     found = [place for place in places if _is_finished(place)]
-    found += [one for place in places for one in _inside(place)]
+    found += [inner for place in places for inner in _inside(place)]
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(one.name for one in found[:LISTED])
+        listed = ", ".join(place.name for place in found[:LISTED])
         more = ", ..." * (len(found) > LISTED)
         raise RunError(
             f"{name} means {len(found)} finished runs: {listed}{more}; name one of their folders"
@@ -92,10 +94,10 @@ def _is_finished(place):
 
 
 def _inside(place):
-    return sorted(one for one in place.iterdir() if _is_finished(one)) if place.is_dir() else []
+    return sorted(filter(_is_finished, place.iterdir())) if place.is_dir() else []
 
 
-def open_run(path, overrides=None):
+def open_run(path: str | Path, overrides: dict | None = None) -> Trained:
     """Trained of a finished run's folder.
 
     overrides: {key: value} of FREE keys; the others are the run's. Raises RunError or DataError
@@ -113,10 +115,7 @@ def open_run(path, overrides=None):
         identity = json.loads((path / "manifest.json").read_bytes())["identity"]
         saved = read_yaml(path / "config.yaml")
         code, data = identity["code"], identity["data"]
-        saved = {
-            "model": saved["model"],
-            "dataset": saved["dataset"],
-        } | saved  # an absent file is {}
+        saved = {key: saved[key] for key in ("model", "dataset")} | saved  # an absent file is {}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(
             f"manifest.json or config.yaml of {path} is absent or damaged ({error!r}); train "
@@ -129,24 +128,25 @@ def open_run(path, overrides=None):
             f"models in src/models: {', '.join(sources.model_names())}"
         )
     config = configuration(path, saved, overrides or {})
-    _demand_same_data(path, config, data)
+    _check_same_data(path, config, data)
     randomness.set_threads(config["threads"] or None)
     if config["device"].type == "cuda":
         torch.cuda.set_device(config["gpu_id"])
-    run = Run(config, folder, folder.result())
+    run = Run(config, folder).as_found()
     with quiet():
-        model, loaders = reopen.load(run)
+        opened = reopen.load(run)
+    model, loaders = opened.model, opened.loaders
     shape = (model.n_users, model.n_items)
     splits = [
-        binary_csr(sp.coo_matrix((np.ones(len(one.users)), (one.users, one.items)), shape=shape))
-        for one in loaders
+        binary_csr(sp.coo_matrix((np.ones(len(loader.users)), (loader.users, loader.items)), shape))
+        for loader in loaders
     ]
     users = Ids.read(config, "user", shape[0])
     items = Ids.read(config, "item", shape[1])
     return Trained(run, model, splits, users, items)
 
 
-def configuration(path, saved, overrides):
+def configuration(path: Path, saved: dict, overrides: Mapping) -> Config:
     """The run's Config from `saved`, its config.yaml; FREE keys as overrides say. Cache and GPU
     are today's defaults, as those of the run's machine may not be here.
     """
@@ -165,7 +165,7 @@ def configuration(path, saved, overrides):
     return now.replace({key: value for key, value in saved.items() if key not in not_saved})
 
 
-def _demand_same_data(path, config, trained_on):
+def _check_same_data(path, config, trained_on):
     """DataError unless the interactions and features are those of the run."""
     now = data_fingerprint(config)
     for name, digest in trained_on.items():
@@ -178,7 +178,7 @@ def _demand_same_data(path, config, trained_on):
         )
 
 
-def changed_code(trained):
+def changed_code(trained: Trained) -> list[str]:
     """Names of the definitions in which the model's code differs from the run's, and the host's
     version of results where that does.
     """
@@ -191,16 +191,3 @@ def changed_code(trained):
     version = then["results_version"]
     moved = f"the host's results: version {version} then, {RESULTS_VERSION} now"
     return changed + [moved] * (version != RESULTS_VERSION)
-
-
-def tested_lists(trained):
-    """(users (n,), items (n, K)) as the run ranked them for the first COMPARED test users, and the
-    mask it ranked them with; None if it kept none.
-    """
-    path = trained.run.folder.path / "topk.npz"
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as file:
-        users, items = file["users"][:COMPARED], file["items"][:COMPARED]
-    also = trained.run.config["mask_valid_at_test"]
-    return users.astype(np.int64), items, "train+valid" if also else "train"

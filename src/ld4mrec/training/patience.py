@@ -1,17 +1,46 @@
-"""The patience rule, and how a dictionary of metrics is printed."""
+"""When training ends: the patience rule."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class Patience:
+    """Counts evaluations since the best one.
+
+    Training ends when MORE than `limit` evaluations in a row brought no better value (contract
+    section 9): a patience of s needs s + 1 of them.
+    """
+
+    limit: int
+    best: float = -math.inf
+    waited: int = 0
+
+    def improves(self, value: float) -> bool:
+        """Count an evaluation; is its value strictly better than all before? NaN never is."""
+        if value > self.best:
+            self.best, self.waited = value, 0
+            return True
+        self.waited += 1
+        return False
+
+    @property
+    def is_over(self) -> bool:
+        return self.waited > self.limit
+
+
+def fewest_epochs(config) -> int:
+    """Epochs of the shortest training: the first evaluation is the best, then patience runs out."""
+    return min(config["epochs"], (config["stopping_step"] + 2) * config["eval_step"])
 
 
 def early_stopping(
     value: float, best: float, cur_step: int, max_step: int, bigger: bool = True
 ) -> tuple[float, int, bool, bool]:
-    """One more evaluation: (best value, evaluations without improvement, whether to stop, whether
-    it improved).
-
-    An improvement is strictly better than `best`; NaN and ties are none. Training stops when MORE
-    than `max_step` evaluations in a row brought none (contract section 9), so a patience of s needs
-    s + 1 of them.
+    """MMRec's form of the rule: (best value, evaluations without improvement, whether to stop,
+    whether it improved). bigger: whether larger values are better.
     """
-    if value > best if bigger else value < best:
-        return value, 0, False, True
-    cur_step += 1
-    return best, cur_step, cur_step > max_step, False
+    sign = 1 if bigger else -1
+    patience = Patience(max_step, sign * best, cur_step)
+    better = patience.improves(sign * value)
+    return sign * patience.best, patience.waited, patience.is_over, better

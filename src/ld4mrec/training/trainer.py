@@ -1,7 +1,6 @@
 """Training: epochs, early stopping on validation, the best weights back before the test numbers."""
 
 import logging
-import math
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableErro
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.progress import progress
 from ld4mrec.training import checkpoint, randomness
-from ld4mrec.training.patience import early_stopping
+from ld4mrec.training.patience import Patience, fewest_epochs
 
 OPTIMIZERS = dict(
     zip(
@@ -29,6 +28,10 @@ FUSED = {"adam": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}  
 
 class NonFiniteLossError(DivergedError):
     """The training loss became NaN or infinite."""
+
+
+class StoppedEarly(RunError):
+    """Whoever asked for the training has stopped it; its checkpoint is there to go on from."""
 
 
 class AbstractTrainer:
@@ -61,15 +64,14 @@ class Trainer(AbstractTrainer):
         self.epochs = config["epochs"]
         self.eval_step = min(config["eval_step"], self.epochs)
         self.valid_metric = config["valid_metric"].lower()
-        self.bigger = config["valid_metric_bigger"]
         self.clip = config["clip_grad_norm"]
         self.evaluator = TopKEvaluator(config)
         self.optimizer = build_optimizer(config, model) if config["req_training"] else None
         self.base_rates = (
             [group["lr"] for group in self.optimizer.param_groups] if self.optimizer else []
         )
-        self.next_epoch, self.bad_evaluations = 0, 0
-        self.best_score = -math.inf if self.bigger else math.inf
+        self.next_epoch = 0
+        self.patience = Patience(config["stopping_step"])
         self.best_epoch, self.best_valid, self.best_model = None, {}, None
         self.unsaved = []  # attributes of the model that no checkpoint holds
         self._built = None if config.ours else checkpoint.as_built(model)
@@ -79,21 +81,35 @@ class Trainer(AbstractTrainer):
         self._warned = False
         self._tensorboard = _tensorboard(folder) if config["tensorboard"] and folder else None
 
+    @property
+    def is_over(self):
+        """Whether no further epoch will be trained."""
+        return self.next_epoch == self.epochs or self.patience.is_over
+
     def fit(
-        self, train_data, valid_data=None, test_data=None, saved=False, verbose=True, resume=False
+        self,
+        train_data,
+        valid_data=None,
+        test_data=None,
+        saved=False,
+        verbose=True,
+        resume=False,
+        stop=None,
     ):
         """Train with early stopping, restore the best weights, evaluate the test split.
 
-        resume: go on from the folder's last.pt. saved, verbose: taken for MMRec's signature.
+        resume: go on from the folder's last.pt. stop: called after each epoch but the last; a
+        sentence from it ends the training there. saved, verbose: taken for MMRec's signature.
         Returns (best validation score, its metrics, the test metrics of that epoch's weights).
-        Raises NonFiniteLossError naming epoch, batch and loss parts.
+        Raises NonFiniteLossError naming epoch, batch and loss parts; StoppedEarly with the sentence
+        of `stop`, once the epoch's checkpoint is written.
         """
         if resume:
             self._resume(train_data)
         elif valid_data is not None:
             self._warn_of_few_steps(len(train_data))
         for epoch in range(self.next_epoch, self.epochs):
-            if self.bad_evaluations > self.config["stopping_step"]:
+            if self.patience.is_over:
                 break
             started = time.monotonic()
             losses = self._train_epoch(train_data, epoch)
@@ -107,12 +123,15 @@ class Trainer(AbstractTrainer):
                 line["valid"] = self._validate(epoch, valid_data, test_data)
             self._report(line, time.monotonic() - started)
             self.next_epoch = epoch + 1
-            self._checkpoint(train_data)
+            reason = stop() if stop and self.optimizer and not self.is_over else None
+            self._checkpoint(train_data, due=bool(reason))
+            if reason:
+                raise StoppedEarly(reason)
         if self._tensorboard:
             self._tensorboard.close()
         if valid_data is None:
             return None, {}, {}
-        return self.best_score, self.best_valid, self._finish(test_data)
+        return self.patience.best, self.best_valid, self._finish(test_data)
 
     def evaluate(self, eval_data, is_test=False, idx=0):
         """Metrics of the model as it is now on a split, {'recall@20': mean, ...}."""
@@ -170,15 +189,8 @@ class Trainer(AbstractTrainer):
         """Validation metrics; keeps the model if they are the best so far."""
         with self._timed("valid"):
             metrics = self.evaluate(valid_data)
-        score, self.bad_evaluations, _, better = early_stopping(
-            metrics[self.valid_metric],
-            self.best_score,
-            self.bad_evaluations,
-            max_step=self.config["stopping_step"],
-            bigger=self.bigger,
-        )
-        if better:
-            self.best_score, self.best_epoch, self.best_valid = score, epoch, metrics
+        if self.patience.improves(metrics[self.valid_metric]):
+            self.best_epoch, self.best_valid = epoch, metrics
             self.best_model, self.unsaved = self._snapshot()
             self.test = None
             if self.unsaved and test_data is not None:
@@ -205,11 +217,11 @@ class Trainer(AbstractTrainer):
             self.model, fixed_buffers=not self.config.ours, built=self._built
         )
 
-    def _checkpoint(self, train_data):
+    def _checkpoint(self, train_data, due):
         if self.folder is None or self.optimizer is None:
             return
-        over = self.next_epoch == self.epochs or self.bad_evaluations > self.config["stopping_step"]
-        if not over and time.monotonic() - self._written < self.config["checkpoint_seconds"]:
+        due = due or self.is_over
+        if not due and time.monotonic() - self._written < self.config["checkpoint_seconds"]:
             return
         with self._timed("checkpoint"):
             model = self.best_model
@@ -221,8 +233,8 @@ class Trainer(AbstractTrainer):
                     "next_epoch": self.next_epoch,
                     "model": model,
                     "unsaved": self.unsaved,
-                    "best": [self.best_epoch, self.best_score, self.best_valid, self.best_model],
-                    "bad_evaluations": self.bad_evaluations,
+                    "best": [self.best_epoch, self.best_valid, self.best_model],
+                    "patience": [self.patience.best, self.patience.waited],
                     "optimizer": self.optimizer.state_dict(),
                     "base_rates": self.base_rates,
                     "random": randomness.capture_rng_state(),
@@ -248,8 +260,9 @@ class Trainer(AbstractTrainer):
             raise UnresumableError(f"{self.folder.path / 'last.pt'}: {error}") from error
         self.optimizer.load_state_dict(saved["optimizer"])
         self.base_rates = saved["base_rates"]
-        self.next_epoch, self.bad_evaluations = saved["next_epoch"], saved["bad_evaluations"]
-        self.best_epoch, self.best_score, self.best_valid, self.best_model = saved["best"]
+        self.next_epoch = saved["next_epoch"]
+        self.best_epoch, self.best_valid, self.best_model = saved["best"]
+        self.patience.best, self.patience.waited = saved["patience"]
         self.seconds = Counter(saved["seconds"])
         self.folder.keep_metrics(up_to_epoch=self.next_epoch - 1)
         train_data.load_state(saved["loader"])
@@ -274,7 +287,7 @@ class Trainer(AbstractTrainer):
             text += " | validation " + " ".join(
                 f"{key} {valid[key]:.4f}" for key in shown if key in valid
             )
-            text += f" | best {self.best_score:.4f} at {self.best_epoch}"
+            text += f" | best {self.patience.best:.4f} at {self.best_epoch}"
         self.logger.info("%s | %.1f s", text, seconds)
         if self._tensorboard:
             for name, value in [
@@ -287,7 +300,7 @@ class Trainer(AbstractTrainer):
         """Patience counts evaluations: where an epoch is a batch or two it ends before anything
         is learned.
         """
-        epochs = (self.config["stopping_step"] + 2) * self.eval_step  # the first one is the best
+        epochs = fewest_epochs(self.config)
         steps = epochs * n_batches
         if self.optimizer is not None and epochs < self.epochs and steps < FEW_STEPS:
             self.logger.warning(

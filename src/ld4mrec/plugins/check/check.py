@@ -195,7 +195,8 @@ class _Check:
         return f"of {counted(len(self.trial.points), 'point')} the first: {at}"
 
     def _construct(self):
-        model, self.loaders = self.trial.build(self.point, "by-hand")
+        opened = self.trial.build(self.point, "by-hand")
+        model, self.loaders = opened.model, opened.loaders
         self.start = {k: p.detach().clone() for k, p in model.named_parameters()}
         self.size = sum(p.numel() for p in self.start.values())
         if self.point["req_training"] and not self.start:
@@ -210,7 +211,7 @@ class _Check:
         """Worth knowing only: the host does not ask before the first epoch. On a model of its own,
         for it may leave something behind.
         """
-        model, _ = self.trial.build(self.point, "by-hand")
+        model = self.trial.build(self.point, "by-hand").model
         try:
             predict(model, self._eval_batch())
         except Exception as error:
@@ -287,7 +288,7 @@ class _Check:
         return text
 
     def _reloads(self):
-        rebuilt, _ = self.trial.build(self.point, self.whole.folder.id)
+        rebuilt = self.trial.build(self.point, self.whole.id).model
         built = checkpoint.as_built(rebuilt)
         _, unsaved = checkpoint.snapshot(self.trained, not self.source.in_tree, built)
         if unsaved:
@@ -338,11 +339,11 @@ class _Check:
 
     def _last_point(self):
         point = self.trial.points[-1]
-        model, loaders = self.trial.build(point, "last-point")
+        model, train, *_ = self.trial.build(point, "last-point")
         model.train()
         model.pre_epoch_processing()
         if point["req_training"]:
-            self._loss(next(iter(loaders[0])), model)
+            self._loss(next(iter(train)), model)
         varied = [k for k, v in point.point.items() if v != self.point.point[k]]
         done = "builds and has a loss" if point["req_training"] else "builds"
         return f"{done}: " + " ".join(f"{key}={point.point[key]}" for key in varied)

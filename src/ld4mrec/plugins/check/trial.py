@@ -1,5 +1,5 @@
 """A model on trial for `--check-plugin`: its class, configuration and data, and runs of it in a
-temporary folder, by the path of every run, `one_run.finish`.
+temporary folder, by the path of every run, `runs.run.finish`.
 """
 
 import contextlib
@@ -17,9 +17,11 @@ from ld4mrec.plugins.check.scores import Wrong
 from ld4mrec.plugins.check.toy_data import write_toy_data
 from ld4mrec.plugins.data_view import VIEW_FOLDER, private_data_view
 from ld4mrec.plugins.import_roots import forget
-from ld4mrec.runs.folder import RunFolder, data_fingerprint, run_identity
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.runs.identity import data_fingerprint, run_identity
 from ld4mrec.runs.model_code import code_fingerprint
-from ld4mrec.runs.one_run import Run, build, finish, make_loaders
+from ld4mrec.runs.opening import OpenModel, open_model
+from ld4mrec.runs.run import Run, finish
 from ld4mrec.training import randomness
 
 # Small batches make several, the last one short; one thread: the same numbers each time.
@@ -112,13 +114,12 @@ class Trial:
         ours = self.source.in_tree
         return Config(self.source.name, self.dataset, settings, mg, yaml, theirs, ours)
 
-    def build(self, point, key):
-        """(model, loaders) as a run builds them; key: of the view of the data that it sees."""
+    def build(self, point: Config, key: str) -> OpenModel:
+        """The model as a run builds it; key: of the view of the data that it sees."""
         if not self.source.in_tree:
             view = private_data_view(data_folder(point), point["cache_dir"], key)
             point = point.replace({"data_path": f"{view.parent}/"})
-        loaders = make_loaders(point, self.splits)
-        return build(self.model_class, point, loaders[0]), loaders
+        return open_model(point, self.splits, self.model_class)
 
     def finish(self, point, place, folder_class=RunFolder, resume=False):
         """(Run, its model) of a whole run in the folder `place`; Wrong if training diverged."""
@@ -129,11 +130,11 @@ class Trial:
             return made[-1]
 
         identity = run_identity(point, *self._fingerprints)
-        one = Run(point, folder_class(self.folder / place, identity))
-        finish(one, make, self.splits, resume, {})
-        if one.failure:
-            raise Wrong(one.failure)
-        return one, made[-1]
+        planned = Run(point, folder_class(self.folder / place, identity))
+        ended = finish(planned, make, self.splits, resume, {})
+        if ended.failure:
+            raise Wrong(ended.failure)
+        return ended, made[-1]
 
     def finish_in_two(self, point, place):
         """The same, interrupted in its second epoch and resumed."""

@@ -196,10 +196,10 @@ def plain(options: Namespace) -> dict:
     }
 
 
-def run(data_set: DataSet, arguments: list[str] | None = None) -> int:
+def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None = None) -> int:
     """Parse, prepare, and turn what a user can mend into a message. Returns the exit status."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    options = parser_of(data_set).parse_args(arguments)
+    options = parser_of(data_set, prog).parse_args(arguments)
     try:
         prepare(data_set, options, lambda line: print(line, flush=True))
     except (UserError, OSError) as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ld4mrec.errors import DataError
 from ld4mrec.files import replacing
-from ld4mrec.places import SOURCE
+from ld4mrec.places import from_yaml
 from ld4mrec.preprocessing.steps import encoding
 from ld4mrec.preprocessing.steps.encoders.base import (
     FILE,
@@ -33,7 +33,7 @@ from ld4mrec.preprocessing.steps.feature_report import summary
 from ld4mrec.preprocessing.steps.images import Images
 from ld4mrec.preprocessing.steps.stores import ArrayStore
 
-DEFAULT_STORE = SOURCE.parent / "cache" / "encoded"
+DEFAULT_STORE = from_yaml("../cache/encoded")
 MAX_BROKEN = 0.05
 FEWEST_OWN = 0.02  # below this share of items with a vector, the file is another data set's
 SHOWN = 5

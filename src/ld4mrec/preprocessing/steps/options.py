@@ -15,10 +15,10 @@ from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE
 Window = tuple[int | None, int | None]  # from and to, in the data set's unit; None where open
 
 
-def parser_of(data_set: DataSet) -> argparse.ArgumentParser:
+def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentParser:
     """The parser of a data set's command."""
     parser = argparse.ArgumentParser(
-        prog=f"{data_set.name}.py",
+        prog=prog or f"{data_set.name}.py",
         description=f"Make a data folder from the raw download of {data_set.title}. "
         "docs/data.md tells where to get it and what every step does.",
         allow_abbrev=False,

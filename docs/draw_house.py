@@ -1,0 +1,100 @@
+"""Draw docs/house.svg, the rooms and the arrows between them, from the imports.
+
+    python docs/draw_house.py
+
+An arrow that a chain of others implies is left out. benchmarks, which use any room, are too.
+"""
+
+import io
+import sys
+from collections import Counter
+from pathlib import Path
+
+import matplotlib
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+
+from matplotlib.figure import Figure  # noqa: E402 (the path comes first)
+from matplotlib.patches import Rectangle  # noqa: E402
+
+import house  # noqa: E402
+from ld4mrec.report.drawing import LABEL, SETTINGS, TINY  # noqa: E402
+from ld4mrec.report.palette import LIGHT  # noqa: E402
+from ld4mrec.report.svg import Svg  # noqa: E402
+
+PLAN = """
+-       entry   scripts     -        -              -
+-       -       commands    -        -              -
+-       -       paper       -        -              preprocessing
+-       -       comparison  -        -              -
+report  mmrec   -           serving  plugins.check  -
+-       -       search      -        -              -
+-       -       engines     -        -              -
+-       -       runs        -        -              -
+-       -       plugins     -        -              -
+-       -       training    -        -              -
+-       -       evaluation  models   -              -
+-       config  common      -        -              -
+-       -       data        -        -              -
+-       -       ground      -        -              -
+"""
+ROWS = [line.split() for line in PLAN.split("\n")[1:-1]]
+AT = {room: (x, y) for y, row in enumerate(ROWS) for x, room in enumerate(row) if room != "-"}
+SPINE, LAST = 2, 5  # columns
+SHOWN = {"entry": "import ld4mrec", "mmrec": "utils (MMRec's)"}
+WIDTH, HEIGHT = 0.88, 0.62  # of a box, in columns and rows
+
+
+def draw_room(axes, room, lines):
+    """A box with a room's name and its lines of code."""
+    column, row = AT[room]
+    left, right = (0, LAST) if room == "ground" else (column, column)
+    corner, width = (left - WIDTH / 2, row - HEIGHT / 2), right - left + WIDTH
+    colours = {"facecolor": LIGHT["tint"], "edgecolor": LIGHT["muted"]}
+    axes.add_patch(Rectangle(corner, width, HEIGHT, linewidth=0.8, **colours))
+    middle = {"ha": "center", "va": "center"}
+    axes.text(column, row - 0.11, SHOWN.get(room, room), size=LABEL, **middle)
+    axes.text(column, row + 0.16, f"{lines:,} lines", size=TINY, color=LIGHT["muted"], **middle)
+
+
+def draw_arrow(axes, start, end):
+    """From box to box, straight down or round one corner."""
+    (x, y), (to_x, to_y) = AT[start], AT[end]
+    side = WIDTH / 2 if to_x > x else -WIDTH / 2
+    below, beside = (x, y + HEIGHT / 2), (x + side, y)
+    top, flank = (to_x, to_y - HEIGHT / 2), (to_x - side, to_y)
+    if to_x == x or end == "ground":
+        tail, head, bend = below, (x, top[1]), "arc3"
+    elif x == SPINE:
+        tail, head, bend = beside, top, "angle,angleA=0,angleB=90,rad=5"
+    else:
+        tail, head, bend = below, flank, "angle,angleA=90,angleB=0,rad=5"
+    look = {"arrowstyle": "-|>", "color": LIGHT["plain"], "shrinkA": 0, "shrinkB": 1}
+    axes.annotate("", head, tail, arrowprops={"connectionstyle": bend, **look})
+
+
+def svg() -> str:
+    """The picture; its description lists every arrow."""
+    lines = Counter()
+    for file in house.files_of(ROOT):
+        lines[house.room_of(file)] += len((ROOT / file).read_text(encoding="utf-8").splitlines())
+    arrows = house.room_arrows(house.imports_of(ROOT))
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(7.5, 8), facecolor=LIGHT["paper"])
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        axes.set(xlim=(-0.55, LAST + 0.55), ylim=(len(ROWS) - 0.5, -0.5))
+        for room in AT:
+            draw_room(axes, room, lines[room])
+        for start, end in house.reduced(arrows):
+            if start != "benchmarks":
+                draw_arrow(axes, start, end)
+        file = io.BytesIO()
+        figure.savefig(file, format="svg")
+    description = "\n".join(house.as_lines(arrows))
+    return Svg(file.getvalue(), "house", "The rooms of the project", description).file
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "house.svg").write_text(svg(), encoding="utf-8")

@@ -1,0 +1,152 @@
+"""A comparison from the models' names to the report."""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ld4mrec.comparison import ledger
+from ld4mrec.comparison.archive import archive
+from ld4mrec.comparison.entries import Entry, check_common, check_shared, entries
+from ld4mrec.comparison.findings import Findings
+from ld4mrec.comparison.tuning import Tuning, tuning_of
+from ld4mrec.config.configuration import of_the_host
+from ld4mrec.config.words import metrics_of
+from ld4mrec.engines.in_turn import InTurn
+from ld4mrec.errors import ConfigError, RunError, UserError, nearest
+from ld4mrec.places import reports
+from ld4mrec.report.writing import write_report
+from ld4mrec.search.options import Search
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What is to be compared.
+
+    keys: {key: value} for all runs. names: of models, or labels of the file `settings`, in the
+    report's order; None for all labels of the file. target: the label that the others are tested
+    against, None for the first. metrics: of the report, such as "recall@10,ndcg@20". out: the
+    report's folder. ledger: a further folder of finished runs, only read. archive: where finished
+    runs are kept without weights. tune: each entry at the best point of its grid, or of `search`'s
+    trials. tuned: the same by the points that are finished. dry_run: say what is missing.
+    """
+
+    dataset: str
+    keys: dict
+    seeds: tuple[int, ...]
+    names: list[str] | None = None
+    settings: Path | None = None
+    target: str | None = None
+    metrics: str = "recall@10,recall@20,ndcg@10,ndcg@20"
+    out: Path | None = None
+    ledger: Path | None = None
+    archive: Path | None = None
+    tune: bool = False
+    tuned: bool = False
+    search: Search | None = None
+    engine: InTurn = field(default_factory=InTurn)
+    dry_run: bool = False
+
+
+def compare(asked: Comparison) -> Path | None:
+    """Train what is missing and write the report; the folder it is in, None for a dry run."""
+    asked = replace(asked, keys=asked.engine.with_device(asked.keys))
+    found, target = entries_of(asked)
+    reasons = {}
+    if asked.tune or asked.tuned:
+        tunings = [tuning_of(entry, asked.dataset, asked.keys, asked.seeds[0]) for entry in found]
+        first = [_row(asked, tuning, tuning.grid[:1]) for tuning in tunings]
+        ledger.check_alike(first)
+        metrics_of(asked.metrics, first[0].runs[0].config)
+        if asked.tune:
+            _announce_search(asked, tunings)
+            if asked.dry_run:
+                return None
+        found, reasons = _tune(asked, tunings)
+    rows = ledger.rows_of(found, asked.dataset, asked.keys, asked.seeds, asked.ledger)
+    rows = [replace(row, reason=reasons.get(row.label)) for row in rows]
+    ledger.check_alike(rows)
+    metrics = metrics_of(asked.metrics, rows[0].runs[0].config)
+    _announce(rows, asked.engine)
+    if asked.dry_run:
+        return None
+    rows = ledger.train_all(rows, asked.ledger, asked.engine)
+    ledger.check_protocol(rows)
+    if asked.archive:
+        archive(rows, asked.archive)
+    (first,) = [row for row in rows if row.label == target]
+    if not first.done:
+        why = first.reason or first.runs[0].failure or "not run"
+        raise RunError(
+            f"there is no finished run of {target}, which the others are tested against: {why}"
+        )
+    popularity = ledger.popularity(rows, asked.dataset, of_the_host(asked.keys))
+    findings = Findings(rows, asked.dataset, metrics, target, popularity)
+    folder = asked.out or reports() / asked.dataset
+    write_report(folder, findings.report())
+    return folder
+
+
+def entries_of(asked: Comparison) -> tuple[list[Entry], str]:
+    """(entries, label of the target); ConfigError for what does not go together."""
+    if not asked.names and not asked.settings:
+        raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
+    check_common(asked.keys)
+    found = entries(asked.names, asked.dataset, asked.keys, asked.settings)
+    check_shared(found, asked.dataset, asked.keys)
+    labels = [entry.label for entry in found]
+    target = asked.target or labels[0]
+    if target not in labels:
+        raise ConfigError(f"--target is '{target}', no row.{nearest(target, labels)}")
+    return found, target
+
+
+def _row(asked, tuning: Tuning, runs):
+    return ledger.Row(tuning.entry, asked.dataset, asked.keys, asked.seeds[:1], tuple(runs))
+
+
+def _tune(asked, tunings):
+    """(entries, {label: why not tuned}); such an entry is at the first point of its grid."""
+    chosen, reasons = [], {}
+    for tuning in tunings:
+        try:
+            chosen.append(tuning.best(asked.tune, asked.search, asked.engine))
+        except UserError as error:
+            print(f"{tuning.entry.label}: {error}", file=sys.stderr, flush=True)
+            reasons[tuning.entry.label] = str(error)
+            chosen.append(tuning.first())
+    return chosen, reasons
+
+
+def _announce(rows, engine):
+    """Print how many runs there are, and what the missing ones take."""
+    runs = [run for row in rows for run in row.runs]
+    missing = [row for row in rows if row.missing]
+    print(f"{len(runs)} runs, {sum(run.ended for run in runs)} of them finished")
+    if missing:
+        for line in ledger.estimate({row.label: [row] for row in missing if not row.reason}):
+            print(line, flush=True)
+        if engine.workers != 1:
+            print("one run after the other; workers train several at a time", flush=True)
+
+
+def _announce_search(asked, tunings):
+    """Print what --tune is about to do: points or trials of each entry, and what they take."""
+    search = asked.search
+    rows, points, done = {}, 0, 0
+    for tuning in (tuning for tuning in tunings if tuning.is_search):
+        runs = tuning.grid
+        if search:
+            left = [run for run in runs if not run.result]
+            trials = tuning.trials(search)
+            runs = left[:1] * trials  # one is timed, as costly as the others
+            points += trials
+        else:
+            points += len(runs)
+            done += sum(bool(run.result) for run in runs)
+        rows[tuning.entry.label] = [_row(asked, tuning, runs)]
+    what = f"trials of --search {search.method}" if search else "grid points"
+    finished = "" if search else f", {done} of them finished"
+    of_rows = f"tuning {len(rows)} of {len(tunings)} rows on seed {asked.seeds[0]}"
+    print(f"{of_rows}: {points} {what}{finished}")
+    then = f"then {len(asked.seeds)} runs of each row"
+    print(*ledger.estimate(rows), then, sep="\n", flush=True)

@@ -1,0 +1,66 @@
+"""A model and its loaders, opened from a configuration."""
+
+from typing import NamedTuple
+
+from torch import nn
+
+from ld4mrec.config.configuration import Config
+from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
+from ld4mrec.data.features import data_folder
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.plugins import sources
+from ld4mrec.training import randomness
+
+
+class OpenModel(NamedTuple):
+    """A model on its device, with the loaders of its three splits."""
+
+    model: nn.Module
+    train: TrainDataLoader
+    valid: EvalDataLoader
+    test: EvalDataLoader
+
+    @property
+    def loaders(self):
+        return self[1:]
+
+
+def open_model(config: Config, splits=None, model_class=None) -> OpenModel:
+    """Seed everything, then make loaders and model as a run does, in its order.
+
+    config: of one point, a model of ours unless model_class is given. splits: the three RecDatasets
+    if they are read already. Raises UserError for a value or data that the model refuses.
+    """
+    if model_class is None:
+        model_class = sources.load_model_class(sources.find_model(config["model"]))
+    loaders = make_loaders(config, splits or RecDataset(config).split())
+    return OpenModel(build(model_class, config, loaders[0]), *loaders)
+
+
+def make_loaders(config: Config, splits) -> tuple[TrainDataLoader, EvalDataLoader, EvalDataLoader]:
+    """Seed everything, then make the loaders of training, validation and test."""
+    randomness.init_seed(config["seed"])
+    randomness.deterministic(config["deterministic"])
+    train, valid, test = splits
+    for split in splits:
+        split.config, split.dataset_path = config, str(data_folder(config))
+    users = config["eval_batch_size"]
+    also = (valid,) if config["mask_valid_at_test"] else ()
+    return (
+        TrainDataLoader(config, train, batch_size=config["train_batch_size"], shuffle=True),
+        EvalDataLoader(config, valid, train, batch_size=users),
+        EvalDataLoader(config, test, train, batch_size=users, mask_also=also),
+    )
+
+
+def build(model_class, config: Config, train: TrainDataLoader) -> nn.Module:
+    """The model on its device. A value that it refuses is the user's to mend."""
+    try:
+        return model_class(config, train).to(config["device"])
+    except UserError:
+        raise
+    except ValueError as error:
+        if not config.ours:
+            raise
+        raise ConfigError(f"{config['model']}: {error}") from error

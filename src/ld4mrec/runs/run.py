@@ -1,0 +1,227 @@
+"""One run, from its configuration to its folder: model, training, results."""
+
+import copy
+import logging
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from ld4mrec import files
+from ld4mrec.config.configuration import Config
+from ld4mrec.data.features import data_folder
+from ld4mrec.errors import ConfigError, DivergedError, UnresumableError
+from ld4mrec.plugins.data_view import private_data_view
+from ld4mrec.runs.curve import below_a_rung
+from ld4mrec.runs.folder import RunFolder
+from ld4mrec.runs.opening import build, make_loaders
+from ld4mrec.terminal import log_to
+from ld4mrec.training import memory
+from ld4mrec.training.trainer import StoppedEarly, Trainer
+
+logger = logging.getLogger(__name__)
+
+STOPPED = "stopped.json"  # why a search stopped the run; gone when it goes on
+FAILED = "failed.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. result: what result.json holds; failure: why training diverged; stopped: why
+    a search stopped it. reused: it ended earlier. unread: hyper-parameters that nothing read, None
+    if it was not trained to its end now.
+    """
+
+    result: dict | None = None
+    failure: str | None = None
+    stopped: str | None = None
+    reused: bool = False
+    unread: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration of one value per hyper-parameter, and the folder of its work.
+
+    rungs: {epochs trained: the validation value that the best so far must reach to go on}. outcome:
+    empty until it is known.
+    """
+
+    config: Config
+    folder: RunFolder
+    rungs: dict[int, float] = field(default_factory=dict)
+    outcome: Outcome = Outcome()
+
+    @property
+    def id(self) -> str:
+        return self.folder.id
+
+    @property
+    def result(self) -> dict | None:
+        return self.outcome.result
+
+    @property
+    def failure(self) -> str | None:
+        return self.outcome.failure
+
+    @property
+    def stopped(self) -> str | None:
+        return self.outcome.stopped
+
+    @property
+    def reused(self) -> bool:
+        return self.outcome.reused
+
+    @property
+    def unread(self) -> tuple[str, ...] | None:
+        return self.outcome.unread
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.result or self.failure or self.stopped)
+
+    def with_outcome(self, **outcome) -> "Run":
+        return replace(self, outcome=Outcome(**outcome))
+
+    def as_found(self) -> "Run":
+        """The same with what its folder says of an end; nothing is written."""
+        if result := self.folder.result():
+            return self.with_outcome(result=result, reused=True)
+        failed = self.folder.read_json(FAILED)
+        return self.with_outcome(failure=failed["reason"]) if failed else self
+
+
+def finish(run: Run, model_class, splits, resume, seconds, in_grid=False) -> Run:
+    """Bring a run to its end: reuse it, go on with it or train it. The caller holds its lock.
+
+    splits: the three RecDatasets. resume: go on where an interrupted run stopped; in a grid, a run
+    whose checkpoint lacks state starts afresh. seconds: {phase: seconds} spent before. The Run that
+    comes back has a result, or the failure where training diverged, or why a rung stopped it.
+    """
+    if (known := ended_earlier(run, in_grid)).ended:
+        return known
+    interrupted = (run.folder.path / "last.pt").is_file()
+    if interrupted and not resume:
+        logger.info("starting afresh: --resume would have gone on in %s", run.folder.path)
+    if resume and not interrupted and not in_grid:
+        logger.info("no checkpoint in %s: starting at the first epoch", run.folder.path)
+    try:
+        return _train_and_log(run, model_class, splits, resume and interrupted, seconds)
+    except UnresumableError as error:
+        if not in_grid:
+            raise
+        logger.warning("starting afresh: %s", error)
+        return _train_and_log(run, model_class, splits, False, seconds)
+
+
+def ended_earlier(run: Run, in_grid: bool = True) -> Run:
+    """The run with its outcome where its folder tells one."""
+    found = run.as_found()
+    if found.result:
+        logger.info("finished earlier: %s", run.folder.path)
+        return found
+    if found.failure and in_grid:  # the same work would fail the same way
+        logger.info("failed earlier: %s: %s", run.folder.path, found.failure)
+        return found
+    if (run.folder.path / STOPPED).is_file() and (reason := below_a_rung(run)):
+        logger.info("stopped earlier: %s: %s", run.folder.path, reason)
+        return run.with_outcome(stopped=reason)
+    return run
+
+
+def _train_and_log(run, model_class, splits, resume, seconds):
+    config, folder = run.config, run.folder
+    folder.start(config, fresh=not resume)
+    (folder.path / STOPPED).unlink(missing_ok=True)
+    with log_to(folder.path / "log.txt"):
+        point = " ".join(f"{key}={value}" for key, value in config.point.items())
+        logger.info("%s on %s, %s: %s", config["model"], config["dataset"], point, folder.path)
+        logger.info("training split of %s", splits[0])
+        try:
+            return _train(run, model_class, splits, resume, dict(seconds))
+        except StoppedEarly as stop:
+            files.write_json(folder.path / STOPPED, {"reason": str(stop)})
+            logger.info("stopped: %s", stop)
+            return run.with_outcome(stopped=str(stop))
+        except DivergedError as error:
+            files.write_json(folder.path / FAILED, {"reason": str(error)})
+            logger.error("%s", error)
+            return run.with_outcome(failure=str(error))
+        except torch.OutOfMemoryError as error:
+            folder.discard_if_empty()
+            raise ConfigError(  # a grid goes on without this point
+                f"the GPU's memory is too small for {config['model']} with this configuration; "
+                f"lower train_batch_size, eval_batch_size or the model's sizes ({error})"
+            ) from error
+        except Exception:
+            folder.discard_if_empty()
+            raise
+
+
+def _train(run, model_class, splits, resume, seconds):
+    """Build, train, evaluate, write; the finished Run."""
+    folder, config = run.folder, _Watched(run.config)
+    memory.reset_peak_memory(config["device"])
+    with ExitStack() as stack:
+        if not config.ours:
+            config = config.replace({"data_path": _private_data_path(config, folder.id, stack)})
+        started = time.monotonic()
+        train, valid, test = make_loaders(config, splits)
+        seconds["loaders"] = time.monotonic() - started
+        started = time.monotonic()
+        model = build(model_class, config, train)
+        seconds["model"] = time.monotonic() - started
+        logger.info("%s, built in %.1f s", _size(model), seconds["model"])
+        trainer = Trainer(config, model, mg=config.mg, folder=folder)
+        stop = (lambda: below_a_rung(run)) if run.rungs else None
+        trainer.fit(train, valid, test, resume=resume, stop=stop)
+    result = {
+        "id": folder.id,
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "best_epoch": trainer.best_epoch,
+        "epochs": trainer.next_epoch,
+        "valid": trainer.best_valid,
+        "test": trainer.test.metrics,
+        "mask_valid_at_test": config["mask_valid_at_test"],
+        "dropped_rows_of_cold_users": splits[0].dropped,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": seconds | dict(trainer.seconds),
+        "peak_memory": memory.peak_memory(config["device"]),
+    }
+    folder.write_arrays("per_user.npz", users=trainer.test.users, **trainer.test.per_user)
+    if config["save_recommended_topk"]:
+        folder.write_arrays("topk.npz", users=trainer.test.users, items=trainer.test.items)
+    if not config["keep_last"]:
+        (folder.path / "last.pt").unlink(missing_ok=True)
+    files.write_json(folder.path / "result.json", result)
+    unread = tuple(name for name in config.point if name not in config.read)
+    return run.with_outcome(result=result, unread=unread)
+
+
+class _Watched(Config):
+    """A configuration that remembers which keys were read."""
+
+    def __init__(self, config):
+        self.__dict__ = copy.copy(config).__dict__
+        self.read = set()
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+def _private_data_path(config, key, stack):
+    """data_path for a plugin, which may write beside the data: links in a folder of its own, in the
+    cache, or for the time of the run where there is none.
+    """
+    root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
+    return f"{private_data_view(data_folder(config), root, key).parent}/"
+
+
+def _size(model):
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return f"{type(model).__name__}: {trainable:,} trainable parameters"
