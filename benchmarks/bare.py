@@ -6,7 +6,7 @@ leave some out), then what other models are made of: each object has `forward` a
 writes into tensors of its own. benchmarks/models.py says which model needs which.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,7 @@ AFFINE_OUTPUTS = {  # numbers that eq. 21 predicts as Gamma_u, by pg_transform
 }
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """(B, n_in) times (n_in, n_out). into_input: training needs the gradient of the input too."""
 
     n_in: int
@@ -32,24 +31,15 @@ class Shape:
         return self.n_in * self.n_out
 
 
-def fc_in(config, n_items):
-    """Nothing before it learns, so its input, the noised row, needs no gradient."""
-    return Shape(n_items, config["embedding_size"], False)
+def shapes(config, n_items, signal_size, preference_sizes):
+    """LD4MRec's products in order: FC in, those of the two CG and PG blocks, FC out.
 
-
-def fc_out(config, n_items):
-    return Shape(config["hidden_size"], n_items, True)
-
-
-def blocks(config, signal_size, preference_sizes):
-    """The products of the two CG and PG blocks, in order.
-
-    The signals c (signal_size) and m (preference_sizes, one per modality) are fixed; the step
-    embedding e is learned through E (eq. 17).
+    The noised row and the signals c (signal_size) and m (preference_sizes, one per modality) are
+    fixed; the step embedding e is learned through E (eq. 17).
     """
     width, step, hidden = config["hidden_size"], config["step_size"], config["pg_hidden"]
     gamma = AFFINE_OUTPUTS[config["pg_transform"]](width, config["pg_rank"])
-    shapes = []
+    shapes = [Shape(n_items, config["embedding_size"], False)]
     for n_in in (config["embedding_size"], width):
         shapes.append(Shape(n_in + step, width, True))  # Eq. 18: h || e
         shapes.append(Shape(signal_size, width, False))  # Eq. 19: c
@@ -57,7 +47,7 @@ def blocks(config, signal_size, preference_sizes):
         for size in preference_sizes:
             for n_out in (gamma, width):  # Eq. 21: Gamma_u and b_u, a perceptron of m each
                 shapes += [Shape(size, hidden, False), Shape(hidden, n_out, True)]
-    return shapes
+    return [*shapes, Shape(width, n_items, True)]
 
 
 class Product:
@@ -82,42 +72,18 @@ class Product:
             torch.mm(self.grad_y, self.w, out=self.grad_x)
 
 
-class Training:
-    """What a training step multiplies: forward, then the gradients that are needed.
-
-    No optimiser, noise, loss, activation or penalty; the inputs are dense, as noised rows are.
-    """
-
-    def __init__(self, shapes, rows, device):
-        self.products = [Product(shape, rows, device) for shape in shapes]
-
-    def __call__(self):
-        for product in self.products:
-            product.forward()
-        for product in reversed(self.products):
-            product.backward()
-
-
-class Inference:
-    """What scoring multiplies: FC in as a sum of the users' item rows, then the other shapes.
+class Bags:
+    """The shape's product of rows of ones and zeros, as a sum of items' rows; nothing goes back.
 
     items, begin: the users' items and where each user's begin.
     """
 
-    def __init__(self, shapes, items, begin, device):
-        first, *others = shapes
+    def __init__(self, shape, items, begin, device):
         self.items, self.begin = items, begin
-        self.item_rows = torch.randn(first.n_in, first.n_out, device=device)
-        self.pairs = [
-            tuple(torch.randn(n, shape.n_in, device=device) for n in (len(begin), shape.n_out))
-            for shape in others
-        ]
-        self.results = [torch.empty(len(x), len(w), device=device) for x, w in self.pairs]
+        self.item_rows = torch.randn(shape.n_in, shape.n_out, device=device)
 
-    def __call__(self):
-        F.embedding_bag(self.items, self.item_rows, self.begin, mode="sum")
-        for (x, w), result in zip(self.pairs, self.results, strict=True):
-            torch.mm(x, w.T, out=result)
+    def forward(self):
+        self.out = F.embedding_bag(self.items, self.item_rows, self.begin, mode="sum")
 
 
 class Rows:
@@ -163,16 +129,6 @@ def weighted_rows(matrix, x):
     )
 
 
-class Forward:
-    """A product without its gradients."""
-
-    def __init__(self, product):
-        self.forward = product.forward
-
-    def backward(self):
-        pass
-
-
 class Neighbours:
     """The k largest of each row of X X^T, X (N, D), block by block; nothing goes back."""
 
@@ -183,34 +139,25 @@ class Neighbours:
         for some in self.x.split(self.rows):
             self.out = (some @ self.x.T).topk(self.k)
 
-    def backward(self):
-        pass
-
-
-class Repeated:
-    """A product that is done several times; a fraction is rounded."""
-
-    def __init__(self, product, times):
-        self.product, self.times = product, max(1, round(times))
-
-    def forward(self):
-        for _ in range(self.times):
-            self.product.forward()
-
-    def backward(self):
-        for _ in range(self.times):
-            self.product.backward()
-
 
 class Products:
-    """Products one after the other, forward, and back where a step wants gradients."""
+    """Products one after the other, forward, and back where a step wants gradients.
 
-    def __init__(self, products, gradients=True):
-        self.products, self.gradients = products, gradients
+    No optimiser, noise, loss, activation or penalty. times: all of it so often, rounded.
+    """
+
+    def __init__(self, products, gradients=True, times=1):
+        self.products, self.gradients, self.times = products, gradients, max(1, round(times))
+
+    def forward(self):
+        for product in self.products * self.times:
+            product.forward()
+
+    def backward(self):
+        if self.gradients:
+            for product in self.products[::-1] * self.times:
+                product.backward()
 
     def __call__(self):
-        for product in self.products:
-            product.forward()
-        if self.gradients:
-            for product in reversed(self.products):
-                product.backward()
+        self.forward()
+        self.backward()

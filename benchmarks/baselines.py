@@ -6,60 +6,46 @@
         [--key=value of the models ...]
 
 Every model of src/models but LD4MRec (ld4mrec.py) and each data set get a process of their own.
-Ours and the bare products (costs.py has a few lines for each model) take turns, so that a busy
-machine slows both. Settings are the yamls' defaults; nothing comes from the cache.
+Ours and the bare products (costs.py) take turns, so that a busy machine slows both. Settings are
+the yamls' defaults.
 - training: seconds per epoch, the median batch times the batches, one batch being a step as the
-  trainer makes it: the next batch of the loader, loss, backward, optimiser. Where a model has work
-  to do before an epoch (LATTICE, DiffMM), that and the first batch are timed apart and counted
-  once. Bare: products of sparse and of dense matrices, forward and the gradients that are needed,
-  and the rows of tables that a batch reads and writes; no optimiser, loss, activation or noise.
-  What occurs twice in a batch is multiplied once.
-- evaluation: of the validation and the test split, as the trainer asks for it. Bare: the products
-  of the vectors of all users and items, of the scores, and torch's top-K. A model without such
-  vectors is measured beside its own `full_sort_predict` and top-K.
-- start-up: seconds of the process until the first batch. Bare: `import torch`.
-- memory: the process's peak while the model is built, trained and evaluated, before anything bare
-  exists; on CUDA what torch took at most. Bare: torch, the weights with their gradients and Adam's
-  two moments, the model's fixed tensors, the scores of one batch of users. Parameters and weights:
-  those of DiffMM's denoisers and MMSSL's critic among them.
+  trainer makes it. What a model does before an epoch (LATTICE, DiffMM) is timed apart, with the
+  first batch, and counted once. What occurs twice in a batch is multiplied once by the bare ones.
+- evaluation: of the validation and the test split. Bare: the products of the vectors and of the
+  scores, and torch's top-K. A model without such vectors is measured beside its own
+  `full_sort_predict` and top-K.
+- start-up: CPU seconds of the process until the first batch. Bare: `import torch`.
+- memory: the process's peak while the model is built, trained and evaluated; on CUDA what torch
+  took at most. Bare: torch, the weights with their gradients and Adam's two moments, the model's
+  fixed tensors, the scores of one batch of users.
 Beside tiktok's figures stand those of a reference implementation (`REFERENCE`), CPU seconds.
 
 --clock cpu counts the seconds of the process in place of the wall's, where other work shares the
-cores (one thread: with more, their seconds add up). Start-up is CPU seconds always.
+cores (one thread: with more, their seconds add up).
 """
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
+import bare
+import shared
+import sizes
 import torch
+from case import IMPORTED, Case
+from costs import COSTS, Parts
+from shared import compare, median, start_up
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
+from common.abstract_recommender import AbstractRecommender
+from common.dot_product import DotProductRecommender
+from ld4mrec.config.words import parse_overrides
+from ld4mrec.plugins import sources
+from ld4mrec.training.timing import WARM_UP, Steps, machine, peak
 
-import bare  # noqa: E402 (the path comes first)
-import sizes  # noqa: E402
-from costs import COSTS, Parts  # noqa: E402
-from timing import WARM_UP, Clock, Steps, compare, machine, peak, start_up, table  # noqa: E402
-
-from common.abstract_recommender import AbstractRecommender  # noqa: E402
-from common.dot_product import DotProductRecommender  # noqa: E402
-from ld4mrec.config.configuration import Config  # noqa: E402
-from ld4mrec.config.words import parse_overrides  # noqa: E402
-from ld4mrec.data.interactions import RecDataset  # noqa: E402
-from ld4mrec.errors import UserError  # noqa: E402
-from ld4mrec.plugins import sources  # noqa: E402
-from ld4mrec.runs import opening  # noqa: E402
-from ld4mrec.training import memory, randomness  # noqa: E402
-from ld4mrec.training.trainer import Trainer  # noqa: E402
-
-IMPORTED = time.process_time()
 ELSEWHERE = {"LD4MRec"}  # has a benchmark of its own
 FEW_BATCHES = {"MMSSL": 3}  # whose batch takes seconds
 PRIVATE = {  # networks with an optimiser of their own, not among the model's parameters
@@ -78,78 +64,56 @@ REFERENCE = {  # on tiktok, one thread: seconds of a training epoch, of validati
     "SLMRec": (8.2, 1.6),
     "LATTICE": (61.0, 58.0),
 }
+PEAK = "memory.peak_memory(__import__('torch').device('cpu'))['ram_bytes']"
 TARGETS = {"LATTICE": 10}  # times faster on the sum; 3 for the others
 
 
-class Case:
-    """One model on one data set, as a run makes it."""
-
-    def __init__(self, name, dataset, overrides, clock):
-        paths = {"cache_dir": None} | overrides
-        self.config = Config(name, dataset, paths).points(grid=False)[0]
-        randomness.set_threads(self.config["threads"] or torch.get_num_threads())
-        memory.keep_freed_memory()
-        self.device = self.config["device"]
-        self.clock = Clock(clock, self.device)
-        memory.reset_peak_memory(self.device)
-        splits = RecDataset(self.config).split()
-        self.train, *self.splits = opening.make_loaders(self.config, splits)
-        self.loaded = time.process_time()
-        model_class = sources.load_model_class(sources.find_model(name))
-        self.model = opening.build(model_class, self.config, self.train)
-        self.built = time.process_time()
-        self.trainer = Trainer(self.config, self.model)
-
-    def costs(self):
-        """The bare products, None where none are declared."""
-        declared = COSTS.get(self.config["model"])
-        return declared and declared(Parts(self.model, self.config, next(iter(self.train))))
+def costs_of(case):
+    """The bare products, None where none are declared."""
+    declared = COSTS.get(case.config["model"])
+    return declared and declared(Parts(case.model, case.config, next(iter(case.train))))
 
 
-class Opening:
-    """What comes before an epoch, and its first batch."""
-
-    def __init__(self, case):
-        self.case = case
-        self.batch = next(iter(case.train))
-
-    def __call__(self):
-        model = self.case.model.train()
-        model.pre_epoch_processing()
-        self.case.trainer.step(self.batch.clone(), 0).tolist()
+def evaluate(case):
+    """Both splits, with the vectors of the model as it is now."""
+    case.model.train()  # forgets the vectors, as an epoch makes it
+    for loader in case.evaluated:
+        case.trainer.evaluator.evaluate(case.model, loader)
 
 
-class Evaluation:
-    """Both splits evaluated, with the vectors of the model as it is now."""
+def first_batch(case):
+    """A call that does what comes before an epoch, and its first batch."""
+    batch = next(iter(case.train))
 
-    def __init__(self, case):
-        self.case = case
+    def work():
+        case.model.train().pre_epoch_processing()
+        case.trainer.step(batch.clone(), 0).tolist()
 
-    def __call__(self):
-        self.case.model.train()  # forgets the vectors, as an epoch makes it
-        for loader in self.case.splits:
-            self.case.trainer.evaluator.evaluate(self.case.model, loader)
+    return work
 
 
-class BareEvaluation:
-    """Scores and top-K of both splits from ready vectors, after the products of the vectors."""
+@torch.no_grad()
+def bare_evaluation(case, vectors):
+    """A call that makes the products of the vectors, then scores and top-K from ready vectors, for
+    each split.
+    """
+    products = bare.Products(vectors, gradients=False)
+    model, k = case.model.eval(), max(case.config["topk"])
+    splits, score = [list(loader) for loader in case.evaluated], model.full_sort_predict
+    if isinstance(model, DotProductRecommender):
+        users, items = (x.clone() for x in model.vectors())
+
+        def score(batch):
+            return users[batch[0]] @ items.T
 
     @torch.no_grad()
-    def __init__(self, case, vectors):
-        self.products = bare.Products(vectors, gradients=False)
-        model, self.k = case.model.eval(), max(case.config["topk"])
-        self.batches = [list(loader) for loader in case.splits]
-        self.score = model.full_sort_predict
-        if isinstance(model, DotProductRecommender):
-            users, items = (x.clone() for x in model.vectors())
-            self.score = lambda batch: users[batch[0]] @ items.T
-
-    @torch.no_grad()
-    def __call__(self):
-        for batches in self.batches:
-            self.products()
+    def work():
+        for batches in splits:
+            products()
             for batch in batches:
-                self.score(batch).topk(self.k)
+                score(batch).topk(k)
+
+    return work
 
 
 def patiently(clock, n, *functions):
@@ -158,18 +122,17 @@ def patiently(clock, n, *functions):
     return found if sum(found[0]) > LONG else found + clock.turns(n - 1, *functions, warm_up=0)
 
 
-def training(case, steps, opening, costs):
+def training(case, steps, first_batch, costs):
     """{figure: value} of epochs; costs may be None."""
     length, clock = len(case.train), case.clock
     bare_step = bare.Products(costs.step) if costs else lambda: None
     ours, others, _ = compare(clock.turns(case.batches, steps, bare_step, warm_up=1))
-    optimiser = clock.turns(5, case.trainer.optimizer.step, warm_up=1)
-    optimiser = statistics.median(seconds for (seconds,) in optimiser)
+    optimiser = median(clock.turns(5, case.trainer.optimizer.step, warm_up=1))
     found = {"batches": length, "timed": case.batches, "optimiser": optimiser * length}
     first = ours
     if type(case.model).pre_epoch_processing is not AbstractRecommender.pre_epoch_processing:
         bare_opening = bare.Products(costs.opening if costs else [])
-        first, bare_first, _ = compare(patiently(clock, OPENINGS, opening, bare_opening))
+        first, bare_first, _ = compare(patiently(clock, OPENINGS, first_batch, bare_opening))
         others += bare_first / length
         found["opening"] = first - ours
     epoch, bare_epoch = first + ours * (length - 1), others * length
@@ -178,10 +141,10 @@ def training(case, steps, opening, costs):
 
 def evaluation(case, costs):
     """{figure: value} of the evaluation of both splits."""
-    others = BareEvaluation(case, costs.vectors if costs else [])
-    turns = patiently(case.clock, EVALUATIONS, Evaluation(case), others)
+    others = bare_evaluation(case, costs.vectors if costs else [])
+    turns = patiently(case.clock, EVALUATIONS, lambda: evaluate(case), others)
     ours, others, ratio = compare(turns)
-    users = sum(len(loader.eval_users) for loader in case.splits)
+    users = sum(len(loader.eval_users) for loader in case.evaluated)
     return {"users": users, "evaluation": ours, "bare_evaluation": others, "ratio": ratio}
 
 
@@ -206,7 +169,7 @@ def needed_memory(case):
     """Bytes of the weights four times, of fixed tensors and of a batch of scores."""
     weights = sum(p.nbytes for p in all_weights(case.model))
     fixed = sum(map(nbytes, case.model.buffers()))
-    users = min(case.config["eval_batch_size"], max(len(x.eval_users) for x in case.splits))
+    users = min(case.config["eval_batch_size"], max(len(x.eval_users) for x in case.evaluated))
     return 4 * weights + fixed + 4 * users * case.model.n_items
 
 
@@ -222,96 +185,77 @@ def measure(name, dataset, overrides, clock="wall", batches=20):
     case.batches = FEW_BATCHES.get(name, batches)
     trained = case.trainer.optimizer is not None
     if trained:
-        opening, steps = Opening(case), Steps(case.trainer, case.train)
-        opening()
+        first, steps = first_batch(case), Steps(case.trainer, case.train)
+        first()
         for _ in range(min(WARM_UP, case.batches)):
             steps()
-    Evaluation(case)()
-    found = {"model": name, "data": dataset, "peak": peak(case.device)}
-    found["parameters"] = sum(p.numel() for p in all_weights(case.model))
-    found |= {"needed": needed_memory(case), "machine": machine(case.device, clock)}
-    found |= {"imports": IMPORTED, "loading": case.loaded - IMPORTED}
-    found |= {"building": case.built - case.loaded, "start": case.built}
-    costs = case.costs()
+    evaluate(case)
+    found = {
+        "model": name,
+        "data": dataset,
+        "peak": peak(case.device),  # before anything bare exists
+        "needed": needed_memory(case),
+        "parameters": sum(p.numel() for p in all_weights(case.model)),
+        "machine": machine(case.device, clock),
+        "imports": IMPORTED,
+        "loading": case.loaded - IMPORTED,
+        "building": case.built - case.loaded,
+        "start": case.built,
+    }
+    costs = costs_of(case)
     if trained:
-        found |= training(case, steps, opening, costs)
+        found |= training(case, steps, first, costs)
     return found | evaluation(case, costs) | sparse_ways(case, costs)
 
 
 def report(results, torch_seconds, torch_bytes):
     """Print the tables."""
+    more = {"torch": torch_seconds}
+    results = [r | more | {"bare": r["needed"] + torch_bytes} for r in results]
 
-    def rows(*keys, of=results):
-        return [[r["model"], r["data"], *(key(r) for key in keys)] for r in of]
+    def table(title, columns, of=results):
+        """columns: {head: key, or function, of a model's figures}."""
+        readers = [c if callable(c) else lambda r, c=c: r.get(c) for c in columns.values()]
+        rows = [[r["model"], r["data"], *(read(r) for read in readers)] for r in of]
+        shared.table(title, ["model", "data", *columns], rows)
 
     def ratio(ours, others):
-        return lambda r: r[ours] / r[others] if r[others] else "-"
+        return lambda r: r[ours] / r[others] if r[others] else None
 
-    def or_dash(key):
-        return lambda r: "-" if r.get(key) is None else r[key]
+    def mebibytes(key):
+        return lambda r: f"{r[key] / 2**20:,.0f}"
+
+    def few(r):
+        return f"{FEW_BATCHES[r['model']]} batches timed" if r["model"] in FEW_BATCHES else ""
 
     trained = [r for r in results if "epoch" in r]
-    few = {name: f"{n} batches timed" for name, n in FEW_BATCHES.items()}
-    print("**training, seconds per epoch**\n")
-    table(
-        ["model", "data", "batches", "ours", "bare", "ratio", "of ours: opening", "Adam", ""],
-        rows(
-            lambda r: r["batches"],
-            lambda r: r["epoch"],
-            or_dash("bare_epoch"),
-            ratio("epoch", "bare_epoch"),
-            or_dash("opening"),
-            lambda r: r["optimiser"],
-            lambda r: few.get(r["model"], ""),
-            of=trained,
-        ),
-    )
-    print("**evaluation of validation and test, seconds**\n")
-    table(
-        ["model", "data", "users", "ours", "bare", "ratio"],
-        rows(*(lambda r, k=k: r[k] for k in ("users", "evaluation", "bare_evaluation", "ratio"))),
-    )
-    print("**start-up, CPU seconds**\n")
-    table(
-        ["model", "data", "imports", "loading", "building", "sum", "import torch", "ratio"],
-        rows(
-            *(lambda r, k=k: r[k] for k in ("imports", "loading", "building", "start")),
-            lambda r: torch_seconds,
-            lambda r: r["start"] / torch_seconds,
-        ),
-    )
-    print("**parameters, and peak memory, MiB**\n")
-    table(
-        ["model", "data", "parameters", "ours", "bare", "ratio"],
-        rows(
-            lambda r: f"{r['parameters']:,}",
-            lambda r: f"{r['peak'] / 2**20:,.0f}",
-            lambda r: f"{(r['needed'] + torch_bytes) / 2**20:,.0f}",
-            lambda r: r["peak"] / (r["needed"] + torch_bytes),
-        ),
-    )
+    epochs = {"batches": "batches", "ours": "epoch", "bare": "bare_epoch"}
+    epochs |= {"ratio": ratio("epoch", "bare_epoch"), "of ours: opening": "opening"}
+    table("training, seconds per epoch", epochs | {"Adam": "optimiser", "": few}, trained)
+    evaluations = {"users": "users", "ours": "evaluation", "bare": "bare_evaluation"}
+    table("evaluation of validation and test, seconds", evaluations | {"ratio": "ratio"})
+    parts = {part: part for part in ("imports", "loading", "building")}
+    parts |= {"sum": "start", "import torch": "torch", "ratio": ratio("start", "torch")}
+    table("start-up, CPU seconds", parts)
+    memories = {"parameters": lambda r: f"{r['parameters']:,}"}
+    memories |= {"ours": mebibytes("peak"), "bare": mebibytes("bare")}
+    table("parameters, and peak memory, MiB", memories | {"ratio": ratio("peak", "bare")})
     if sparse := [r for r in results if "csr" in r]:
-        print("**one sparse product, milliseconds**\n")
-        table(
-            ["model", "data", "CSR matrices", "sum of weighted rows", "ratio"],
-            rows(
-                lambda r: r["csr"] * 1e3,
-                lambda r: r["rows"] * 1e3,
-                lambda r: r["csr_ratio"],
-                of=sparse,
-            ),
-        )
-    compared = [r for r in trained if r["data"] == "tiktok" and r["model"] in REFERENCE]
-    if compared:
-        print("**beside the reference: epoch + evaluation, seconds**\n")
-
-        def sums(r):
-            theirs, ours = sum(REFERENCE[r["model"]]), r["epoch"] + r["evaluation"]
-            started = (theirs + REFERENCE_START) / (ours + r["start"])
-            return [r["model"], theirs, ours, theirs / ours, TARGETS.get(r["model"], 3), started]
-
+        ways = {"CSR matrices": lambda r: r["csr"] * 1e3}
+        ways |= {"sum of weighted rows": lambda r: r["rows"] * 1e3, "ratio": "csr_ratio"}
+        table("one sparse product, milliseconds", ways, sparse)
+    if compared := [r for r in trained if r["data"] == "tiktok" and r["model"] in REFERENCE]:
         head = ["model", "reference", "ours", "times faster", "target", "with start-up"]
-        table(head, map(sums, compared))
+        shared.table(
+            "beside the reference: epoch + evaluation, seconds", head, map(speed_up, compared)
+        )
+
+
+def speed_up(r):
+    """A row of a model that the reference was timed on."""
+    theirs, ours = sum(REFERENCE[r["model"]]), r["epoch"] + r["evaluation"]
+    started = (theirs + REFERENCE_START) / (ours + r["start"])
+    return [r["model"], theirs, ours, theirs / ours, TARGETS.get(r["model"], 3), started]
 
 
 def alone(name, dataset, words, options):
@@ -323,9 +267,8 @@ def alone(name, dataset, words, options):
         print(f"{name} on {dataset} failed", file=sys.stderr)
         return None
     found = json.loads(done.stdout.splitlines()[-1])
-    print(
-        name, dataset, {k: found[k] for k in ("epoch", "evaluation") if k in found}, file=sys.stderr
-    )
+    seconds = {key: found[key] for key in ("epoch", "evaluation") if key in found}
+    print(name, dataset, seconds, file=sys.stderr)
     return found
 
 
@@ -334,8 +277,8 @@ def kept(path):
     found = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path and path.is_file() else ():
         with suppress(ValueError):
-            one = json.loads(line)
-            found[one["model"], one["data"]] = one
+            figures = json.loads(line)
+            found[figures["model"], figures["data"]] = figures
     return found
 
 
@@ -345,7 +288,7 @@ def measure_all(names, options, words, folder):
     torch_bytes = start_up("import torch; from ld4mrec.training import memory", PEAK)
     done, failed = [], 0
     before = kept(options.keep)
-    for dataset in [options.dataset] if options.dataset else options.sizes.split(","):
+    for dataset in options.datasets:
         if not options.dataset and any((name, dataset) not in before for name in names):
             sizes.write(folder, dataset, sizes.SIZES[dataset])
         where = [] if options.dataset else [f"--data_path={folder}/"]
@@ -363,45 +306,26 @@ def measure_all(names, options, words, folder):
     return 1 if failed else 0
 
 
-PEAK = "memory.peak_memory(__import__('torch').device('cpu'))['ram_bytes']"
-
-
+@shared.in_words
 def main(arguments=None):
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    known = [name for name in sources.model_names() if name not in ELSEWHERE]
-    parser.add_argument("--models", default=",".join(known), help="comma-separated")
-    parser.add_argument("--sizes", default=",".join(sizes.SIZES), help="comma-separated")
-    parser.add_argument("-d", "--dataset", help="a data folder in --data_path instead")
-    parser.add_argument("--batches", type=int, default=20, help="training steps; default: 20")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    there = [name for name in sources.model_names() if name not in ELSEWHERE]
+    parser = shared.parser(__doc__)
+    parser.add_argument("--models", default=",".join(there), help="comma-separated")
+    shared.cost_arguments(parser, sizes.SIZES)
     parser.add_argument(
         "--keep", type=Path, help="a file of figures, a line each: added to, and not timed again"
     )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    options, words = parser.parse_known_args(arguments)
-    names = options.models.split(",")
-    if unknown := set(names) - set(known):
-        parser.error(f"no model {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if unknown := set(options.sizes.split(",")) - sizes.SIZES.keys():
-        parser.error(f"no size {', '.join(sorted(unknown))}; there are {', '.join(sizes.SIZES)}")
-    if options.batches < 1:
-        parser.error(f"--batches is {options.batches}; wanted a number from 1")
-    try:
-        overrides = parse_overrides(words)
-        if options.alone:
-            (name,) = names
-            print(
-                json.dumps(
-                    measure(name, options.dataset, overrides, options.clock, options.batches)
-                )
-            )
-            return 0
-        with tempfile.TemporaryDirectory() as temporary:
-            return measure_all(names, options, words, Path(temporary))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    options, words = shared.parse_costs(parser, arguments, sizes.SIZES)
+    names = shared.known(parser, "model", options.models.split(","), there)
+    overrides = parse_overrides(words)
+    if options.alone:
+        (name,) = names
+        found = measure(name, options.dataset, overrides, options.clock, options.batches)
+        print(json.dumps(found))
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        return measure_all(names, options, words, Path(temporary))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def bpr(c):
 def vbpr(c):
     width = c.model.content.shape[1]
     tables = [c.rows(c.n_users, c.batch, 2 * c.dim), c.rows(c.n_items, c.items)]
-    tables.append(bare.Forward(c.rows(c.n_items, c.items, width)))
+    tables.append(bare.Products([c.rows(c.n_items, c.items, width)], gradients=False))
     projected = [c.dense(width, c.dim, n, False) for n in (c.items, c.n_items)]
     return Costs(
         [*tables, projected[0], c.rows(c.items, 2 * c.batch, 2 * c.dim)], [], projected[1:]
@@ -72,10 +72,10 @@ def lightgcn(c):
 
 def simgcl(c):
     depth = c.config["n_layers"]
-    disturbed = [bare.Forward(layer) for layer in c.layers(2 * (depth - 1))]
+    disturbed = bare.Products(c.layers(2 * (depth - 1)), gradients=False)
     contrast = [c.logits(c.users), c.logits(c.positives)]
     ranking = c.rows(c.nodes, 3 * c.batch)
-    return Costs([*c.layers(depth), *disturbed, ranking, *contrast], [], c.layers(depth))
+    return Costs([*c.layers(depth), disturbed, ranking, *contrast], [], c.layers(depth))
 
 
 def bm3(c):
@@ -117,7 +117,8 @@ def lattice(c):
     built = []
     for x in model.modal.tables:
         built.append(c.dense(x.shape[1], width, c.n_items))
-        built.append(bare.Neighbours(c.n_items, width, c.config["knn_k"], c.device))
+        nearest = bare.Neighbours(c.n_items, width, c.config["knn_k"], c.device)
+        built.append(bare.Products([nearest], gradients=False))
     rows = c.rows(c.n_users, c.batch), c.rows(c.n_items, 2 * c.batch)
     return Costs([*graph, *rows], built, [*graph, *built])
 
@@ -160,11 +161,12 @@ def diffmm(c):
     pairs = n_modal if model.to_main else n_modal * (n_modal - 1) // 2
     # each row of a batch against all users or all items, by blocks
     blocks = [c.dense(c.dim, n, 256) for n in (c.n_users, c.n_items)]
-    contrast = [bare.Repeated(block, pairs * c.batch / 256) for block in blocks]
+    contrast = [bare.Products([block], times=pairs * c.batch / 256) for block in blocks]
     learn = [*denoiser(c, size), c.dense(c.n_items, c.dim, size)]  # and x E_i of eq. 2
-    opening = [bare.Repeated(x, n_modal * c.n_users / size) for x in learn]
-    decoded = bare.Forward(c.dense(c.config["dims"][-1], c.n_items, size))  # the drawing
-    opening.append(bare.Repeated(decoded, n_modal * c.n_users / size))
+    often = n_modal * c.n_users / size
+    opening = [bare.Products([x], times=often) for x in learn]
+    decoded = c.dense(c.config["dims"][-1], c.n_items, size)  # the drawing
+    opening.append(bare.Products([decoded], gradients=False, times=often))
     step = [*fused, *views, c.rows(c.nodes, 3 * c.batch), *contrast]
     return Costs(step, opening, [*fused, *c.layers(depth)])
 
@@ -174,11 +176,9 @@ def mmssl(c):
     wide, n_modal = max(c.n_items // 4, 1), len(model.maps)
     maps = [c.dense(layer.in_features, c.dim, c.n_items, False) for layer in model.maps]
     graph = model.graph.to_users_matrix, model.graph.to_items_matrix
-    to_users = bare.Sparse(graph[0], c.dim, graph[1])
-    to_items = bare.Sparse(graph[1], c.dim, graph[0])
-    content = [bare.Sparse(*graph[:1], n_modal * c.dim, graph[1])]
-    content.append(bare.Sparse(graph[1], n_modal * c.dim, graph[0]))
-    vectors = [*maps, *content, *[to_users, to_items] * c.config["n_layers"]]
+    ids = [bare.Sparse(graph[k], c.dim, graph[1 - k]) for k in (0, 1)]  # to users, to items
+    content = [bare.Sparse(graph[k], n_modal * c.dim, graph[1 - k]) for k in (0, 1)]
+    vectors = [*maps, *content, *ids * c.config["n_layers"]]
     similar = [c.dense(c.dim, c.n_items, size)] * (2 * n_modal + 1)  # rows of scores
     thin = [c.dense(c.n_items, wide, c.dim)] * (2 * n_modal)  # fake rows by the first layer
     real = c.dense(c.n_items, wide, size, False)

@@ -11,25 +11,21 @@ encoder, hashing the contents, reading and writing the vectors.
 import argparse
 import io
 import os
-import platform
-import sys
 import tempfile
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy comes
 
 import numpy as np
+import shared
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from ld4mrec.preprocessing.steps import features  # noqa: E402 (the path comes first)
-from ld4mrec.preprocessing.steps.encoders.base import OFFLINE  # noqa: E402
-from ld4mrec.preprocessing.steps.encoders.inference import vectors, workers  # noqa: E402
-from ld4mrec.preprocessing.steps.encoders.registry import load_encoder  # noqa: E402
-from ld4mrec.preprocessing.steps.images import ImageFolder, decode  # noqa: E402
+from ld4mrec.preprocessing.steps import features
+from ld4mrec.preprocessing.steps.encoders.base import OFFLINE
+from ld4mrec.preprocessing.steps.encoders.inference import vectors, workers
+from ld4mrec.preprocessing.steps.encoders.registry import load_encoder
+from ld4mrec.preprocessing.steps.images import ImageFolder, decode
 
 ENGLISH = ["dress", "shirt", "trousers", "summer", "winter", "red", "blue", "cotton", "hearts"]
 CHINESE = ["夏款", "洋装", "孕妇装", "雪纺", "连衣裙", "男士", "运动鞋", "童装", "包邮", "手机壳"]
@@ -84,42 +80,42 @@ def again(name, items, texts, images, folder):
         return cpu_seconds(lambda: features.encode(chosen, items, texts, images, folder))
 
 
+def measure(name, images, items, batch, folder, generator):
+    """A row of the table: a default encoder on the items' pictures or on made-up titles."""
+    modality = OFFLINE[name].modality
+    encoder = load_encoder(name, modality, "cpu")
+    texts, decoding = None, ""
+    if modality == "image":
+        contents, inputs = [images.read(item) for item in items], []
+
+        def decode_all():
+            inputs.extend(encoder.pixels(decode(content)) for content in contents)
+
+        decoding = f"{per_second(len(items), decode_all):.0f}"
+    else:
+        words = CHINESE if name.startswith("fast-universal") else ENGLISH
+        inputs = texts = titles(len(items), words, generator)
+    alone, together = forward_rates(encoder, inputs, batch)
+    full = again(name, items, texts, images, folder)
+    rates = f"{alone:9.1f}{together:9.1f}{alone / together:7.2f}"
+    return f"{name:34}{rates}{decoding:>9}{full:10.2f}"
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = shared.parser(__doc__)
     parser.add_argument("--items", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32)
     given = parser.parse_args()
     generator = np.random.default_rng(0)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, one used; {given.items} items")
+    print(f"{shared.cores()}, one used; {given.items} items")
     print(f"{'':34}{'alone':>9}{'batches':>9}{'ratio':>7}{'decode':>9}{'again, s':>10}")
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         (folder / "images").mkdir()
         images = write_pictures(folder / "images", given.items, generator)
         items = [str(number) for number in range(given.items)]
-        for name, facts in OFFLINE.items():
-            encoder = load_encoder(name, facts.modality, "cpu")
-            texts, decoding = None, ""
-            if facts.modality == "image":
-                contents = [images.read(item) for item in items]
-                inputs = []
-                rate = per_second(
-                    len(items),
-                    lambda e=encoder, i=inputs, c=contents: i.extend(
-                        e.pixels(decode(one)) for one in c
-                    ),
-                )
-                decoding = f"{rate:.0f}"
-            else:
-                words = CHINESE if name.startswith("fast-universal") else ENGLISH
-                inputs = texts = titles(given.items, words, generator)
-            alone, together = forward_rates(encoder, inputs, given.batch)
-            full = again(name, items, texts, images, folder)
-            print(
-                f"{name:34}{alone:9.1f}{together:9.1f}{alone / together:7.2f}{decoding:>9}"
-                f"{full:10.2f}",
-                flush=True,
-            )
+        for name in OFFLINE:
+            print(measure(name, images, items, given.batch, folder, generator), flush=True)
 
 
 if __name__ == "__main__":

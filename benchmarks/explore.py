@@ -11,19 +11,17 @@ Only validation Recall@20 is read and shown; a gap counts against the standard e
 difference, which a column gives for runs paired by seed.
 """
 
-import argparse
 import statistics
 import sys
 import time
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
+import shared
 
-from ld4mrec.config.words import parse_overrides  # noqa: E402 (the path comes first)
-from ld4mrec.errors import DivergedError, UserError  # noqa: E402
-from ld4mrec.search.train import run  # noqa: E402
-from ld4mrec.terminal import quiet_terminal  # noqa: E402
+from ld4mrec.config.words import parse_overrides
+from ld4mrec.errors import DivergedError
+from ld4mrec.search.train import run
+from ld4mrec.terminal import quiet_terminal
 
 METRIC = "recall@20"
 BASE = {"stopping_step": 5, "keep_last": False}
@@ -77,9 +75,10 @@ def explore(dataset, base, named, seeds, minutes):
             print(f"{name}, seed {seed}: ", end="", flush=True)
             try:
                 with quiet_terminal():  # the log of a run tells its test metrics
-                    (one,) = run("LD4MRec", dataset, base | changes | {"seed": seed}, resume=True)
-                found[name][seed] = one.result
-                print(f"{one.result['valid'][METRIC]:.4f} at epoch {one.result['best_epoch'] + 1}")
+                    keys = base | changes | {"seed": seed}
+                    (trained,) = run("LD4MRec", dataset, keys, resume=True)
+                found[name][seed] = result = trained.result
+                print(f"{result['valid'][METRIC]:.4f} at epoch {result['best_epoch'] + 1}")
             except DivergedError as error:
                 print("diverged")
                 print(f"{name}, seed {seed}: {error}", file=sys.stderr)
@@ -107,40 +106,33 @@ def table(found):
         values = " ".join(f"{value:.4f}" for value in done.values())
         text = f"| {name} | {mean:.4f} | {values} | {gap} | {epochs:.0f} | {seconds:.0f} |"
         rows.append((mean, text))
-    head = [
-        "| setting | mean | seeds | to base ± s.e. | best epoch | seconds |",
-        "|---|---|---|---|---|---|",
-    ]
-    return [*head, *(text for _, text in sorted(rows, key=lambda row: -row[0]))]
+    head = "| setting | mean | seeds | to base ± s.e. | best epoch | seconds |"
+    best_first = sorted(rows, key=lambda row: -row[0])
+    return [head, "|---|---|---|---|---|---|", *(text for _, text in best_first)]
 
 
+@shared.in_words
 def main(arguments=None):
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = shared.parser(__doc__)
     parser.add_argument("-d", "--dataset", required=True)
-    parser.add_argument("--seeds", default="1,2,3", help="comma-separated; default: 1,2,3")
+    shared.seeds_argument(parser)
     parser.add_argument("--minutes", type=float, default=60, help="default: 60")
     parser.add_argument(
         "--only", help="comma-separated keys of SPACE, or settings as --list names them"
     )
     parser.add_argument("--report", type=Path, help="also write the table to this file")
     parser.add_argument("--list", action="store_true", help="print the settings and stop")
-    options, rest = parser.parse_known_args(arguments)
+    options, words = parser.parse_known_args(arguments)
     only = options.only.split(",") if options.only else None
     named = settings(only)
-    known = {*SPACE, *(name for name, _ in settings())}
-    if unknown := set(only or ()) - known:
+    if unknown := set(only or ()) - {*SPACE, *(name for name, _ in settings())}:
         parser.error(f"--only has {', '.join(sorted(unknown))}; --list prints what there is")
     if options.list:
         print(*(name for name, _ in named), sep="\n")
         return 0
+    base = BASE | parse_overrides(words)
     try:
-        base = BASE | parse_overrides(rest)
-        seeds = [int(seed) for seed in options.seeds.split(",")]
-        found = explore(options.dataset, base, named, seeds, options.minutes)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        found = explore(options.dataset, base, named, options.seeds, options.minutes)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130

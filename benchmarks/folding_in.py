@@ -11,29 +11,25 @@ Recall@20 on the test split, training items left out. "shared": how many of a us
 are the same. "correlation": of the scores of all items, mean over users.
 """
 
-import argparse
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import shared
 import torch
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
-
-from common.graph import HistoryRows, binary_csr  # noqa: E402 (the path comes first)
-from ld4mrec.config.configuration import Config  # noqa: E402
-from ld4mrec.config.words import parse_overrides  # noqa: E402
-from ld4mrec.data.features import data_folder, modality_files  # noqa: E402
-from ld4mrec.evaluation.evaluator import MASKED  # noqa: E402
-from ld4mrec.search.train import run  # noqa: E402
-from ld4mrec.serving.ranking import known_part  # noqa: E402
-from ld4mrec.serving.trained import find_run, open_run  # noqa: E402
-from ld4mrec.terminal import quiet  # noqa: E402
+from common.graph import HistoryRows, binary_csr
+from ld4mrec.config.configuration import Config
+from ld4mrec.config.words import parse_overrides
+from ld4mrec.data.features import data_folder, modality_files
+from ld4mrec.evaluation.evaluator import MASKED
+from ld4mrec.search.train import run
+from ld4mrec.serving.ranking import known_part
+from ld4mrec.serving.trained import find_run, open_run
+from ld4mrec.terminal import quiet
 
 K = 20
 BATCH = 1024  # users
@@ -111,13 +107,13 @@ def new_users(config, keys, seed, work):
     histories, test = take_out(config, work / "data" / name, seed)
     paths = {"data_path": f"{work / 'data'}/", "runs_dir": str(work / "runs"), "cache_dir": None}
     with quiet():
-        (one,) = run("LD4MRec", name, keys | paths | {"seed": seed})
-    trained = open_run(one.folder.path)
+        (finished,) = run("LD4MRec", name, keys | paths | {"seed": seed})
+    trained = open_run(finished.folder.path)
     histories = known_part(histories, trained.train)
     served = np.flatnonzero(np.diff(histories.indptr))
     histories, test = histories[served], test[served]
     fold_in, signals = trained.model.fold_in(), trained.model.history_signals
-    found = {"training users, own scores": one.result["test"][f"recall@{K}"]}
+    found = {"training users, own scores": finished.result["test"][f"recall@{K}"]}
     for what, signals.longest in LENGTHS.items():
         scores = in_batches(fold_in, histories)
         found[f"new users, u {what}"] = recall(top(scores, histories), test)
@@ -128,28 +124,25 @@ def new_users(config, keys, seed, work):
 
 
 def main():
-    one = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    one.add_argument("runs", nargs="*", metavar="RUN")
-    one.add_argument("-d", "--dataset")
-    one.add_argument("--data_path")
-    one.add_argument("--seeds", default="1,2,3")
-    one.add_argument("--work", type=Path, help="default: a temporary folder")
-    options, rest = one.parse_known_args()
+    parser = shared.parser(__doc__)
+    parser.add_argument("runs", nargs="*", metavar="RUN")
+    parser.add_argument("-d", "--dataset")
+    parser.add_argument("--data_path")
+    shared.seeds_argument(parser)
+    parser.add_argument("--work", type=Path, help="default: a temporary folder")
+    options, words = parser.parse_known_args()
     keys = {"data_path": options.data_path} if options.data_path else {}
     for name in options.runs:
         print(own_histories(name, keys | {"cache_dir": None}), flush=True)
     if not options.dataset:
         return
     config = Config("LD4MRec", options.dataset, keys)
+    given = {"threads": 1} | parse_overrides(words)
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
-        seeds = [int(word) for word in options.seeds.split(",")]
-        given = {"threads": 1} | parse_overrides(rest)
-        found = [new_users(config, given, seed, work) for seed in seeds]
+        found = [new_users(config, given, seed, work) for seed in options.seeds]
     for what in found[0]:
-        values = [one[what] for one in found]
+        values = [recalls[what] for recalls in found]
         each = ", ".join(f"{value:.4f}" for value in values)
         print(f"{what:30} {statistics.mean(values):.4f}  ({each})")
 

@@ -7,23 +7,15 @@ in the same run: for an evaluation scoring and top-K, for an epoch of batches sl
 array.
 """
 
-import argparse
-import statistics
-import sys
-from pathlib import Path
-
 import numpy as np
+import shared
 import torch
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path[:0] = [str(SOURCE), str(Path(__file__).parent)]
-
-from timing import Clock, start_up  # noqa: E402 (the path comes first)
-
-from ld4mrec.config.configuration import Config  # noqa: E402
-from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader  # noqa: E402
-from ld4mrec.data.interactions import RecDataset  # noqa: E402
-from ld4mrec.evaluation.evaluator import TopKEvaluator  # noqa: E402
+from ld4mrec.config.configuration import Config
+from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.evaluation.evaluator import TopKEvaluator
+from ld4mrec.training.timing import Clock
 
 REPEATS = 7
 
@@ -44,44 +36,27 @@ class Scorer(torch.nn.Module):
 def cpu(function):
     """Median CPU seconds of a call."""
     clock = Clock("cpu", torch.device("cpu"))
-    return statistics.median(seconds for (seconds,) in clock.turns(REPEATS, function, warm_up=0))
+    return shared.median(clock.turns(REPEATS, function, warm_up=0))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-d", "--dataset", default="tiktok")
-    parser.add_argument("--data_path", default="data/", help="default: data/")
-    options = parser.parse_args()
-    paths = {"data_path": options.data_path}
-    config = Config("Pop", options.dataset, paths | {"use_neg_sampling": True}).points()[0]
-    rows = []
-
-    rows.append(("import torch", start_up("import torch"), None))
-    rows.append(("import of main.py", start_up("import main"), rows[0][1]))
-
-    splits = RecDataset(config).split()
-    rows.append(("reading and splitting", cpu(lambda: RecDataset(config).split()), None))
+def measure(config, splits):
+    """(what, CPU seconds of ours, of the bare work or None)."""
 
     def loaders():
         train = TrainDataLoader(config, splits[0], batch_size=2048, shuffle=True)
         return train, *(EvalDataLoader(config, part, splits[0], 4096) for part in splits[1:])
 
-    rows.append(("three loaders", cpu(loaders), None))
     train, *evaluated = loaders()
     model, evaluator = Scorer(train.n_users, train.n_items), TopKEvaluator(config)
+
+    def evaluation():
+        for loader in evaluated:
+            evaluator.evaluate(model, loader)
 
     def bare_evaluation():
         for loader in evaluated:
             for users, _ in loader:
                 torch.topk(model.full_sort_predict([users]), max(config["topk"]), dim=-1)
-
-    rows.append(
-        (
-            "validation and test evaluation",
-            cpu(lambda: [evaluator.evaluate(model, loader) for loader in evaluated]),
-            cpu(bare_evaluation),
-        )
-    )
 
     def bare_batches():
         order = np.random.default_rng(0).permutation(len(train.users))
@@ -89,8 +64,27 @@ def main():
             part = order[start : start + 2048]
             torch.from_numpy(np.stack([train.users[part], train.items[part]]))
 
-    rows.append(("an epoch of batches with negatives", cpu(lambda: list(train)), cpu(bare_batches)))
+    torch_alone = shared.start_up("import torch")
+    return [
+        ("import torch", torch_alone, None),
+        ("import of main.py", shared.start_up("import main"), None),
+        ("imports of a run", shared.start_up("import ld4mrec.search.train"), torch_alone),
+        ("reading and splitting", cpu(lambda: RecDataset(config).split()), None),
+        ("three loaders", cpu(loaders), None),
+        ("validation and test evaluation", cpu(evaluation), cpu(bare_evaluation)),
+        ("an epoch of batches with negatives", cpu(lambda: list(train)), cpu(bare_batches)),
+    ]
 
+
+def main():
+    parser = shared.parser(__doc__)
+    parser.add_argument("-d", "--dataset", default="tiktok")
+    parser.add_argument("--data_path", default="data/", help="default: data/")
+    options = parser.parse_args()
+    keys = {"data_path": options.data_path, "use_neg_sampling": True}
+    config = Config("Pop", options.dataset, keys).points()[0]
+    splits = RecDataset(config).split()
+    rows = measure(config, splits)
     print(f"{splits[0]}; {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{'CPU seconds':36}{'ours':>9}{'bare':>9}{'beyond':>9}{'ratio':>8}")
     for name, ours, bare in rows:

@@ -12,23 +12,18 @@ gave them at first (l2_weight pulls on them); for both CG blocks the mean of the
 its spread, the standard deviation over users, averaged over channels.
 """
 
-import argparse
 import statistics
 import sys
-from pathlib import Path
 
 import numpy as np
+import shared
 import torch
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))
-
-from common import graph  # noqa: E402 (the path comes first)
-from ld4mrec.config.words import parse_overrides  # noqa: E402
-from ld4mrec.errors import UserError  # noqa: E402
-from ld4mrec.evaluation.evaluator import TopKEvaluator  # noqa: E402
-from ld4mrec.runs.reopen import load  # noqa: E402
-from ld4mrec.search.train import run  # noqa: E402
+from common import graph
+from ld4mrec.config.words import parse_overrides
+from ld4mrec.evaluation.evaluator import TopKEvaluator
+from ld4mrec.runs.reopen import load
+from ld4mrec.search.train import run
 
 METRIC = "recall@20"
 SHUFFLE_SEED = 0
@@ -60,8 +55,8 @@ def numbers(model):
     """{what: value} of the learned step embedding, of FC in, and of the gates."""
     weights = model.net.item_in  # (I, d)
     found = {
-        "rms of E": _rms(model.user_step),
-        "rms of FC in": _rms(weights),
+        "rms of E": rms(model.user_step),
+        "rms of FC in": rms(weights),
         "rms of FC in at first": (2 / sum(weights.shape)) ** 0.5,
     }
     if model.ablation != "no_cg":
@@ -72,14 +67,14 @@ def numbers(model):
     return found
 
 
-def _rms(tensor):
+def rms(tensor):
     return float(tensor.square().mean().sqrt())
 
 
-def look(one):
+def look(finished):
     """{what: number} of a finished run, Recall on validation."""
-    model, train, valid, _ = load(one)
-    evaluator = TopKEvaluator(one.config)
+    model, train, valid, _ = load(finished)
+    evaluator = TopKEvaluator(finished.config)
 
     def recall():
         return evaluator.evaluate(model, valid).metrics[METRIC]
@@ -102,29 +97,23 @@ def look(one):
     return found | numbers(model)
 
 
+@shared.in_words
 def main(arguments=None):
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = shared.parser(__doc__)
     parser.add_argument("-d", "--dataset", required=True)
-    parser.add_argument("--seeds", default="1,2,3", help="comma-separated; default: 1,2,3")
-    options, rest = parser.parse_known_args(arguments)
-    try:
-        seeds = [int(seed) for seed in options.seeds.split(",")]
-        keys = parse_overrides(rest)
-        found = []
-        for seed in seeds:
-            (one,) = run("LD4MRec", options.dataset, keys | {"seed": seed}, resume=True)
-            found.append(look(one))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"\n{options.dataset}, seeds {options.seeds}; Recall@20 is validation's\n")
+    shared.seeds_argument(parser)
+    options, words = parser.parse_known_args(arguments)
+    keys, found = parse_overrides(words), []
+    for seed in options.seeds:
+        (finished,) = run("LD4MRec", options.dataset, keys | {"seed": seed}, resume=True)
+        found.append(look(finished))
+    seeds = ",".join(map(str, options.seeds))
+    print(f"\n{options.dataset}, seeds {seeds}; Recall@20 is validation's\n")
     print("| | mean | s.d. |\n|---|---|---|")
     for name in found[0]:
-        values = [one[name] for one in found]
+        values = [numbers_of_seed[name] for numbers_of_seed in found]
         spread = f"{statistics.stdev(values):.4f}" if len(values) > 1 else ""
         print(f"| {name} | {statistics.mean(values):.4f} | {spread} |")
-    return 0
 
 
 if __name__ == "__main__":

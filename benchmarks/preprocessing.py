@@ -23,18 +23,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import shared
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
-
-from ld4mrec.preprocessing import hm, tmall  # noqa: E402 (the path comes first)
-from ld4mrec.preprocessing.steps.interactions import coded, k_core  # noqa: E402
-from ld4mrec.preprocessing.tmall_files import TEXT, Packed  # noqa: E402
+from ld4mrec.preprocessing import hm, tmall
+from ld4mrec.preprocessing.steps.interactions import coded, k_core
+from ld4mrec.preprocessing.tmall_files import TEXT, Packed
 
 K = 5
 CHUNK = 500_000
 NO_WINDOW = (None, None)
-HM_COLUMNS = ["t_dat", "customer_id", "article_id"]
+HM_COLUMNS = {"t_dat": "time", "customer_id": "user", "article_id": "item"}
 LOG_COLUMNS = ["item", "user", "action", "time"]
 PURCHASES = 500_000  # in the log of --memory, whatever its size
 
@@ -70,8 +68,12 @@ def write_hm(path, rows, seed=0):
                 prices[rng.integers(1000, size=n)],
                 np.where(rng.random(n) < 0.3, b"1", b"2"),
             )
-            lines = zip(*(column.tolist() for column in columns), strict=True)
-            file.write(b"\n".join(map(b",".join, lines)) + b"\n")
+            write_lines(file, columns, b",")
+
+
+def write_lines(file, columns, separator):
+    lines = zip(*(column.tolist() for column in columns), strict=True)
+    file.write(b"\n".join(map(separator.join, lines)) + b"\n")
 
 
 def cumulated(rng, n, shape):
@@ -104,8 +106,7 @@ def write_log(path, rows, purchases=None, seed=0):
                 action,
                 times[rng.integers(len(times), size=n)],
             )
-            lines = zip(*(column.tolist() for column in columns), strict=True)
-            file.write(b"\n".join(map(b"\x01".join, lines)) + b"\n")
+            write_lines(file, columns, b"\x01")
 
 
 # --- variants: path -> (users, items, interactions) of the 5-core --------------------------------
@@ -117,7 +118,8 @@ def core_of(users, items):
 
 
 def plain_core(frame):
-    """The core of a pandas frame with columns user and item, as it is usually written."""
+    """The same of a pandas frame with columns user, item and time, as it is usually written."""
+    frame = frame.groupby(["user", "item"], as_index=False)["time"].min()
     while True:
         per_user = frame.groupby("user")["item"].transform("size")
         per_item = frame.groupby("item")["user"].transform("size")
@@ -125,12 +127,6 @@ def plain_core(frame):
         if stays.all():
             return frame["user"].nunique(), frame["item"].nunique(), len(frame)
         frame = frame[stays]
-
-
-def hm_yardstick(path):
-    frame = pd.read_csv(path, usecols=HM_COLUMNS, dtype={"article_id": str}, parse_dates=["t_dat"])
-    frame.columns = ["time", "user", "item"]
-    return plain_core(frame.groupby(["user", "item"], as_index=False)["time"].min())
 
 
 class PandasCodes:
@@ -145,16 +141,11 @@ class PandasCodes:
         return np.array(table, dtype=np.int32)[codes]
 
 
-def hm_chunks(path):
-    coders = PandasCodes(), PandasCodes(), PandasCodes()
-    parts = []
-    options = {"usecols": HM_COLUMNS, "dtype": str, "chunksize": CHUNK}
-    for chunk in pd.read_csv(path, **options):
-        columns = chunk["customer_id"], chunk["article_id"], chunk["t_dat"]
-        # the file is sorted by day, so a day's code is its order
-        parts.append([code(column) for code, column in zip(coders, columns, strict=True)])
-    user, item, day = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return core_of(*distinct(user, item, day))
+def core_of_chunks(chunks, times):
+    """Counts of the core of pandas frames with strings; times: of a chunk, to ordered numbers."""
+    users, items = PandasCodes(), PandasCodes()
+    parts = [(users(x["user"]), items(x["item"]), times(x["time"])) for x in chunks]
+    return core_of(*distinct(*(np.concatenate(column) for column in zip(*parts, strict=True))))
 
 
 def distinct(user, item, time):
@@ -163,6 +154,17 @@ def distinct(user, item, time):
     order = np.lexsort((time, pair))
     first = order[np.diff(pair[order], prepend=-1) != 0]
     return user[first], item[first]
+
+
+def hm_yardstick(path):
+    frame = pd.read_csv(path, usecols=HM_COLUMNS, dtype={"article_id": str}, parse_dates=["t_dat"])
+    return plain_core(frame.rename(columns=HM_COLUMNS))
+
+
+def hm_chunks(path):
+    chunks = pd.read_csv(path, usecols=HM_COLUMNS, dtype=str, chunksize=CHUNK)
+    # the file is sorted by day, so a day's code is its order
+    return core_of_chunks((chunk.rename(columns=HM_COLUMNS) for chunk in chunks), PandasCodes())
 
 
 def hm_polars(path):
@@ -188,22 +190,20 @@ def hm_ours(path):
 
 
 LOG_FORMAT = {"sep": "\x01", "header": None, "names": LOG_COLUMNS, "quoting": 3}
+LOG_FORMAT |= {"dtype": str, "keep_default_na": False}
 
 
 def tmall_yardstick(path):
-    frame = pd.read_csv(path, **LOG_FORMAT, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, **LOG_FORMAT)
     frame = frame[frame["action"] == "alipay"]
     frame["time"] = pd.to_datetime(frame["time"])
-    return plain_core(frame.groupby(["user", "item"], as_index=False)["time"].min())
+    return plain_core(frame)
 
 
 def tmall_chunks(path):
-    users, items, parts = PandasCodes(), PandasCodes(), []
-    for chunk in pd.read_csv(path, **LOG_FORMAT, dtype=str, keep_default_na=False, chunksize=CHUNK):
-        chunk = chunk[chunk["action"] == "alipay"]
-        time = pd.to_datetime(chunk["time"]).astype("int64").to_numpy()
-        parts.append((users(chunk["user"]), items(chunk["item"]), time))
-    return core_of(*distinct(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+    chunks = pd.read_csv(path, **LOG_FORMAT, chunksize=CHUNK)
+    bought = (chunk[chunk["action"] == "alipay"] for chunk in chunks)
+    return core_of_chunks(bought, lambda time: pd.to_datetime(time).astype("int64").to_numpy())
 
 
 def tmall_polars(path):
@@ -261,11 +261,6 @@ OURS = "ours (numpy on bytes)"
 # --- measuring -----------------------------------------------------------------------------------
 
 
-def cpu_seconds():
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def peak_mib():
     """Most memory that this process held at once."""
     try:  # getrusage's number may be the parent's, from before exec
@@ -280,21 +275,14 @@ def child(kind, name, path):
     """Run one variant in this process and print what it took, as JSON."""
     if "polars" in name:
         import polars  # noqa: F401 (imports are not measured)
-    wall, cpu = time.monotonic(), cpu_seconds()
+    wall, cpu = time.monotonic(), time.process_time()
     counts = [int(n) for n in VARIANTS[kind][name](path)]
-    print(
-        json.dumps(
-            {
-                "wall": time.monotonic() - wall,
-                "cpu": cpu_seconds() - cpu,
-                "mib": peak_mib(),
-                "counts": counts,
-            }
-        )
-    )
+    took = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu, "mib": peak_mib()}
+    print(json.dumps(took | {"counts": counts}))
 
 
 def measure(kind, name, path):
+    """What `child` prints of a variant; the last line of its errors if it failed."""
     program = [sys.executable, __file__, "--child", kind, name, str(path)]
     # polars cannot be timed beside single-threaded code otherwise
     environment = os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -311,10 +299,9 @@ def compare(kind, millions, folder, repeats, only):
     {"hm": write_hm, "tmall": write_log}[kind](path, rows)
     size = path.stat().st_size / 1e6
     print(f"\n{kind}: {rows:,} rows, {size:,.0f} MB; median of {repeats}")
-    print(
-        f"{'variant':30}{'wall s':>8}{'CPU s':>8}{'MiB':>8}   yardstick / this: wall  CPU  memory"
-    )
-    yardstick, counts = None, None
+    head = f"{'variant':30}{'wall s':>8}{'CPU s':>8}{'MiB':>8}"
+    print(f"{head}   yardstick / this: wall  CPU  memory")
+    yardstick, counts, kinds = None, None, ("wall", "cpu", "mib")
     runs = {name: [] for name in VARIANTS[kind] if only in name}
     for _ in range(repeats):  # interleaved, so that a busy moment does not fall on one variant
         for name, results in runs.items():
@@ -323,12 +310,12 @@ def compare(kind, millions, folder, repeats, only):
         if isinstance(results[0], str):
             print(f"{name:30}not run: {results[0]}")
             continue
-        one = {key: float(np.median([r[key] for r in results])) for key in ("wall", "cpu", "mib")}
-        yardstick, counts = yardstick or one, counts or results[0]["counts"]
+        took = {key: float(np.median([r[key] for r in results])) for key in kinds}
+        yardstick, counts = yardstick or took, counts or results[0]["counts"]
         if results[0]["counts"] != counts:
             raise SystemExit(f"{name} found {results[0]['counts']}, the yardstick {counts}")
-        ratios = "".join(f"{yardstick[key] / one[key]:8.1f}" for key in ("wall", "cpu", "mib"))
-        print(f"{name:30}{one['wall']:8.2f}{one['cpu']:8.2f}{one['mib']:8.0f}{'':17}{ratios}")
+        ratios = "".join(f"{yardstick[key] / took[key]:8.1f}" for key in kinds)
+        print(f"{name:30}{took['wall']:8.2f}{took['cpu']:8.2f}{took['mib']:8.0f}{'':17}{ratios}")
     print(f"{'':30}5-core: {counts[0]:,} users, {counts[1]:,} items, {counts[2]:,} interactions")
     path.unlink()
 
@@ -346,11 +333,10 @@ def compare_memory(sizes, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = shared.parser(__doc__)
     parser.add_argument("--folder", help="where the generated files lie meanwhile")
-    parser.add_argument("--hm", type=float, nargs="*", default=[2, 8], metavar="MILLIONS")
-    parser.add_argument("--tmall", type=float, nargs="*", default=[5], metavar="MILLIONS")
-    parser.add_argument("--memory", type=float, nargs="*", default=[5, 20], metavar="MILLIONS")
+    for key, default in (("--hm", [2, 8]), ("--tmall", [5]), ("--memory", [5, 20])):
+        parser.add_argument(key, type=float, nargs="*", default=default, metavar="MILLIONS")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", metavar="WORD", help="variants with it in their name")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
@@ -358,10 +344,8 @@ def main():
     if given.child:
         child(*given.child)
         return
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", end=""
-    )
-    print(f", numpy {np.__version__}, pandas {pd.__version__}")
+    versions = f"numpy {np.__version__}, pandas {pd.__version__}"
+    print(f"{shared.cores()}, Python {platform.python_version()}, {versions}")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         for kind in ("hm", "tmall"):
             for millions in getattr(given, kind):

@@ -3,38 +3,32 @@
     python benchmarks/sizes.py --out FOLDER [tmall microlens hm] [--seed 0] [--force]
 
 Writes FOLDER/<name>/ as the host reads it: `<name>.inter`, text_feat.npy and image_feat.npy.
-src/paper/sizes.py makes them and says what they are like.
+src/ld4mrec/paper/sizes.py makes them and says what they are like.
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+import shared
 
-from ld4mrec.paper.sizes import LEAST, SIZES, Size, pairs, write  # noqa: E402 (the path comes first)
-
-__all__ = ["LEAST", "SIZES", "Size", "pairs", "write"]
+from ld4mrec.paper.sizes import SIZES, write
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = shared.parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SIZES)}; all")
     parser.add_argument("--out", type=Path, required=True, help="holds one folder per data set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--force", action="store_true", help="replace folders that are there")
     options = parser.parse_args(arguments)
-    names = options.names or list(SIZES)
-    if unknown := set(names) - SIZES.keys():
-        parser.error(f"no size {', '.join(sorted(unknown))}; there are {', '.join(SIZES)}")
+    names = shared.known(parser, "size", options.names or list(SIZES), SIZES)
     there = [options.out / name for name in names if (options.out / name).exists()]
     if there and not options.force:
         parser.error(f"{there[0]} is there already; --force replaces it")
+    for folder in there:
+        shutil.rmtree(folder)
     for name in names:
-        if (options.out / name).exists():
-            shutil.rmtree(options.out / name)
         size = SIZES[name]
         folder = write(options.out, name, size, options.seed)
         print(f"{folder}: {size.users:,} x {size.items:,} x {size.interactions:,}")

@@ -11,14 +11,13 @@ from collections import Counter
 from pathlib import Path
 
 import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
-from matplotlib.figure import Figure  # noqa: E402 (the path comes first)
-from matplotlib.patches import Rectangle  # noqa: E402
-
-import house  # noqa: E402
+import house  # noqa: E402 (the path comes first)
 from ld4mrec.report.drawing import LABEL, SETTINGS, TINY  # noqa: E402
 from ld4mrec.report.palette import LIGHT  # noqa: E402
 from ld4mrec.report.svg import Svg  # noqa: E402
@@ -49,8 +48,8 @@ WIDTH, HEIGHT = 0.88, 0.62  # of a box, in columns and rows
 def draw_room(axes, room, lines):
     """A box with a room's name and its lines of code."""
     column, row = AT[room]
-    left, right = (0, LAST) if room == "ground" else (column, column)
-    corner, width = (left - WIDTH / 2, row - HEIGHT / 2), right - left + WIDTH
+    left, width = (0, LAST + WIDTH) if room == "ground" else (column, WIDTH)
+    corner = left - WIDTH / 2, row - HEIGHT / 2
     colours = {"facecolor": LIGHT["tint"], "edgecolor": LIGHT["muted"]}
     axes.add_patch(Rectangle(corner, width, HEIGHT, linewidth=0.8, **colours))
     middle = {"ha": "center", "va": "center"}
@@ -62,14 +61,13 @@ def draw_arrow(axes, start, end):
     """From box to box, straight down or round one corner."""
     (x, y), (to_x, to_y) = AT[start], AT[end]
     side = WIDTH / 2 if to_x > x else -WIDTH / 2
-    below, beside = (x, y + HEIGHT / 2), (x + side, y)
-    top, flank = (to_x, to_y - HEIGHT / 2), (to_x - side, to_y)
-    if to_x == x or end == "ground":
-        tail, head, bend = below, (x, top[1]), "arc3"
-    elif x == SPINE:
-        tail, head, bend = beside, top, "angle,angleA=0,angleB=90,rad=5"
-    else:
-        tail, head, bend = below, flank, "angle,angleA=90,angleB=0,rad=5"
+    tail, head, bend = (x, y + HEIGHT / 2), (to_x, to_y - HEIGHT / 2), "arc3"
+    if end == "ground":
+        head = x, head[1]
+    elif to_x != x and x == SPINE:
+        tail, bend = (x + side, y), "angle,angleA=0,angleB=90,rad=5"
+    elif to_x != x:
+        head, bend = (to_x - side, to_y), "angle,angleA=90,angleB=0,rad=5"
     look = {"arrowstyle": "-|>", "color": LIGHT["plain"], "shrinkA": 0, "shrinkB": 1}
     axes.annotate("", head, tail, arrowprops={"connectionstyle": bend, **look})
 
@@ -77,9 +75,9 @@ def draw_arrow(axes, start, end):
 def svg() -> str:
     """The picture; its description lists every arrow."""
     lines = Counter()
-    for file in house.files_of(ROOT):
-        lines[house.room_of(file)] += len((ROOT / file).read_text(encoding="utf-8").splitlines())
-    arrows = house.room_arrows(house.imports_of(ROOT))
+    for file, length in house.lines_of(ROOT).items():
+        lines[house.room_of(file)] += length
+    arrows = house.onward(house.imports_of(ROOT))
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(7.5, 8), facecolor=LIGHT["paper"])
         axes = figure.add_axes((0, 0, 1, 1))
@@ -87,13 +85,13 @@ def svg() -> str:
         axes.set(xlim=(-0.55, LAST + 0.55), ylim=(len(ROWS) - 0.5, -0.5))
         for room in AT:
             draw_room(axes, room, lines[room])
-        for start, end in house.reduced(arrows):
-            if start != "benchmarks":
+        for start, ends in house.reduced(arrows).items():
+            for end in sorted(ends) if start in AT else ():
                 draw_arrow(axes, start, end)
         file = io.BytesIO()
         figure.savefig(file, format="svg")
-    description = "\n".join(house.as_lines(arrows))
-    return Svg(file.getvalue(), "house", "The rooms of the project", description).file
+    description = [f"{room} > {', '.join(sorted(others))}" for room, others in arrows.items()]
+    return Svg(file.getvalue(), "house", "The rooms of the project", "\n".join(description)).file
 
 
 if __name__ == "__main__":

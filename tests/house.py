@@ -7,10 +7,13 @@ A room is a folder of src/ld4mrec. Outside it are `scripts` (src/*.py and prepro
 import ast
 import sys
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
+
+from ld4mrec.commands.plug import NEEDED
 
 # Arrows go to the right only. Rooms of one place do not import each other.
 ORDER = (
@@ -32,13 +35,14 @@ ORDER = (
     ("config",),
     ("ground",),  # what lies directly in ld4mrec
 )
+PLACE = {room: place for place, rooms in enumerate(ORDER) for room in rooms}
 # Rooms that may import less than what stands to their right: rooms, or single files of one.
 ONLY = {
     "scripts": ("commands", "preprocessing"),
     "models": ("common", "ground"),
     # the demo measures what can be reached on what it draws
     "preprocessing": (
-        *("ground", "data/splits.py"),
+        *("ground", "data/splits.py", "data/counts.py"),
         *("evaluation/metrics.py", "common/item_regression.py"),
     ),
     "report": ("ground",),
@@ -48,12 +52,12 @@ ONLY = {
 APART = ("scripts", "models", "commands")
 # Rooms whose files only pass names on: the most lines that a file has.
 FACES = {"scripts": 12, "mmrec": 15}
-# What files copied into MMRec find there besides each other and the standard library.
+COPIED = {f"src/{name}" for name in NEEDED if name.endswith(".py")}  # into MMRec
+# What they find there besides each other and the standard library.
 AT_MMREC = ("numpy", "scipy", "torch", "common.abstract_recommender")
 
 
-@dataclass(frozen=True)
-class Import:
+class Import(NamedTuple):
     """file and target: paths below the root, target None where the module is not ours."""
 
     file: str
@@ -61,13 +65,8 @@ class Import:
     name: str
     target: str | None
 
-
-def place(room: str) -> int:
-    """Where a room stands from left to right; ValueError if ORDER lacks it."""
-    for at, rooms in enumerate(ORDER):
-        if room in rooms:
-            return at
-    raise ValueError(f"ORDER gives no place to {room}")
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.name}"
 
 
 def room_of(file: str) -> str:
@@ -88,28 +87,31 @@ def room_of(file: str) -> str:
     return "scripts"
 
 
-def files_of(root: Path) -> list[str]:
-    """The python files of src, preprocessing and benchmarks, as paths below the root."""
+def lines_of(root: Path) -> dict[str, int]:
+    """{path below the root: lines} of the python files of src, preprocessing and benchmarks."""
     folders = ("src", "preprocessing", "benchmarks")
-    paths = (path for folder in folders for path in (root / folder).rglob("*.py"))
-    return sorted(path.relative_to(root).as_posix() for path in paths)
+    paths = sorted(path for folder in folders for path in (root / folder).rglob("*.py"))
+    return {
+        path.relative_to(root).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in paths
+    }
 
 
 def imports_of(root: Path) -> list[Import]:
     """Every import of every file, wherever in the file it stands."""
-    return [found for file in files_of(root) for found in _imports(root, file)]
+    return [found for file in lines_of(root) for found in _imports(root, file)]
 
 
-def _imports(root, file):
+def _imports(root: Path, file: str) -> Iterator[Import]:
     folders = [root / "src", (root / file).parent]  # of a script, the second one is on the path
     for node in ast.walk(ast.parse((root / file).read_text(encoding="utf-8"), file)):
-        for name, inner in _names(node, file):
-            target = _find(folders, f"{name}.{inner}") if inner else None
-            if target:
-                name = f"{name}.{inner}"
-            target = target or _find(folders, name)
-            target = target and target.relative_to(root).as_posix()
-            yield Import(file, node.lineno, name, target)
+        for module, name in _names(node, file):
+            full = f"{module}.{name}"
+            target = name and _find(folders, full)
+            if not target:
+                full, target = module, _find(folders, module)
+            path = target and target.relative_to(root).as_posix()
+            yield Import(file, node.lineno, full, path)
 
 
 def _names(node, file):
@@ -131,141 +133,94 @@ def _names(node, file):
 
 def _find(folders, name):
     """The file of a module; None if it is not ours."""
-    for folder in folders:
-        path = folder.joinpath(*name.split("."))
-        for file in (path.with_name(f"{path.name}.py"), path / "__init__.py"):
-            if file.is_file():
-                return file
-    return None
-
-
-def room_arrows(imports: list[Import]) -> list[tuple[str, str]]:
-    """(importing room, imported room), from left to right, each pair once."""
-    pairs = {(room_of(i.file), room_of(i.target)) for i in imports if i.target}
-    return sorted((a, b) for a, b in pairs if a != b)
+    paths = [folder.joinpath(*name.split(".")) for folder in folders]
+    files = [file for path in paths for file in (Path(f"{path}.py"), path / "__init__.py")]
+    return next(filter(Path.is_file, files), None)
 
 
 def violations(root: Path) -> list[str]:
     """A line for each import or file that breaks a rule, with file, line, import and rule."""
-    imports = imports_of(root)
+    imports, lines = imports_of(root), lines_of(root)
+    rooms = {room_of(file) for file in lines}
+    if homeless := rooms - PLACE.keys():
+        return [f"ORDER gives no place to the room {room}" for room in homeless]
     ours = [found for found in imports if found.target]
-    homeless = {file for file in files_of(root) if not any(room_of(file) in r for r in ORDER)}
-    broken = [f"{file}: ORDER gives no place to the room {room_of(file)}" for file in homeless]
-    for found in ours:
-        if not {found.file, found.target} & homeless:
-            rule = _broken_rule(found)
-            broken += [f"{_shown(found)}: {rule}"] if rule else []
-    broken += _faces(root, ours) + _copied(root, imports)
-    broken += _circles(ours, "files", lambda file: file)
-    return broken + _circles(ours, "rooms", room_of)
+    broken = [f"{found}: {rule}" for found in ours if (rule := _broken_rule(found))]
+    return broken + _faces(lines, ours) + _copied(imports) + _circle(ours)
 
 
-def _shown(found):
-    return f"{found.file}:{found.line} imports {found.name}"
-
-
-def _broken_rule(found):
-    """The rule that one import of ours breaks, or None."""
+def _broken_rule(found: Import) -> str | None:
+    """The rule that one import of ours breaks."""
     room, other = room_of(found.file), room_of(found.target)
     if other in FACES and room not in FACES:
         return f"{found.target} is a face for others; none of our files imports it"
     if room == other:
         return f"the files of {room} do not import each other" if room in APART else None
     if room in ONLY:
-        allowed = (other, found.target.removeprefix("src/").removeprefix("ld4mrec/"))
-        if not set(allowed) & set(ONLY[room]):
-            return f"{room} imports {', '.join(ONLY[room])} only"
-    elif place(room) >= place(other):
+        allowed = {other, found.target.removeprefix("src/").removeprefix("ld4mrec/")}
+        return None if allowed & {*ONLY[room]} else f"{room} imports {', '.join(ONLY[room])} only"
+    if PLACE[room] >= PLACE[other]:
         return f"arrows go to the right only, and {other} is not right of {room}"
     return None
 
 
-def _faces(root, ours):
+def _faces(lines, ours):
     """Faces that are too long, and scripts that are not the face of a single file."""
     broken = []
-    targets = defaultdict(set)
-    for found in ours:
-        targets[found.file].add(found.target)
-    for file in files_of(root):
+    for file, length in lines.items():
         room = room_of(file)
-        if room not in FACES:
-            continue
-        length = len((root / file).read_text(encoding="utf-8").splitlines())
-        if length > FACES[room]:
+        if length > FACES.get(room, length):
             broken.append(f"{file} has {length} lines: a face has {FACES[room]} at most")
-        if room == "scripts" and len(targets[file]) != 1:
-            broken.append(
-                f"{file} imports {len(targets[file])} of our files: a script is the face of one"
-            )
+        n_targets = len({found.target for found in ours if found.file == file})
+        if room == "scripts" and n_targets != 1:
+            broken.append(f"{file} imports {n_targets} of our files: a script is the face of one")
     return broken
 
 
-def copied_files(root: Path) -> set[str]:
-    """The python files that the command `plug` copies into MMRec."""
-    tree = ast.parse((root / "src/ld4mrec/commands/plug.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id="NEEDED")], value=value):
-                names = ast.literal_eval(value)
-                return {f"src/{name}" for name in names if name.endswith(".py")}
-    raise ValueError("src/ld4mrec/commands/plug.py names no NEEDED")
-
-
-def _copied(root, imports):
+def _copied(imports):
     """Imports of copied files that MMRec does not serve."""
-    copied = copied_files(root)
     return [
-        f"{_shown(found)}: {found.file} is copied into MMRec and may import the copied files, the "
+        f"{found}: {found.file} is copied into MMRec and may import the copied files, the "
         f"standard library, {', '.join(AT_MMREC)} only"
         for found in imports
-        if found.file in copied
-        and found.target not in copied
+        if found.file in COPIED
+        and found.target not in COPIED
         and found.name not in AT_MMREC
         and found.name.partition(".")[0] not in {*sys.stdlib_module_names, *AT_MMREC}
     ]
 
 
-def _circles(imports, kind, group):
-    """Circles of files or of rooms; group: the group that a file is in."""
+def _circle(ours):
+    """A circle of files, if there is one. One of rooms has an arrow that does not go right."""
     graph = defaultdict(dict)
-    for found in imports:
-        start, end = group(found.file), group(found.target)
-        if start != end:
-            graph[start].setdefault(end, found)
-    broken = []
-    while True:
-        try:
-            TopologicalSorter(graph).prepare()
-            return broken
-        except CycleError as error:
-            circle = error.args[1][::-1]  # each imports the next
-        steps = [graph[a][b] for a, b in pairwise(circle)]
-        broken.append(f"{'; '.join(map(_shown, steps))}: a circle of {kind}, {' > '.join(circle)}")
-        del graph[circle[0]][circle[1]]  # opened here, so that the next one is found
+    for found in ours:
+        if found.file != found.target:
+            graph[found.file].setdefault(found.target, found)
+    try:
+        TopologicalSorter(graph).prepare()
+        return []
+    except CycleError as error:
+        circle = error.args[1][::-1]  # each imports the next
+    steps = "; ".join(str(graph[a][b]) for a, b in pairwise(circle))
+    return [f"{steps}: a circle of files, {' > '.join(circle)}"]
 
 
-def reduced(arrows: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The arrows that no chain of others implies."""
-    onward = _onward(arrows)
+def onward(imports: list[Import]) -> dict[str, set[str]]:
+    """{room: rooms that it imports}, from left to right; rooms that import none are left out."""
+    found = {room: set() for room in PLACE}
+    for each in imports:
+        if each.target:
+            found[room_of(each.file)].add(room_of(each.target))
+    return {room: others - {room} for room, others in found.items() if others - {room}}
+
+
+def reduced(arrows: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The arrows, as of `onward`, that no chain of others implies."""
     reached = {}
-    for room in reversed([room for rooms in ORDER for room in rooms]):
-        reached[room] = onward[room].union(*(reached.get(other, ()) for other in onward[room]))
-    return [
-        (start, end)
-        for start, end in arrows
-        if not any(end in reached[other] for other in onward[start])
-    ]
-
-
-def as_lines(arrows: list[tuple[str, str]]) -> list[str]:
-    """A line for each room that imports: `training > config, data, evaluation, ground`."""
-    onward = _onward(arrows)
-    importing = [room for rooms in ORDER for room in rooms if onward[room]]
-    return [f"{room} > {', '.join(sorted(onward[room]))}" for room in importing]
-
-
-def _onward(arrows):
-    onward = defaultdict(set)
-    for start, end in arrows:
-        onward[start].add(end)
-    return onward
+    for room in reversed(PLACE):
+        others = arrows.get(room, set())
+        reached[room] = others.union(*(reached.get(other, ()) for other in others))
+    return {
+        room: others - set().union(*(reached[other] for other in others))
+        for room, others in arrows.items()
+    }

@@ -32,7 +32,7 @@ def worlds(tmp_path_factory):
 def recalls(worlds, model, data, seeds=SEEDS, **overrides):
     paths = {"data_path": f"{worlds}/", "runs_dir": str(worlds / "runs"), "cache_dir": str(worlds)}
     runs = [run(model, data, paths | overrides | {"seed": seed})[0] for seed in seeds]
-    return [one.result["test"]["recall@20"] for one in runs]
+    return [run.result["test"]["recall@20"] for run in runs]
 
 
 def standard_error(values):

@@ -1,12 +1,14 @@
 """The base of models that learn from triples and score by the product of two vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import scipy.sparse as sp
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.abstract_recommender import GeneralRecommender
 from common.options import check_option
+from common.propagation import bipartite_adjacency
 from common.servable import ExportParts
 
 
@@ -28,6 +30,18 @@ class DotProductRecommender(GeneralRecommender):
         self.register_buffer("kept_users", None, persistent=False)
         self.register_buffer("kept_items", None, persistent=False)
         self.register_load_state_dict_post_hook(_forget)
+
+    def add_embeddings(self, dim: int, fill: Callable = nn.init.xavier_uniform_) -> None:
+        """user_emb (U, dim) and item_emb (I, dim), both filled in place by `fill`."""
+        self.user_emb = nn.Embedding(self.n_users, dim)
+        self.item_emb = nn.Embedding(self.n_items, dim)
+        fill(self.user_emb.weight)
+        fill(self.item_emb.weight)
+
+    def add_adjacency(self, interactions: sp.spmatrix) -> None:
+        """adjacency (U+I, U+I), CSR: `bipartite_adjacency` of R (U, I), no part of a checkpoint."""
+        adjacency = bipartite_adjacency(interactions, torch.sparse_csr)
+        self.register_buffer("adjacency", adjacency, persistent=False)
 
     def train(self, mode=True):
         _forget(self)

@@ -45,6 +45,18 @@ def check_integer(name: str, value: Any, low: int, high: float = math.inf) -> No
     check_option(name, value, wanted, is_integer(value) and low <= value <= high)
 
 
+def check_integers(config: Mapping, **lowest: int) -> None:
+    """Raise ValueError unless each of these options is an integer from its lowest value on."""
+    for name, low in lowest.items():
+        check_integer(name, config[name], low)
+
+
+def check_not_negative(config: Mapping, *names: str) -> None:
+    """Raise ValueError unless each of these options is a number in [0, inf]."""
+    for name in names:
+        check_number(name, config[name], 0, math.inf)
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raise ValueError unless value is True or False."""
     check_option(name, value, "True or False", isinstance(value, bool))

@@ -1,6 +1,8 @@
 """Errors that a user can mend. The commands print their message without a traceback."""
 
 import difflib
+import sys
+from collections.abc import Callable, Iterable
 
 
 class UserError(ValueError):
@@ -33,7 +35,25 @@ class UndeclaredKeyError(ConfigError, KeyError):
     __str__ = ValueError.__str__  # KeyError would show the message in quotes
 
 
-def nearest(word, known, how_many=1):
+def exit_status(
+    command: Callable[[], int | None],
+    interrupted: str,
+    mendable: tuple[type[Exception], ...] = (UserError,),
+) -> int:
+    """Run a command: its exit status, 0 for None; 2 after an error that the user can mend, 130
+    after Ctrl-C, which prints `interrupted`.
+    """
+    try:
+        return command() or 0
+    except mendable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+
+
+def nearest(word: object, known: Iterable, how_many: int = 1) -> str:
     """' Did you mean ...?' with the most similar of the known words; all of them when none is
     similar.
     """

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -16,7 +18,7 @@ class _Terminal(logging.Handler):
         sys.stdout.flush()
 
 
-def init_logger(config=None):
+def init_logger(config=None) -> None:
     """Send log lines of level info and above to the terminal. Calling it again changes nothing.
 
     config: taken for MMRec's signature; its `state` key, a level such as 'debug', is obeyed where
@@ -32,10 +34,17 @@ def init_logger(config=None):
 
 
 @contextmanager
-def log_to(path):
+def log_to(path: str | Path) -> Iterator[None]:
     """Also append log lines, with their time, to a file while the block runs."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    with handled_by(handler):
+        yield
+
+
+@contextmanager
+def handled_by(handler: logging.Handler) -> Iterator[None]:
+    """Also give log lines to a handler while the block runs, and close it."""
     root = logging.getLogger()
     root.addHandler(handler)
     try:
@@ -46,7 +55,7 @@ def log_to(path):
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Log nothing below warnings while the block runs."""
     before = logging.root.manager.disable
     logging.disable(logging.INFO)
@@ -57,10 +66,11 @@ def quiet():
 
 
 @contextmanager
-def quiet_terminal():
+def quiet_terminal() -> Iterator[None]:
     """Show nothing below warnings on the terminal while the block runs; files get everything."""
     init_logger()
-    shown = [one for one in logging.getLogger().handlers if isinstance(one, _Terminal)]
+    handlers = logging.getLogger().handlers
+    shown = [handler for handler in handlers if isinstance(handler, _Terminal)]
     for handler in shown:
         handler.setLevel(logging.WARNING)
     try:

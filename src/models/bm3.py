@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from common.dot_product import DotProductRecommender
 from common.loss import embedding_norm
 from common.modalities import FeatureTables, take_features
-from common.options import check_integer, check_number
-from common.propagation import bipartite_adjacency, mean_of_layers
+from common.options import check_integers, check_not_negative, check_number
+from common.propagation import mean_of_layers
 from common.rows import take
 
 MIN_NORM = 1e-8  # of the product of two norms in a cosine
@@ -31,21 +31,15 @@ class BM3(DotProductRecommender):
         dim, self.n_layers = config["embedding_size"], config["n_layers"]
         self.dropout, self.reg_weight = config["dropout"], config["reg_weight"]
         self.cl_weight = config["cl_weight"]
-        check_integer("embedding_size", dim, 1)
-        check_integer("n_layers", self.n_layers, 0)
+        check_integers(config, embedding_size=1, n_layers=0)
         check_number("dropout", self.dropout, 0, 0.99)
-        check_number("reg_weight", self.reg_weight, 0, float("inf"))
-        check_number("cl_weight", self.cl_weight, 0, float("inf"))
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_emb.weight)
-        nn.init.xavier_uniform_(self.item_emb.weight)
+        check_not_negative(config, "reg_weight", "cl_weight")
+        self.add_embeddings(dim)
         self.modal = FeatureTables(take_features(self), dim)  # V W^T + b for each modality
         self.predictor = nn.Linear(dim, dim)  # q, one for all
         for layer in (*self.modal.maps, self.predictor):
             nn.init.xavier_normal_(layer.weight)
-        adjacency = bipartite_adjacency(dataloader.inter_matrix(), torch.sparse_csr)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.add_adjacency(dataloader.inter_matrix())
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """What scores are products of, (U, D) and (I, D)."""

@@ -5,13 +5,11 @@ shuffled interactions instead of SGD over drawn ones, the penalty is the norm an
 1e-10 in the logarithm. Nothing differs from MMRec's bpr.py but its dropout, whose rate is 0.
 """
 
-import math
-
 from torch import Tensor, nn
 
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
-from common.options import check_integer, check_number
+from common.options import check_integers, check_not_negative
 from common.rows import take
 
 
@@ -19,12 +17,9 @@ class BPR(DotProductRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
-        check_integer("embedding_size", dim, 1)
-        check_number("reg_weight", self.reg_weight, 0, math.inf)
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_normal_(self.user_emb.weight)
-        nn.init.xavier_normal_(self.item_emb.weight)
+        check_integers(config, embedding_size=1)
+        check_not_negative(config, "reg_weight")
+        self.add_embeddings(dim, nn.init.xavier_normal_)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         return self.user_emb.weight, self.item_emb.weight

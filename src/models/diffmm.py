@@ -25,7 +25,14 @@ from common.dot_product import DotProductRecommender
 from common.graph import HistoryRows, binary_csr, normalized
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
-from common.options import check_choices, check_integer, check_number, check_option
+from common.options import (
+    check_choices,
+    check_integer,
+    check_integers,
+    check_not_negative,
+    check_number,
+    check_option,
+)
 from common.propagation import looped
 from common.sparse import csr_of_pairs, csr_tensor, sparse_product
 from ld4mrec.errors import DivergedError
@@ -43,10 +50,7 @@ class DiffMM(DotProductRecommender):
         self.reg_weight, self.ssl_reg = config["reg_weight"], config["ssl_reg"]
         self.temp, self.keep_rate = config["temp"], config["keep_rate"]
         self.ris_lambda, self.ris_adj_lambda = config["ris_lambda"], config["ris_adj_lambda"]
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_emb.weight)
-        nn.init.xavier_uniform_(self.item_emb.weight)
+        self.add_embeddings(dim)
         features = list(take_features(self).values())
         self.leaky = config["projection"] == "matrix"
         self.maps = nn.ModuleList(nn.Linear(x.shape[1], dim, bias=not self.leaky) for x in features)
@@ -303,11 +307,9 @@ def drawn_graph(picks: Tensor, n_items: int, keep_rate: float = 1.0) -> Tensor:
 
 def check_options(config: Mapping, n_items: int) -> None:
     """Raise ValueError for an option outside its values; network and process check their own."""
-    check_integer("embedding_size", config["embedding_size"], 1)
-    check_integer("n_layers", config["n_layers"], 0)
+    check_integers(config, embedding_size=1, n_layers=0)
     check_integer("rebuild_k", config["rebuild_k"], 1, n_items)
-    for key in ("reg_weight", "ssl_reg", "e_loss", "ris_lambda", "ris_adj_lambda"):
-        check_number(key, config[key], 0, float("inf"))
+    check_not_negative(config, "reg_weight", "ssl_reg", "e_loss", "ris_lambda", "ris_adj_lambda")
     for key, high in (("temp", float("inf")), ("keep_rate", 1), ("noise_scale", 1)):
         check_number(key, config[key], 0, high)
         check_option(key, config[key], "above 0", config[key] > 0)

@@ -8,8 +8,6 @@ BM25 is left out: of a binary matrix it is TF-IDF times a factor for each item, 
 divides out.
 """
 
-import math
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from common.graph import HistoryRows, binary_csr, owners, row_places
 from common.history_recommender import HistoryRecommender
-from common.options import check_choice, check_integer, check_number
+from common.options import check_choice, check_integers, check_not_negative, check_number
 from common.servable import ExportParts
 
 BLOCK = 1024  # items whose co-occurrences are in memory at once
@@ -35,8 +33,8 @@ class ItemKNN(HistoryRecommender):
         super().__init__(config, dataloader)
         k, shrinkage, alpha = config["n_neighbours"], config["shrinkage"], config["alpha"]
         weight = config["user_weight"]
-        check_integer("n_neighbours", k, 1)
-        check_number("shrinkage", shrinkage, 0, math.inf)
+        check_integers(config, n_neighbours=1)
+        check_not_negative(config, "shrinkage")
         check_number("alpha", alpha, 0, 1)
         check_choice("user_weight", weight, USER_WEIGHTS)
         matrix = binary_csr(dataloader.inter_matrix(form="coo"))  # (U, I)

@@ -27,7 +27,7 @@ from common.graph import normalized
 from common.item_graph import edge_matrix, nearest, neighbours, symmetric_weights
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.options import check_choices, check_integer, check_number
+from common.options import check_choices, check_integers, check_not_negative, check_number
 from common.propagation import layer_mean, looped
 from common.rows import take, unit_rows
 from common.sparse import csr_tensor, sparse_product
@@ -42,19 +42,13 @@ class LATTICE(DotProductRecommender):
         self.n_layers, self.n_ui_layers = config["n_layers"], config["n_ui_layers"]
         self.knn_k, self.original_share = config["knn_k"], config["lambda_coeff"]
         self.reg_weight = config["reg_weight"]
-        for key in ("embedding_size", "feat_embed_dim"):
-            check_integer(key, config[key], 1)
-        for key in ("n_layers", "n_ui_layers"):
-            check_integer(key, config[key], 0)
+        check_integers(config, embedding_size=1, feat_embed_dim=1, n_layers=0, n_ui_layers=0)
         check_number("lambda_coeff", self.original_share, 0, 1)
-        check_number("reg_weight", self.reg_weight, 0, float("inf"))
+        check_not_negative(config, "reg_weight")
         check_choices(config, CHOICES)
         self.propagates = config["cf_model"] == "lightgcn"
         self.zero_fill = config["variant"] == "faithful"
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_emb.weight)
-        nn.init.xavier_uniform_(self.item_emb.weight)
+        self.add_embeddings(dim)
         features = take_features(self)
         self.modal = FeatureTables(features, feature_dim)  # Y = V W^T + b for each modality
         if len(features) > 1:

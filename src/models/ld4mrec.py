@@ -28,6 +28,7 @@ from common.options import (
     check_batches_of_users,
     check_choices,
     check_integer,
+    check_integers,
     check_number,
     check_option,
     is_number,
@@ -236,8 +237,7 @@ class LD4MRec(GeneralRecommender):
 def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values; the process checks its own."""
     check_choices(config, CHOICES)
-    for key in ("svd_rank", "embedding_size", "hidden_size", "pg_rank", "pg_hidden"):
-        check_integer(key, config[key], 1)
+    check_integers(config, svd_rank=1, embedding_size=1, hidden_size=1, pg_rank=1, pg_hidden=1)
     limits = {"soft_prob": 1, "soft_gamma": 1, "item_dropout": 0.99, "dropout": 0.99}
     for key, high in limits.items():
         check_number(key, config[key], 0, high)

@@ -6,15 +6,13 @@ embeddings start Xavier-uniform. Differs from MMRec's lightgcn.py: no 1e-7 is ad
 (below 1e-7 in the embeddings).
 """
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
-from common.options import check_integer, check_number
-from common.propagation import bipartite_adjacency, layer_mean
+from common.options import check_integers, check_not_negative
+from common.propagation import layer_mean
 from common.rows import take
 
 
@@ -23,15 +21,10 @@ class LightGCN(DotProductRecommender):
         super().__init__(config, dataloader)
         dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
         self.n_layers = config["n_layers"]
-        check_integer("embedding_size", dim, 1)
-        check_integer("n_layers", self.n_layers, 0)
-        check_number("reg_weight", self.reg_weight, 0, math.inf)
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_emb.weight)
-        nn.init.xavier_uniform_(self.item_emb.weight)
-        adjacency = bipartite_adjacency(dataloader.inter_matrix(form="coo"), torch.sparse_csr)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        check_integers(config, embedding_size=1, n_layers=0)
+        check_not_negative(config, "reg_weight")
+        self.add_embeddings(dim)
+        self.add_adjacency(dataloader.inter_matrix())
 
     def forward(self) -> tuple[Tensor, Tensor]:
         _, nodes = self.nodes()

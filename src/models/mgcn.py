@@ -22,8 +22,8 @@ from common.graph import binary_csr, normalized
 from common.item_graph import knn_graph
 from common.loss import bpr_loss, info_nce, l2_penalty
 from common.modalities import FeatureTables, take_features
-from common.options import check_integer, check_number
-from common.propagation import bipartite_adjacency, layer_mean
+from common.options import check_integers, check_not_negative
+from common.propagation import layer_mean
 from common.rows import take
 from common.sparse import csr_tensor, sparse_product
 
@@ -36,15 +36,9 @@ class MGCN(DotProductRecommender):
         dim = config["embedding_size"]
         self.n_ui_layers, self.n_layers = config["n_ui_layers"], config["n_layers"]
         self.cl_loss, self.reg_weight = config["cl_loss"], config["reg_weight"]
-        check_integer("embedding_size", dim, 1)
-        check_integer("n_ui_layers", self.n_ui_layers, 0)
-        check_integer("n_layers", self.n_layers, 0)
-        check_number("cl_loss", self.cl_loss, 0, float("inf"))
-        check_number("reg_weight", self.reg_weight, 0, float("inf"))
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_emb.weight)
-        nn.init.xavier_uniform_(self.item_emb.weight)
+        check_integers(config, embedding_size=1, n_ui_layers=0, n_layers=0)
+        check_not_negative(config, "cl_loss", "reg_weight")
+        self.add_embeddings(dim)
         features = take_features(self)
         self.modal = FeatureTables(features, dim)  # Y = V W^T + b for each modality
         self.purifiers = nn.ModuleList(nn.Linear(dim, dim) for _ in features)
@@ -57,9 +51,9 @@ class MGCN(DotProductRecommender):
         self, interactions: sp.spmatrix, features: dict[str, Tensor], k: int, folder: str | None
     ) -> None:
         """Fixed matrices as buffers, those that are not symmetric with their transposes."""
-        graphs = {"adjacency": bipartite_adjacency(interactions, torch.sparse_csr)}
+        self.add_adjacency(interactions)
         block = normalized(binary_csr(interactions)).astype("float32")  # (U, I)
-        graphs["user_item"], graphs["item_user"] = csr_tensor(block), csr_tensor(block.T.tocsr())
+        graphs = {"user_item": csr_tensor(block), "item_user": csr_tensor(block.T.tocsr())}
         for m, (name, x) in enumerate(features.items()):
             # of the raw features, for the whole run, though the tables are trained
             graphs[f"knn_{m}"], graphs[f"knn_{m}_transposed"] = knn_graph(x, k, folder, name)

@@ -17,7 +17,6 @@ first three of which change no value:
 - any number M >= 1 of modalities; without any the model is refused.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,7 +29,13 @@ from common.dot_product import DotProductRecommender
 from common.graph import HistoryRows, binary_csr
 from common.loss import bpr_loss, l2_penalty
 from common.modalities import take_features
-from common.options import check_choices, check_integer, check_number, check_positive
+from common.options import (
+    check_choices,
+    check_integers,
+    check_not_negative,
+    check_number,
+    check_positive,
+)
 from common.sparse import csr_of_pairs, sparse_product
 from common.user_sampler import UserSampler
 
@@ -229,17 +234,16 @@ class BipartiteGraph(nn.Module):
 
     def to_users(self, x: Tensor) -> Tensor:
         """(I, D) to (U, D)."""
-        if not self.edges.shape[1]:
-            return x.new_zeros(len(self.to_users_scale), x.shape[1])
-        product = sparse_product(self.to_users_matrix, x, self.to_items_matrix)
-        return self.to_users_scale * product
+        return self._sums(x, self.to_users_matrix, self.to_items_matrix, self.to_users_scale)
 
     def to_items(self, x: Tensor) -> Tensor:
         """(U, D) to (I, D)."""
+        return self._sums(x, self.to_items_matrix, self.to_users_matrix, self.to_items_scale)
+
+    def _sums(self, x, matrix, transposed, scale):
         if not self.edges.shape[1]:
-            return x.new_zeros(len(self.to_items_scale), x.shape[1])
-        product = sparse_product(self.to_items_matrix, x, self.to_users_matrix)
-        return self.to_items_scale * product
+            return x.new_zeros(len(scale), x.shape[1])
+        return scale * sparse_product(matrix, x, transposed)
 
 
 class TiledEdges:
@@ -322,11 +326,9 @@ def mean(tensors: Sequence[Tensor]) -> Tensor:
 
 def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values."""
-    for key in ("embedding_size", "n_heads", "n_layers", "graph_period"):
-        check_integer(key, config[key], 1)
-    check_integer("train_batch_size", config["train_batch_size"], 2)  # statistics of a row: none
-    for key in NOT_NEGATIVE:
-        check_number(key, config[key], 0, math.inf)
+    check_integers(config, embedding_size=1, n_heads=1, n_layers=1, graph_period=1)
+    check_integers(config, train_batch_size=2)  # statistics of a row: none
+    check_not_negative(config, *NOT_NEGATIVE)
     check_number("dropout", config["dropout"], 0, 0.99)
     check_number("m_topk_rate", config["m_topk_rate"], 0, 1)
     for key in ("tau", "real_data_tau"):

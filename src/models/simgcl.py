@@ -11,15 +11,13 @@ each table's contrast is a mean over the batch's distinct users and items. Diffe
 - as every model here it stops early, on validation; there after 20 epochs, the best one on test.
 """
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.dot_product import DotProductRecommender
 from common.loss import SELFREC_GAMMA, bpr_loss, embedding_norm, info_nce
-from common.options import check_integer, check_number, check_positive
-from common.propagation import bipartite_adjacency, layer_mean
+from common.options import check_integers, check_not_negative, check_positive
+from common.propagation import layer_mean
 from common.rows import take
 from common.sparse import product, sparse_product
 
@@ -32,17 +30,11 @@ class SimGCL(DotProductRecommender):
         dim, self.n_layers = config["embedding_size"], config["n_layers"]
         self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
         self.eps, self.temperature = config["eps"], config["temperature"]
-        check_integer("embedding_size", dim, 1)
-        check_integer("n_layers", self.n_layers, 1)
-        for key in ("cl_weight", "reg_weight", "eps"):
-            check_number(key, config[key], 0, math.inf)
+        check_integers(config, embedding_size=1, n_layers=1)
+        check_not_negative(config, "cl_weight", "reg_weight", "eps")
         check_positive("temperature", self.temperature)
-        self.user_emb = nn.Embedding(self.n_users, dim)
-        self.item_emb = nn.Embedding(self.n_items, dim)
-        nn.init.xavier_uniform_(self.user_emb.weight)
-        nn.init.xavier_uniform_(self.item_emb.weight)
-        adjacency = bipartite_adjacency(dataloader.inter_matrix(form="coo"), torch.sparse_csr)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.add_embeddings(dim)
+        self.add_adjacency(dataloader.inter_matrix())
 
     def layers(self) -> tuple[Tensor, Tensor]:
         """Layer 1 and the mean of layers 1..L, without noise, (U+I, D) each."""

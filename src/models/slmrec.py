@@ -17,8 +17,6 @@ training batch has computed, one optimiser step earlier, as the reference does; 
 where the reference fails, it scores as "repaired".
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,8 +24,8 @@ from torch import Tensor, nn
 from common.dot_product import DotProductRecommender
 from common.loss import info_nce
 from common.modalities import take_features
-from common.options import check_choice, check_integer, check_number, check_positive
-from common.propagation import bipartite_adjacency, mean_of_layers
+from common.options import check_choice, check_integers, check_not_negative, check_positive
+from common.propagation import mean_of_layers
 from common.rows import take
 
 VARIANTS = ("faithful", "repaired")
@@ -41,11 +39,10 @@ class SLMRec(DotProductRecommender):
         dim, self.n_layers = config["embedding_size"], config["n_layers"]
         self.temperature, self.ssl_temp = config["temp"], config["ssl_temp"]
         self.ssl_alpha, variant = config["ssl_alpha"], config["variant"]
-        check_integer("embedding_size", dim, 2)  # the last heads are half as wide
-        check_integer("n_layers", self.n_layers, 0)
+        check_integers(config, embedding_size=2, n_layers=0)  # the last heads are half as wide
         for key in ("temp", "ssl_temp"):
             check_positive(key, config[key])
-        check_number("ssl_alpha", self.ssl_alpha, 0, math.inf)
+        check_not_negative(config, "ssl_alpha")
         check_choice("variant", variant, VARIANTS)
         self.stale = variant == "faithful"
         self.last_batch = None  # plain: a run's checkpoints hold it
@@ -61,8 +58,7 @@ class SLMRec(DotProductRecommender):
         for name, parameter in self.named_parameters():
             if name.endswith("weight"):
                 nn.init.xavier_uniform_(parameter)
-        adjacency = bipartite_adjacency(dataloader.inter_matrix(), torch.sparse_csr)
-        self.register_buffer("adjacency", adjacency, persistent=False)
+        self.add_adjacency(dataloader.inter_matrix())
 
     def add_heads(self, dim: int, n_modalities: int) -> None:
         """The fusions of all channels, and for each modality a pair of heads of one width."""

@@ -6,15 +6,13 @@ item, visual or global bias, the norm of the gathered vectors as only penalty. D
 vbpr.py: a batch projects its own items only (equal loss and gradients).
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from common.dot_product import DotProductRecommender
 from common.loss import MMREC_GAMMA, bpr_loss, embedding_norm
 from common.modalities import take_features
-from common.options import check_integer, check_number
+from common.options import check_integers, check_not_negative
 from common.rows import take
 
 
@@ -22,8 +20,8 @@ class VBPR(DotProductRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
         dim, self.reg_weight = config["embedding_size"], config["reg_weight"]
-        check_integer("embedding_size", dim, 1)
-        check_number("reg_weight", self.reg_weight, 0, math.inf)
+        check_integers(config, embedding_size=1)
+        check_not_negative(config, "reg_weight")
         # (I, F), text first, the rows as they are
         content = torch.cat(list(take_features(self).values()), 1)
         self.register_buffer("content", content, persistent=False)

@@ -1,14 +1,9 @@
 """folding_in on a small world: users who were taken out, and three ways to make their vector."""
 
-import sys
+import folding_in
 
-import support
 from common.signals import HistorySignals
 from ld4mrec.config.configuration import Config
-
-sys.path.insert(0, str(support.ROOT / "benchmarks"))
-
-import folding_in
 
 SMALL = {
     "embedding_size": 8,

@@ -1,19 +1,15 @@
 """The cost benchmark: that it counts the right products and runs. No time is asserted."""
 
-import sys
 from collections import Counter
 from itertools import pairwise
 
+import bare
+import light_diffusion
 import pytest
 import torch
 from torch import nn
 
-from support import ROOT, write_block_world
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import bare
-import light_diffusion
+from support import write_block_world
 
 SMALL = {"topk": [1, 5], "valid_metric": "recall@5", "train_batch_size": 25} | {
     "embedding_size": 9,
@@ -31,15 +27,15 @@ def parent(tmp_path):
 
 
 def case(parent, **overrides):
-    config = light_diffusion.configuration("blocks", parent, SMALL | {"use_gpu": False} | overrides)
-    return light_diffusion.prepare(config, light_diffusion.Clock("cpu", config["device"]))
+    keys = {"data_path": f"{parent}/", "use_gpu": False} | SMALL | overrides
+    return light_diffusion.LightCase("blocks", keys, "cpu")
 
 
 @pytest.mark.parametrize("transform", ["diag", "lowrank", "matrix"])
 def test_bare_products_are_those_of_a_training_step(parent, transform):
     """The linear layers' shapes, and for which of them the input asks for a gradient."""
     made = case(parent, pg_transform=transform)
-    model, seen = made.trainer.model, Counter()
+    model, seen = made.model, Counter()
 
     def note(layer, inputs):
         seen[layer.in_features, layer.out_features, inputs[0].requires_grad] += 1
@@ -49,19 +45,18 @@ def test_bare_products_are_those_of_a_training_step(parent, transform):
             layer.register_forward_pre_hook(note)
     model.calculate_loss(torch.arange(25))
     seen[40, 9, False] += 1  # FC in is a parameter, not a layer
-    shapes = light_diffusion.all_shapes(made)
+    shapes = light_diffusion.shapes(made)
     assert Counter((s.n_in, s.n_out, s.into_input) for s in shapes) == seen
 
 
 def test_bare_training_is_forward_and_gradients():
-    one = bare.Product(bare.Shape(3, 2, True), 5, "cpu")
-    x, w = one.x.clone().requires_grad_(), one.w.clone().requires_grad_()
-    (x @ w.T).backward(one.grad_y)
-    one.forward()
-    one.backward()
-    assert torch.allclose(one.y, x @ w.T)
-    assert torch.allclose(one.grad_w, w.grad)
-    assert torch.allclose(one.grad_x, x.grad)
+    product = bare.Product(bare.Shape(3, 2, True), 5, "cpu")
+    x, w = product.x.clone().requires_grad_(), product.w.clone().requires_grad_()
+    (x @ w.T).backward(product.grad_y)
+    bare.Products([product])()
+    assert torch.allclose(product.y, x @ w.T)
+    assert torch.allclose(product.grad_w, w.grad)
+    assert torch.allclose(product.grad_x, x.grad)
     assert bare.Product(bare.Shape(3, 2, False), 5, "cpu").grad_x is None
 
 
@@ -74,15 +69,15 @@ def test_steps_are_the_trainers_and_leave_short_batches_out(parent):
         steps()
     assert len(made.train) == 3  # of 25, 25 and 10 users
     assert sizes == [25] * 5
-    assert made.trainer.model.training
+    assert made.model.training
 
 
 def test_chain_with_a_perfect_network_returns_its_estimate(parent):
     made = case(parent)
     users = torch.arange(4)
-    clean = made.trainer.model.history.dense(users)
-    chain = light_diffusion.Chain(made.trainer.model, made.config, users, 5)
-    model, seen = made.trainer.model, []
+    clean = made.model.history.dense(users)
+    chain = light_diffusion.Chain(made.model, made.config, users, 5)
+    model, seen = made.model, []
 
     def perfect(x, e, c, preferences):
         seen.append((x.clone(), e))
@@ -93,10 +88,9 @@ def test_chain_with_a_perfect_network_returns_its_estimate(parent):
     for t, (_, e) in zip((5, 4, 3, 2, 1), seen, strict=True):
         assert torch.equal(e, chain.codes[t] + model.user_step[users])
     for t, ((above, _), (x, _)) in zip((4, 3, 2, 1), pairwise(seen), strict=True):
-        wanted = chain.of_estimate[t] * clean + chain.of_state[t] * above
-        assert torch.allclose(x, wanted)
-    assert chain.of_estimate[0] == pytest.approx(1)
-    assert chain.of_state[0] == pytest.approx(0)
+        of_state, of_estimate = chain.steps[t]
+        assert torch.allclose(x, of_estimate * clean + of_state * above)
+    assert chain.steps[0] == pytest.approx((0, 1))
 
 
 def test_command_prints_all_tables(parent, capsys):

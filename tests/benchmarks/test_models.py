@@ -4,17 +4,13 @@ import importlib
 import subprocess
 import sys
 
-import pytest
-import torch
-
-import support
-
-sys.path.insert(0, str(support.ROOT / "benchmarks"))
-
 import bare
 import baselines
+import pytest
+import torch
 from costs import COSTS
 
+import support
 from ld4mrec.plugins import sources
 
 SMALL = {
@@ -56,14 +52,10 @@ def test_every_trained_model_declares_its_bare_costs():
 
 def test_a_bare_sparse_product_and_its_gradient():
     matrix = torch.rand(5, 4) * (torch.rand(5, 4) < 0.5)
-    one = bare.Sparse(matrix.to_sparse_csr(), 3, matrix.T.contiguous().to_sparse_csr())
-    one.forward()
-    one.backward()
-    torch.testing.assert_close(one.out, matrix @ one.x)
-    torch.testing.assert_close(one.grad_x, matrix.T @ one.grad)
-    one.grad_x = None
-    bare.Forward(one).backward()
-    assert one.grad_x is None  # no gradient is asked of it
+    sparse = bare.Sparse(matrix.to_sparse_csr(), 3, matrix.T.contiguous().to_sparse_csr())
+    bare.Products([sparse])()
+    torch.testing.assert_close(sparse.out, matrix @ sparse.x)
+    torch.testing.assert_close(sparse.grad_x, matrix.T @ sparse.grad)
 
 
 def test_bare_rows_and_neighbours():
@@ -87,7 +79,8 @@ def test_repeated_products_and_the_order_of_a_step():
             self.forward = lambda: calls.append(name)
             self.backward = lambda: calls.append(name.upper())
 
-    bare.Products([bare.Repeated(Noted("a"), 1.6), bare.Forward(Noted("b")), Noted("c")])()
+    twice = bare.Products([Noted("a")], times=1.6)
+    bare.Products([twice, bare.Products([Noted("b")], gradients=False), Noted("c")])()
     assert "".join(calls) == "aabcCAA"
     bare.Products([Noted("d")], gradients=False)()
     assert calls[-1] == "d"

@@ -1,18 +1,16 @@
 """explore and look_inside on a small world: what they train, reuse, shuffle and print."""
 
 import statistics
-import sys
+from pathlib import Path
 
+import explore
+import look_inside
 import numpy as np
 import pytest
 import torch
 
 import support
-
-sys.path.insert(0, str(support.ROOT / "benchmarks"))
-
-import explore
-import look_inside
+from ld4mrec.places import CONFIGS
 
 SMALL = {
     "embedding_size": 8,
@@ -33,7 +31,7 @@ def keys(blocks, tmp_path):
 
 
 def test_settings_change_one_key_of_the_model():
-    yaml = explore.SOURCE / "configs" / "model" / "LD4MRec.yaml"
+    yaml = CONFIGS / "model" / "LD4MRec.yaml"
     declared = support.Config("LD4MRec", "demo", model_yaml=yaml).final_config_dict
     assert set(explore.SPACE) <= set(declared)
     names = [name for name, _ in explore.settings()]
@@ -52,12 +50,12 @@ def test_explore_trains_each_setting_and_seed_once(keys, capsys):
         for seed in (1, 2)
         for name, by_seed in found.items()
     ]
-    logs = list(explore.Path(keys["runs_dir"]).glob("blocks/LD4MRec/*/log.txt"))
+    logs = list(Path(keys["runs_dir"]).glob("blocks/LD4MRec/*/log.txt"))
     assert all("epoch 0 | loss" in path.read_text() for path in logs)
     assert [len(by_seed) for by_seed in found.values()] == [2, 2, 2]
     again = explore.explore("blocks", keys, named, [1, 2], minutes=10)
     assert again == found
-    assert len(list(explore.Path(keys["runs_dir"]).glob("blocks/LD4MRec/*/result.json"))) == 6
+    assert len(list(Path(keys["runs_dir"]).glob("blocks/LD4MRec/*/result.json"))) == 6
     base = [found["base"][seed]["valid"]["recall@20"] for seed in (1, 2)]
     rows = explore.table(found)
     (line,) = (row for row in rows if row.startswith("| base |"))
@@ -82,9 +80,9 @@ def test_a_diverged_setting_is_shown_as_failed(keys, monkeypatch):
 
 
 def test_looking_inside_changes_one_part_at_a_time(keys):
-    (one,) = look_inside.run("LD4MRec", "blocks", keys | {"epochs": 30})
-    found = look_inside.look(one)
-    assert found["as trained"] == one.result["valid"]["recall@20"]
+    (finished,) = look_inside.run("LD4MRec", "blocks", keys | {"epochs": 30})
+    found = look_inside.look(finished)
+    assert found["as trained"] == finished.result["valid"]["recall@20"]
     assert found["collaborative shuffled"] < found["as trained"]
     shuffled = {name for name in found if name.endswith("shuffled")}
     assert shuffled == {
@@ -100,8 +98,8 @@ def test_looking_inside_changes_one_part_at_a_time(keys):
 
 
 def test_what_the_parameters_hold(keys):
-    (one,) = look_inside.run("LD4MRec", "blocks", keys)
-    model = look_inside.load(one).model
+    (finished,) = look_inside.run("LD4MRec", "blocks", keys)
+    model = look_inside.load(finished).model
     with torch.no_grad():
         model.user_step.zero_()[0] = 3.0  # one user's gate differs from the others'
         model.net.item_in.fill_(-2.0)
@@ -124,8 +122,8 @@ def test_what_the_parameters_hold(keys):
 
 @pytest.mark.parametrize("part", ["history", "user_step", "collaborative", "preference_text"])
 def test_shuffling_moves_rows_and_can_be_undone(part, keys):
-    (one,) = look_inside.run("LD4MRec", "blocks", keys)
-    model, train, *_ = look_inside.load(one)
+    (finished,) = look_inside.run("LD4MRec", "blocks", keys)
+    model, train, *_ = look_inside.load(finished)
     users = torch.arange(model.n_users)
 
     def rows():

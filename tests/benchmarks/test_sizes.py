@@ -1,16 +1,12 @@
 """Generated data of the paper's sizes."""
 
-import sys
-
 import numpy as np
 import pytest
+import sizes as command
 
 from ld4mrec.data.interactions import RecDataset
-from support import ROOT, config_for
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import sizes
+from ld4mrec.paper import sizes
+from support import config_for
 
 SMALL = sizes.Size(120, 80, 900)
 
@@ -71,16 +67,16 @@ def test_impossible_sizes_are_refused(n):
 
 
 def test_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sizes, "SIZES", {"one": SMALL, "two": SMALL})
-    assert sizes.main(["--out", str(tmp_path), "one"]) == 0
+    monkeypatch.setattr(command, "SIZES", {"one": SMALL, "two": SMALL})
+    assert command.main(["--out", str(tmp_path), "one"]) == 0
     assert "120 x 80 x 900" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        sizes.main(["--out", str(tmp_path)])
+        command.main(["--out", str(tmp_path)])
     assert "one is there already; --force" in capsys.readouterr().err
     assert not (tmp_path / "two").exists()
     kept = (tmp_path / "one" / "one.inter").read_bytes()
-    assert sizes.main(["--out", str(tmp_path), "--force"]) == 0
+    assert command.main(["--out", str(tmp_path), "--force"]) == 0
     assert (tmp_path / "two" / "two.inter").read_bytes() == kept
     with pytest.raises(SystemExit):
-        sizes.main(["--out", str(tmp_path), "three"])
+        command.main(["--out", str(tmp_path), "three"])
     assert "no size three; there are one, two" in capsys.readouterr().err

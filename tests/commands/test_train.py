@@ -15,6 +15,7 @@ import yaml
 
 import support
 from ld4mrec.commands import train as main
+from ld4mrec.config.words import FLAGS
 from utils.quick_start import quick_start
 
 SMALL = ["--embedding_size=16", "--hidden_size=16", "--svd_rank=8", "--pg_hidden=8"]
@@ -145,10 +146,10 @@ def test_a_killed_grid_goes_on(command, tmp_path, capsys):
     assert main.main(grid) == 0
     assert f"grid of 4 runs, {len(done)} of them finished" in capsys.readouterr().out
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
-    for one, other in zip(results(tmp_path / "runs"), results(tmp_path / "whole"), strict=True):
-        assert one.parent.name == other.parent.name
+    for result, other in zip(results(tmp_path / "runs"), results(tmp_path / "whole"), strict=True):
+        assert result.parent.name == other.parent.name
         for name in ("best.pt", "topk.npz", "per_user.npz", "metrics.jsonl"):
-            assert (one.parent / name).read_bytes() == (other.parent / name).read_bytes(), name
+            assert (result.parent / name).read_bytes() == (other.parent / name).read_bytes(), name
 
 
 def test_two_processes_share_a_grid(command, tmp_path):
@@ -319,7 +320,7 @@ def test_a_plugin_brings_its_data_sets_yaml_and_sees_only_a_view(blocks, tmp_pat
 def test_quick_start_runs_the_grid(blocks, tmp_path):
     paths = {"data_path": str(blocks.parent), "runs_dir": str(tmp_path / "runs"), "cache_dir": None}
     found = quick_start("Pop", "blocks", paths | {"seed": [1, 2], "topk": [5, 20]})
-    assert [one.result["seed"] for one in found] == [1, 2]
+    assert [run.result["seed"] for run in found] == [1, 2]
 
 
 def test_help_shows_models_and_data_sets(capsys):
@@ -330,6 +331,11 @@ def test_help_shows_models_and_data_sets(capsys):
     assert "LD4MRec" in out
     assert "tiktok" in out
     assert "    python src/main.py -m LD4MRec -d tiktok --grid\n" in out
+
+
+def test_the_flags_that_are_suggested_are_there():
+    shown = main.parser().format_help()
+    assert [flag for flag in FLAGS if flag not in shown] == []
 
 
 def test_ctrl_c_says_how_to_go_on(command, tmp_path):

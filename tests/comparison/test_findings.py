@@ -81,7 +81,7 @@ def test_tests_over_users_are_those_of_the_users_means(rows, keys):
 
 def test_a_row_with_fewer_seeds_is_compared_over_those_alone(rows, keys):
     target, slow, pop = rows
-    half = replace(slow, runs=(slow.runs[0], slow.runs[1].with_outcome()))
+    half = replace(slow, runs=(slow.runs[0], replace(slow.runs[1], result=None)))
     made = findings([target, half, pop], keys)
     (label, cell), other = made.over_users().column("difference").items()
     assert (label, cell.note) == ("slow", "over seed 1; of 2 only one of the two is there")

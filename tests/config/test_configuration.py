@@ -43,8 +43,8 @@ def values(points, *names):
 
 def test_later_files_win_and_keys_are_replaced_whole(ours, toy):
     ours.write_text(ours.read_text() + "topk: [7]\nepochs: 3\n")
-    one = config(ours, toy, {"epochs": 4})
-    assert (one["topk"], one["epochs"], one["eval_step"]) == ([7], 4, 1)
+    made = config(ours, toy, {"epochs": 4})
+    assert (made["topk"], made["epochs"], made["eval_step"]) == ([7], 4, 1)
 
 
 def test_our_yaml_means_one_run_with_its_defaults(ours, toy):
@@ -131,12 +131,12 @@ def test_an_unknown_key_names_the_nearest(ours, toy):
 
 
 def test_our_models_may_not_read_what_no_yaml_declares(ours, toy):
-    one = config(ours, toy)
+    made = config(ours, toy)
     with pytest.raises(UndeclaredKeyError, match=r"'widht' is read.*Did you mean 'width'"):
-        one["widht"]
-    assert one["optional"] is None
-    assert "widht" not in one
-    assert "width" in one
+        made["widht"]
+    assert made["optional"] is None
+    assert "widht" not in made
+    assert "width" in made
 
 
 def test_third_parties_read_none(theirs, toy):
@@ -195,17 +195,17 @@ def test_whole_numbers_written_as_floats_count(ours, toy):
 
 
 def test_one_value_where_a_list_is_wanted(ours, toy):
-    one = config(ours, toy, {"topk": 20, "metrics": "Recall"}).points()[0]
-    assert (one["topk"], one["metrics"]) == ([20], ["Recall"])
+    made = config(ours, toy, {"topk": 20, "metrics": "Recall"}).points()[0]
+    assert (made["topk"], made["metrics"]) == ([20], ["Recall"])
 
 
 def test_paths_of_yaml_files_are_relative_to_the_source_and_of_callers_to_their_folder(
     ours, toy, monkeypatch
 ):
     monkeypatch.chdir(toy.parent.parent)
-    one = Config("Ours", toy.name, {"data_path": toy.parent.name}, model_yaml=ours)
-    assert one["data_path"] == f"{toy.parent}/"
-    assert one["runs_dir"] == f"{support.ROOT / 'runs'}/"
+    made = Config("Ours", toy.name, {"data_path": toy.parent.name}, model_yaml=ours)
+    assert made["data_path"] == f"{toy.parent}/"
+    assert made["runs_dir"] == f"{support.ROOT / 'runs'}/"
 
 
 def test_an_unknown_data_set_names_the_nearest(tmp_path):
@@ -272,13 +272,13 @@ def test_every_float_survives_the_command_line(number):
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), min_size=1, max_size=4))
 def test_the_grid_is_the_product_in_order(lists):
     keys = [f"k{i}" for i in range(len(lists))]
-    one = Config.__new__(Config)
-    one.has_defaults, one.defaults, one.overridden = False, {}, []
+    made = Config.__new__(Config)
+    made.has_defaults, made.defaults, made.overridden = False, {}, []
     base = Config("Pop", "demo").final_config_dict
-    one.final_config_dict = (
+    made.final_config_dict = (
         base | dict(zip(keys, lists, strict=True)) | {"hyper_parameters": keys, "seed": 1}
     )
-    points = values(one.points(grid=True), *keys)
+    points = values(made.points(grid=True), *keys)
     expected = [()]
     for column in lists:
         distinct = list(dict.fromkeys(column))  # the same value twice is the same run

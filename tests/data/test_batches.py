@@ -130,8 +130,8 @@ def test_shuffling_changes_the_order_alone_and_each_epoch_anew(toy):
 
 
 def test_batches_depend_on_the_seed_and_not_on_what_the_model_draws(toy):
-    one, other = train_loader(toy, shuffle=True), train_loader(toy, shuffle=True)
-    first = epoch(one)[0]
+    loader, other = train_loader(toy, shuffle=True), train_loader(toy, shuffle=True)
+    first = epoch(loader)[0]
     torch.rand(3), np.random.rand(3)  # noqa: NPY002 (the global one is meant)
     assert (epoch(other)[0] == first).all()
     assert (epoch(train_loader(toy, shuffle=True, seed=1))[0] != first).any()
@@ -145,10 +145,10 @@ def test_a_batch_belongs_to_the_model(toy):
 
 
 def test_the_state_goes_on_where_it_was(toy):
-    one = train_loader(toy, shuffle=True)
-    epoch(one)
-    state = one.state()
-    expected = epoch(one)[0]
+    loader = train_loader(toy, shuffle=True)
+    epoch(loader)
+    state = loader.state()
+    expected = epoch(loader)[0]
     other = train_loader(toy, shuffle=True, seed=5)
     other.load_state(state)
     assert (epoch(other)[0] == expected).all()

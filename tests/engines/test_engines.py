@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,7 +147,7 @@ def engine():
 
     before = set(Path(tempfile.gettempdir()).glob("ray*"))
     with RayEngine(workers=2) as one:
-        one.settle({})
+        one.with_device({})
         one.start(threads=1)
         one._connect()
         yield one
@@ -197,8 +198,8 @@ def kill_the_worker_of(engine, chosen, times, monkeypatch):
     """Let the engine's display kill the worker of a run, once it has a checkpoint; the killed."""
     show, killed = engine._display.show, []
 
-    def kill(running, starting):
-        show(running, starting)
+    def kill(state):
+        show(state)
         for slot, _, one in engine._running.values():
             path = one.folder.path / "last.pt"
             due = len(killed) < times and slot.pid not in killed
@@ -253,8 +254,8 @@ def test_small_files_come_back_from_a_worker_elsewhere(keys, tmp_path, engine, m
     support.write_block_world(Path(keys["data_path"]), "far")
     scratch = Path(tempfile.gettempdir()) / "ld4mrec_workers" / "far"
     job = engine._job
-    nowhere = {"witness": str(tmp_path / "nothing here")}
-    monkeypatch.setattr(engine, "_job", lambda *what: job(*what) | nowhere)
+    nowhere = str(tmp_path / "nothing here")
+    monkeypatch.setattr(engine, "_job", lambda *what: replace(job(*what), witness=nowhere))
     try:
         mine = run("BPR", "far", keys, grid=True, engine=engine)
         theirs = run("BPR", "far", keys | {"runs_dir": str(tmp_path / "t")}, grid=True)
@@ -281,7 +282,7 @@ def test_small_files_come_back_from_a_worker_elsewhere(keys, tmp_path, engine, m
 @pytest.mark.slow
 def test_other_data_at_a_worker_are_refused(keys, tmp_path, second, monkeypatch):
     job = second._job
-    monkeypatch.setattr(second, "_job", lambda *what: job(*what) | {"id": "s1-000000000000"})
+    monkeypatch.setattr(second, "_job", lambda *what: replace(job(*what), id="s1-000000000000"))
     with pytest.raises(RunError, match="here the run's id is s999-.*at the driver s1-0000.*worker"):
         run("BPR", "blocks", keys, grid=True, engine=second)
     assert list((tmp_path / "runs").glob("**/.driver-*"))
@@ -307,10 +308,10 @@ def test_a_run_that_another_process_holds_is_waited_for(keys, engine, monkeypatc
     assert first.lock(timeout=0)
     show, seen = engine._display.show, []
 
-    def release(running, starting):
-        show(running, starting)
-        if engine._busy and not seen:
-            seen.append(engine._busy[0][1].folder.id)
+    def release(state):
+        show(state)
+        if engine._held and not seen:
+            seen.append(engine._held[0][1].id)
             first.unlock()
 
     monkeypatch.setattr(engine._display, "show", release)
@@ -342,11 +343,11 @@ def test_rows_of_a_comparison_train_side_by_side(keys, tmp_path, engine):
     keys = {k: v for k, v in keys.items() if k not in RATES}
     found = [Entry("BPR", "BPR", {}, ""), Entry("weak", "BPR", {"reg_weight": 0.0}, "")]
     rows = ledger.rows_of(found, "blocks", keys, [1, 2])
-    ledger.train_all(rows, "blocks", keys, [1, 2], engine=engine)
+    rows = ledger.train_all(rows, engine=engine)
     other = keys | {"runs_dir": str(tmp_path / "other")}
     for row, entry in zip(rows, found, strict=True):
         (alone,) = ledger.rows_of([entry], "blocks", other, [1, 2])
-        ledger.train(alone, "blocks", other, [1, 2])
+        alone = ledger.train(alone)
         assert_equal(row.runs, alone.runs)
         assert len(row.done) == 2
 

@@ -6,7 +6,6 @@ from torch import nn
 
 import golden
 from golden import BATCH, close, numbers
-from ld4mrec.errors import DataError
 from models.bm3 import distance
 
 PAIRS = BATCH[:2]
@@ -234,11 +233,6 @@ def test_number_of_parameters(make):
 
     assert sum(p.numel() for p in make().parameters()) == count(5, 7, 8, 6, 5)
     assert count(19445, 7050, 64, 4096, 384) == 33_570_688  # MMRec's baby, as upstream prints it
-
-
-def test_refuses_a_world_without_features(make):
-    with pytest.raises(DataError, match="BM3 wants item features of at least one modality"):
-        make({})
 
 
 @pytest.mark.parametrize(

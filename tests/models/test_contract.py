@@ -163,8 +163,8 @@ def test_trains_with_modalities_missing(name, absent, blocks, tmp_path):
         with pytest.raises(UserError, match=r"wants item features .* got none"):
             run(name, blocks.name, keys)
         return
-    (one,) = run(name, blocks.name, keys)
-    assert 0 <= one.result["test"]["recall@20"] <= 1
+    (finished,) = run(name, blocks.name, keys)
+    assert 0 <= finished.result["test"]["recall@20"] <= 1
 
 
 @pytest.mark.parametrize("name", ALL)

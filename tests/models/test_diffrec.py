@@ -198,6 +198,7 @@ def test_learns_a_small_world(blocks, tmp_path):
     keys = {"data_path": f"{blocks.parent}/", "run_dir": str(tmp_path / "run"), "cache_dir": None}
     # three batches an epoch: the default rate, 5e-5, would learn too slowly
     sizes = {"dims": [[50]], "train_batch_size": 20, "epochs": 60, "threads": 1}
-    sizes["learning_rate"] = 1e-3
-    (one,) = run("DiffRec", blocks.name, keys | sizes | {"topk": [5], "valid_metric": "Recall@5"})
-    assert one.result["test"]["recall@5"] > 0.8  # of ten items of the user's kind, five are left
+    sizes |= {"learning_rate": 1e-3, "topk": [5], "valid_metric": "Recall@5"}
+    (finished,) = run("DiffRec", blocks.name, keys | sizes)
+    # of ten items of the user's kind, five are left
+    assert finished.result["test"]["recall@5"] > 0.8

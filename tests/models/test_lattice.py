@@ -10,7 +10,6 @@ import golden
 from common import dense_graph
 from common.sparse import csr_tensor
 from golden import BATCH, close, numbers
-from ld4mrec.errors import DataError
 from models.lattice import averaging_adjacency
 
 SETTING = golden.SMALL | {
@@ -232,11 +231,6 @@ def test_number_of_parameters(make):
 
     assert sum(p.numel() for p in make().parameters()) == count(5, 7, 8, 8, 6, 5)
     assert count(19445, 7050, 64, 64, 4096, 384) == 33_566_530  # MMRec's baby, as upstream prints
-
-
-def test_refuses_a_world_without_features(make):
-    with pytest.raises(DataError, match="LATTICE wants item features of at least one modality"):
-        make({})
 
 
 @pytest.mark.parametrize(

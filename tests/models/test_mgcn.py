@@ -9,7 +9,6 @@ from torch import nn
 import golden
 from common.loss import info_nce
 from golden import BATCH, close, numbers
-from ld4mrec.errors import DataError
 from models.mgcn import TEMPERATURE
 
 SETTING = {"n_ui_layers": 2, "n_layers": 1, "knn_k": 3, "cl_loss": 0.1, "reg_weight": 0.1}
@@ -212,11 +211,6 @@ def test_number_of_parameters(make):
 
     assert sum(p.numel() for p in make().parameters()) == count(5, 7, 8, 6, 5)
     assert count(19445, 7050, 64, 4096, 384) == 33_587_392  # MMRec's baby, as upstream prints it
-
-
-def test_refuses_a_world_without_features(make):
-    with pytest.raises(DataError, match="MGCN wants item features of at least one modality"):
-        make({})
 
 
 @pytest.mark.parametrize(

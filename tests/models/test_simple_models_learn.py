@@ -28,8 +28,8 @@ OPTIONS = {
 def test_it_learns(name, blocks, tmp_path):
     common = {"runs_dir": str(tmp_path / "runs"), "cache_dir": None, "valid_metric": "recall@5"}
     paths = {"data_path": f"{blocks.parent}/", "topk": [5]}
-    (one,) = run(name, blocks.name, common | paths | OPTIONS[name])
-    assert one.result["test"]["recall@5"] > 5 * CHANCE
-    lines = (one.folder.path / "metrics.jsonl").read_text().splitlines()
+    (ended,) = run(name, blocks.name, common | paths | OPTIONS[name])
+    assert ended.result["test"]["recall@5"] > 5 * CHANCE
+    lines = (ended.folder.path / "metrics.jsonl").read_text().splitlines()
     losses = [sum(json.loads(line)["loss"]) for line in lines]
     assert losses[-1] < losses[0] or not OPTIONS[name]  # propagation alone may find the items

@@ -10,7 +10,7 @@ from torch import nn
 import golden
 from common.propagation import mean_of_layers
 from golden import BATCH, close, numbers
-from ld4mrec.errors import ConfigError, DataError
+from ld4mrec.errors import ConfigError
 from ld4mrec.training import checkpoint
 
 PAIRS = BATCH[:2]
@@ -265,11 +265,6 @@ def test_initial_values(toy):
     for linear in linears(model):
         bound = linear.in_features**-0.5  # torch's default
         assert 0.9 * bound < linear.bias.abs().max().item() <= bound
-
-
-def test_refuses_a_world_without_features(make):
-    with pytest.raises(DataError, match="SLMRec wants item features of at least one modality"):
-        make({})
 
 
 def test_offers_no_key_that_nothing_reads(make):

@@ -6,8 +6,6 @@ import torch
 
 import golden
 from golden import BATCH, near
-from ld4mrec.errors import DataError
-from ld4mrec.search.train import run
 
 SMALL = golden.SMALL | {"reg_weight": 0.1}
 PHASES = {"user_emb.weight": 1, "item_emb.weight": 2, "projection.weight": 3, "projection.bias": 4}
@@ -150,12 +148,3 @@ def test_number_of_parameters(both):
 def test_refused_options(toy, options, message):
     with pytest.raises(ValueError, match=message):
         golden.build("VBPR", toy, **options)
-
-
-def test_without_features_it_is_refused(toy, tmp_path):
-    with pytest.raises(ValueError, match="wants item features .* got none; name the feature files"):
-        golden.build("VBPR", toy, {})
-    paths = {"data_path": f"{toy.parent}/", "runs_dir": str(tmp_path / "runs"), "topk": [2]}
-    options = paths | {"cache_dir": None, "valid_metric": "recall@2"}
-    with pytest.raises(DataError, match="VBPR wants item features"):
-        run("VBPR", toy.name, options)

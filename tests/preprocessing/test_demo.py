@@ -290,7 +290,7 @@ def test_command_from_another_folder(tmp_path):
     assert first.stdout.startswith("data/toy: made\n60 users, ")
     assert "content_blind" in first.stdout
     assert (tmp_path / "data" / "toy" / "toy.inter").is_file()
-    assert "is there already, the same generation; nothing done" in run().stdout
+    assert "is there already, the same; nothing done" in run().stdout
     refused = run("--seed", "1")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: ")

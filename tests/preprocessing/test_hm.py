@@ -2,14 +2,16 @@
 
 import csv
 import zipfile
+from argparse import Namespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ld4mrec.errors import UserError
+from ld4mrec.errors import DataError, UserError
 from ld4mrec.preprocessing import hm
 from ld4mrec.preprocessing.steps.raw import RawError
+from ld4mrec.preprocessing.steps.sources import find
 
 NO_WINDOW = (None, None)
 HEADER = ",".join(hm.HEADER)
@@ -72,7 +74,7 @@ def test_a_zip_of_the_file_is_read_as_it_is(tmp_path, made_samples):
     with zipfile.ZipFile(tmp_path / f"{hm.TRANSACTIONS}.zip", "w") as archive:
         archive.write(path, hm.TRANSACTIONS)
         archive.writestr(f"__MACOSX/._{hm.TRANSACTIONS}", b"junk")
-    found = hm.find(tmp_path, hm.TRANSACTIONS)
+    found = find(tmp_path, hm.TRANSACTIONS)
     assert read(found)[0] == read(path)[0]
 
 
@@ -134,7 +136,7 @@ def test_a_header_with_byte_order_mark_and_quotes(tmp_path):
 def test_a_damaged_zip(tmp_path):
     (tmp_path / f"{hm.TRANSACTIONS}.zip").write_bytes(b"PK no zip")
     with pytest.raises(RawError, match="is damaged or incomplete"):
-        read(hm.find(tmp_path, hm.TRANSACTIONS))
+        read(find(tmp_path, hm.TRANSACTIONS))
 
 
 def articles(folder, rows):
@@ -224,9 +226,11 @@ def test_planted_defects_of_the_articles(download):
 def test_both_image_folders_are_found(folder, download):
     it = download("hm")
     (it.raw / "images_128_128").rename(it.raw / "moved")
-    assert hm.image_source(it.raw, None) is None
+    options = Namespace(raw=it.raw, images=None)
+    with pytest.raises(DataError, match="no images in"):
+        hm.HM().images(options)
     (it.raw / "moved").rename(it.raw / folder)
-    images = hm.image_source(it.raw, None)
+    images = hm.HM().images(options)
     items = sorted({key[1] for key in read(it.raw / hm.TRANSACTIONS)[0]})
     assert sum(item in images for item in items) == 300 - 3
     with_image = next(item for item in items if item in images)
@@ -237,7 +241,7 @@ def test_both_image_folders_are_found(folder, download):
 def test_a_zip_of_images(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr(f"{folder}/010/0108775015.jpg", b"picture")
-    images = hm.image_source(tmp_path, tmp_path / "x.zip")
+    images = hm.HM().images_at(tmp_path / "x.zip")
     assert images.read("0108775015") == b"picture"
 
 

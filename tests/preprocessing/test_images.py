@@ -98,7 +98,7 @@ def test_damaged_member(zipped):
     content[50:60] = bytes(10)
     zipped.path.write_bytes(content)
     with pytest.raises(BrokenImageError, match="cannot be read from the zip"):
-        ImageZip(zipped.path, zipped.member).read("1")
+        ImageZip(zipped.path, zipped.place).read("1")
 
 
 def test_file_over_the_limit(folder, zipped, monkeypatch):

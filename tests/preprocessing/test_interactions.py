@@ -183,8 +183,8 @@ def test_renumbered_ids_have_no_gaps_and_lead_back():
 
 
 def test_ids_are_written_as_the_raw_files_write_them():
-    assert interactions.number_ids(np.array([7, 12]), prefix="u").texts() == ["u7", "u12"]
-    assert interactions.number_ids(np.array([7, 12]), digits=4).texts() == ["0007", "0012"]
+    assert interactions.Ids(np.array([7, 12]), prefix="u").texts() == ["u7", "u12"]
+    assert interactions.Ids(np.array([7, 12]), digits=4).texts() == ["0007", "0012"]
 
 
 @given(PAIRS, st.integers(0, 5))

@@ -125,10 +125,10 @@ def test_planted_titles_of_the_sample(download):
 
 def test_covers_from_the_zip_or_the_folder(download, tmp_path):
     it = download("microlens")
-    zipped = microlens.cover_source(it.raw / f"{microlens.COVERS}.zip")
+    zipped = microlens.Microlens().images_at(it.raw / f"{microlens.COVERS}.zip")
     with zipfile.ZipFile(it.raw / f"{microlens.COVERS}.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
-    folder = microlens.cover_source(tmp_path / "unpacked" / microlens.COVERS)
+    folder = microlens.Microlens().images_at(tmp_path / "unpacked" / microlens.COVERS)
     items = {item for _, item in read(it.raw / microlens.PAIRS)[0]}
     assert all(item in zipped and item in folder for item in items)
     one = sorted(items)[0]

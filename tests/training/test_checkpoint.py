@@ -41,33 +41,33 @@ def through_a_file(value):
     return torch.load(file, weights_only=True)
 
 
-def same(one, other):
+def same(value, other):
     """Equal in type, value and everything that a computation could notice."""
-    if type(one) is not type(other):
+    if type(value) is not type(other):
         return False
-    if isinstance(one, torch.Tensor):
-        if (one.dtype, one.shape, one.layout) != (other.dtype, other.shape, other.layout):
+    if isinstance(value, torch.Tensor):
+        if (value.dtype, value.shape, value.layout) != (other.dtype, other.shape, other.layout):
             return False
-        if one.layout == torch.sparse_coo:
-            parts = [(x._indices(), x._values()) for x in (one, other)]
-            if one.is_coalesced() != other.is_coalesced():
+        if value.layout == torch.sparse_coo:
+            parts = [(x._indices(), x._values()) for x in (value, other)]
+            if value.is_coalesced() != other.is_coalesced():
                 return False
-        elif one.layout == torch.sparse_csr:
-            parts = [(x.crow_indices(), x.col_indices(), x.values()) for x in (one, other)]
+        elif value.layout == torch.sparse_csr:
+            parts = [(x.crow_indices(), x.col_indices(), x.values()) for x in (value, other)]
         else:
             parts = None
         if parts:
             return all(bytes_of(a) == bytes_of(b) for a, b in zip(*parts, strict=True))
-        return one.stride() == other.stride() and bytes_of(one) == bytes_of(other)
-    if isinstance(one, np.ndarray | np.generic):
-        alike = (one.dtype, one.shape, one.flags.c_contiguous, one.flags.f_contiguous)
+        return value.stride() == other.stride() and bytes_of(value) == bytes_of(other)
+    if isinstance(value, np.ndarray | np.generic):
+        alike = (value.dtype, value.shape, value.flags.c_contiguous, value.flags.f_contiguous)
         alike_other = (other.dtype, other.shape, other.flags.c_contiguous, other.flags.f_contiguous)
-        return alike == alike_other and one.tobytes() == other.tobytes()
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        return same([*one.items()], [*other.items()])
-    return one == other or one != one
+        return alike == alike_other and value.tobytes() == other.tobytes()
+    if isinstance(value, list | tuple):
+        return len(value) == len(other) and all(map(same, value, other))
+    if isinstance(value, dict):
+        return same([*value.items()], [*other.items()])
+    return value == other or value != value
 
 
 def bytes_of(tensor):

@@ -724,8 +724,8 @@ def test_a_cut_off_beyond_the_catalogue_is_refused_before_anything_is_written(to
         run("Pop", "toy", settings)
     assert not (tmp_path / "run").exists()
     settings |= {"topk": [1, 7], "valid_metric": "recall@7"}
-    (one,) = run("Pop", "toy", settings)
-    assert one.result["valid"]["recall@7"] == 1  # everything is shown
+    (finished,) = run("Pop", "toy", settings)
+    assert finished.result["valid"]["recall@7"] == 1  # everything is shown
 
 
 # --- all of it ------------------------------------------------------------------------------

@@ -16,94 +16,71 @@ reports/<data set>/, or --out: report.md, .csv, .tex, .html and figures/. Models
 """
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
-from ld4mrec.config.parsing import Parser
+from ld4mrec.config.parsing import GOES_ON, Parser
 from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.engines.options import add_engine_options, engine_of
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, exit_status
 from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 
+AS_GIVEN = ("dataset", "settings", "target", "metrics", "out", "ledger", "archive")
+AS_GIVEN += ("tune", "tuned", "dry_run")
 
-def parser(prog="compare.py"):
+
+def parser(prog: str = "compare.py") -> Parser:
     usage = (
         "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] [--tune] "
         "[--search METHOD --trials N] [--engine ray ...] [--out DIR] [--key=value ...]"
     )
-    one = Parser(prog, __doc__, usage)
-    one.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
-    one.add_argument("-m", "--models", help="comma-separated names, or labels of --settings")
-    one.add_argument(
-        "--seeds", default="5", help="how many (1 to N), or a comma-separated list; default: 5"
-    )
-    one.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
-    one.add_argument("--tune", action="store_true", help="search each model's grid first")
-    one.add_argument(
+    words = Parser(prog, __doc__, usage)
+    words.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
+    words.add_argument("-m", "--models", help="comma-separated names, or labels of --settings")
+    words.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
+    words.add_argument("--tune", action="store_true", help="search each model's grid first")
+    words.add_argument(
         "--tuned", action="store_true", help="use the finished points of an earlier grid only"
     )
-    one.add_argument(
+    words.add_argument(
         "--target", help="the row that the others are tested against; default: the first"
     )
-    one.add_argument(
+    words.add_argument(
         "--metrics",
         default="recall@10,recall@20,ndcg@10,ndcg@20",
         help="of the report, with their cut-offs; default: recall@10,recall@20,ndcg@10,ndcg@20. "
         "Runs measure their keys topk and metrics (the latter in --settings)",
     )
-    one.add_argument("--out", type=Path, help="folder of the report; default: reports/<dataset>/")
-    one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
-    one.add_argument(
-        "--archive", type=Path, help="also keep the finished runs there, without weights: a ledger"
-    )
-    add_search_options(one)
-    add_engine_options(one)
-    one.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
-    return one
+    words.add_report_options(seeds=5)
+    add_search_options(words)
+    add_engine_options(words)
+    return words
+
+
+def run(options: Namespace, rest: list[str]) -> None:
+    search = search_of(options)
+    if search and not options.tune:
+        raise ConfigError("--search belongs to --tune here; add that")
+    seeds = tuple(seeds_of(options.seeds))
+    keys = {"keep_last": False} | parse_overrides(rest)
+    if not search and (ranges := take_ranges(keys)[1]):
+        raise ConfigError(f"--{next(iter(ranges))} is a range; that needs --tune --search")
+    from ld4mrec.comparison.compare import Comparison, compare
+
+    with engine_of(options, workers_here=bool(search)) as engine:
+        names = options.models.split(",") if options.models else None
+        as_given = {name: getattr(options, name) for name in AS_GIVEN}
+        asked = {"keys": keys, "seeds": seeds, "names": names, "search": search, "engine": engine}
+        folder = compare(Comparison(**as_given, **asked))
+    if folder:
+        print((folder / "report.md").read_text(encoding="utf-8"))
+        print(f"the report is in {folder}: report.html, .md, .csv, .tex, figures/")
 
 
 def main(arguments: list[str] | None = None, prog: str = "compare.py") -> int:
     options, rest = parser(prog).parse_known_args(arguments)
-    try:
-        search = search_of(options)
-        if search and not options.tune:
-            raise ConfigError("--search belongs to --tune here; add that")
-        seeds = tuple(seeds_of(options.seeds))
-        keys = {"keep_last": False} | parse_overrides(rest)
-        if not search and (ranges := take_ranges(keys)[1]):
-            raise ConfigError(f"--{next(iter(ranges))} is a range; that needs --tune --search")
-        from ld4mrec.comparison.compare import Comparison, compare
-
-        with engine_of(options, workers_here=bool(search)) as engine:
-            folder = compare(
-                Comparison(
-                    dataset=options.dataset,
-                    keys=keys,
-                    seeds=seeds,
-                    names=options.models.split(",") if options.models else None,
-                    settings=options.settings,
-                    target=options.target,
-                    metrics=options.metrics,
-                    out=options.out,
-                    ledger=options.ledger,
-                    archive=options.archive,
-                    tune=options.tune,
-                    tuned=options.tuned,
-                    search=search,
-                    engine=engine,
-                    dry_run=options.dry_run,
-                )
-            )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    if folder:
-        print((folder / "report.md").read_text(encoding="utf-8"))
-        print(f"the report is in {folder}: report.html, .md, .csv, .tex, figures/")
-    return 0
+    return exit_status(lambda: run(options, rest), GOES_ON)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
     python src/experiments.py -d tiktok --only noise -m LD4MRec,LightGCN --stopping_step=5
         some models; any --key=value of main.py applies to all runs
     python src/experiments.py -d tiktok --only sensitivity --grid 3x3 --svd_rank=[100,400]
-        a list on the command line is what that key takes
+        a list on the command line is those values
     python src/experiments.py --paper
         everything on all data sets in data_path (-d a,b: on these), beside the paper's numbers
 
@@ -18,53 +18,48 @@ command goes on where it was stopped. What could not be run is an empty cell wit
 
 import re
 import sys
+from argparse import Namespace
 from pathlib import Path
 
-from ld4mrec.config.parsing import Parser
+from ld4mrec.config.parsing import GOES_ON, Parser
 from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.engines.options import add_engine_options, engine_of
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, exit_status
 from ld4mrec.paper.names import EXPERIMENTS, OF_MODELS, experiments_of
 from ld4mrec.places import reports
 from ld4mrec.terminal import init_logger
 
 
-def parser(prog="experiments.py"):
+def parser(prog: str = "experiments.py") -> Parser:
     usage = (
         "%(prog)s (-d DATASET | --paper) [--only NAME,NAME] [-m MODEL,MODEL] "
         "[--seeds N|LIST] [--out DIR] [--dry-run] [--key=value ...]"
     )
-    one = Parser(prog, __doc__, usage)
-    one.add_argument("-d", "--dataset", help="data set, as for main.py; with --paper several")
-    one.add_argument("--paper", action="store_true", help="everything, beside the paper's numbers")
-    one.add_argument("--only", help=f"comma-separated, of {', '.join(EXPERIMENTS)}")
-    one.add_argument("-m", "--models", help=f"comma-separated; of {', '.join(OF_MODELS)}")
-    one.add_argument(
-        "--seeds", default="3", help="how many (1 to N), or a comma-separated list; default: 3"
+    words = Parser(prog, __doc__, usage)
+    words.add_argument("-d", "--dataset", help="data set, as for main.py; with --paper several")
+    words.add_argument(
+        "--paper", action="store_true", help="everything, beside the paper's numbers"
     )
-    one.add_argument("--out", type=Path, help="folder of the reports; default: reports/<dataset>/")
-    one.add_argument("--ledger", type=Path, help="a further folder of finished runs, only read")
-    one.add_argument(
-        "--archive", type=Path, help="also keep the finished runs there, without weights: a ledger"
-    )
-    one.add_argument("--settings", type=Path, help="yaml: {model: {key: value}}")
-    one.add_argument("--grid", default="3x3", help="of sensitivity: values of p x of gamma")
-    one.add_argument("--sizes", help="of efficiency: comma-separated, of tmall, microlens, hm")
-    one.add_argument(
+    words.add_argument("--only", help=f"comma-separated, of {', '.join(EXPERIMENTS)}")
+    words.add_argument("-m", "--models", help=f"comma-separated; of {', '.join(OF_MODELS)}")
+    words.add_report_options(seeds=3)
+    words.add_argument("--settings", type=Path, help="yaml: {model: {key: value}}")
+    words.add_argument("--grid", default="3x3", help="of sensitivity: values of p x of gamma")
+    words.add_argument("--sizes", help="of efficiency: comma-separated, of tmall, microlens, hm")
+    words.add_argument(
         "--cell-minutes", type=float, default=60, help="of efficiency: limit of a measurement; 60"
     )
-    one.add_argument(
+    words.add_argument(
         "--batches", type=int, default=20, help="of efficiency: batches timed, 20 or more"
     )
-    add_engine_options(one)
-    one.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
-    one.add_argument(
+    add_engine_options(words)
+    words.add_argument(
         "--finished", action="store_true", help="train nothing: report on the finished runs"
     )
-    return one
+    return words
 
 
-def grid_of(text):
+def grid_of(text: str) -> tuple[int, int]:
     """(3, 5) of '3x5'; ConfigError for anything else."""
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found or min(map(int, found.groups())) < 1:
@@ -95,38 +90,34 @@ def setup_of(options, keys, engine):
     )
 
 
-def run(options, keys, engine):
-    """{experiment: why it could not be}."""
+def run(options: Namespace, rest: list[str]) -> int:
+    """The exit status: 1 if an experiment could not be run."""
     from ld4mrec.paper.program import on_all, on_one
 
-    if not options.paper and not options.dataset:
-        raise ConfigError("no data set: give -d NAME, or --paper")
-    names, setup = experiments_of(options.only), setup_of(options, keys, engine)
-    listed = options.dataset.split(",") if options.dataset else None
-    if options.paper:
-        return on_all(names, setup, listed, options.dry_run)
-    if len(listed) > 1:
-        raise ConfigError(f"-d is {options.dataset}: several data sets are for --paper; add that")
-    return on_one(names, setup, options.dry_run)
+    keys = {"keep_last": False} | parse_overrides(rest)
+    with engine_of(options) as engine:
+        keys = engine.with_device(keys)
+        if not options.paper and not options.dataset:
+            raise ConfigError("no data set: give -d NAME, or --paper")
+        names, setup = experiments_of(options.only), setup_of(options, keys, engine)
+        listed = options.dataset.split(",") if options.dataset else None
+        if options.paper:
+            failed = on_all(names, setup, listed, options.dry_run)
+        elif len(listed) > 1:
+            raise ConfigError(
+                f"-d is {options.dataset}: several data sets are for --paper; add that"
+            )
+        else:
+            failed = on_one(names, setup, options.dry_run)
+    if failed:
+        print(f"could not be run: {', '.join(failed)}; see above", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def main(arguments: list[str] | None = None, prog: str = "experiments.py") -> int:
     options, rest = parser(prog).parse_known_args(arguments)
     init_logger()
-    try:
-        keys = {"keep_last": False} | parse_overrides(rest)
-        with engine_of(options) as engine:
-            keys = engine.with_device(keys)
-            failed = run(options, keys, engine)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    if failed:
-        print(f"could not be run: {', '.join(failed)}; see above", file=sys.stderr)
-    return 1 if failed else 0
+    return exit_status(lambda: run(options, rest), GOES_ON)
 
 
 if __name__ == "__main__":

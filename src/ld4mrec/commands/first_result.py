@@ -10,49 +10,43 @@ import time
 
 from ld4mrec.config.configuration import PATH_KEYS
 from ld4mrec.config.words import parse_overrides
-from ld4mrec.errors import UserError
+from ld4mrec.errors import exit_status
 from ld4mrec.search.train import run
 
 DATA_SET = "tmall_sample"
 # of 381 users the yaml's 400 a batch would make one step an epoch, and patience counts epochs
 FEW_USERS = {"train_batch_size": 64}
-COLUMNS = {
-    "Recall@10": "recall@10",
-    "Recall@20": "recall@20",
-    "NDCG@10": "ndcg@10",
-    "NDCG@20": "ndcg@20",
-}
+COLUMNS = ("Recall@10", "Recall@20", "NDCG@10", "NDCG@20")
 
 
-def table(runs):
-    """Lines of a table: the test metrics of {name: Run}."""
+def table(runs: dict) -> list[str]:
+    """Lines of a table: the test metrics of the runs."""
     lines = [f"{'':26}" + "".join(f"{column:>11}" for column in COLUMNS)]
-    for name, one in runs.items():
-        values = (one.result["test"][key] for key in COLUMNS.values())
+    for name, finished in runs.items():
+        values = (finished.result["test"][column.lower()] for column in COLUMNS)
         lines.append(f"{name:26}" + "".join(f"{value:11.4f}" for value in values))
     return lines
 
 
-def main(arguments=None):
+def first_result(given: dict) -> None:
+    """Train the three and print their table; given: {key: value} for LD4MRec."""
     started = time.monotonic()
-    try:
-        given = parse_overrides(sys.argv[1:] if arguments is None else arguments)
-        paths = {key: value for key, value in given.items() if key in PATH_KEYS}
-        blind, given = {"is_multimodal_model": False}, FEW_USERS | given
-        runs = {
-            "popularity": run("Pop", DATA_SET, paths)[0],
-            "LD4MRec without content": run("LD4MRec", DATA_SET, given | blind)[0],
-            "LD4MRec": run("LD4MRec", DATA_SET, given)[0],
-        }
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    one = runs["LD4MRec"]
+    paths = {key: value for key, value in given.items() if key in PATH_KEYS}
+    blind, given = {"is_multimodal_model": False}, FEW_USERS | given
+    runs = {
+        "popularity": run("Pop", DATA_SET, paths)[0],
+        "LD4MRec without content": run("LD4MRec", DATA_SET, given | blind)[0],
+        "LD4MRec": run("LD4MRec", DATA_SET, given)[0],
+    }
     seconds = time.monotonic() - started
     print(f"\ntest split of the generated sample, all-ranking, after {seconds:.0f} s:\n")
     print(*table(runs), sep="\n")
-    print(f"\nrun folder of LD4MRec: {one.folder.path}")
-    return 0
+    print(f"\nrun folder of LD4MRec: {runs['LD4MRec'].folder.path}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    words = sys.argv[1:] if arguments is None else arguments
+    return exit_status(lambda: first_result(parse_overrides(words)), "interrupted")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ copied; what was edited since stays.
 
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 from ld4mrec.config.parsing import Parser
-from ld4mrec.errors import UserError
+from ld4mrec.errors import UserError, exit_status
 from ld4mrec.files import replacing, sha256, write_json
 from ld4mrec.places import SOURCE
 
@@ -31,7 +32,7 @@ RECORD = "ld4mrec_plug.json"
 MARKS = ("main.py", "common", "models", "utils", "configs/model", "configs/dataset")
 
 
-def host_folder(path):
+def host_folder(path: str | Path) -> Path:
     """The src folder of the MMRec checkout at `path`, which may be that folder itself.
 
     Raises UserError where none is.
@@ -50,7 +51,7 @@ def host_folder(path):
     return folder
 
 
-def plug(path):
+def plug(path: str | Path) -> tuple[list[str], list[str]]:
     """Copy the plugin into the checkout at `path`; (copied, kept), paths below its src folder.
 
     kept: data set yamls that were there before. Raises UserError, with nothing written, if the
@@ -79,7 +80,7 @@ def plug(path):
     return copied, kept
 
 
-def unplug(path):
+def unplug(path: str | Path) -> tuple[list[str], list[str]]:
     """Remove what `plug` copied; (removed, changed), the latter edited since and left there.
 
     Raises UserError if there is no record of a copy, or one that cannot be read.
@@ -104,7 +105,7 @@ def unplug(path):
     return removed, changed
 
 
-def advice(path, called):
+def advice(path: str | Path, called: str) -> list[str]:
     """Lines that say what to run in the checkout at `path`; called: this command."""
     folder = host_folder(path).resolve()
     return [
@@ -116,27 +117,27 @@ def advice(path, called):
     ]
 
 
+def run(options: Namespace, called: str) -> None:
+    if options.remove:
+        removed, changed = unplug(options.path)
+        lines = [f"removed {name}" for name in removed]
+        lines += [f"left, because it was changed since: {name}" for name in changed]
+    else:
+        copied, kept = plug(options.path)
+        lines = [f"copied {name}" for name in copied]
+        lines += [f"kept the checkout's own {name}" for name in kept]
+        lines += advice(options.path, called)
+    print(*lines, sep="\n")
+
+
 def main(arguments: list[str] | None = None, prog: str = "plug.py") -> int:
     parser = Parser(prog, __doc__)
     parser.add_argument("path", metavar="PATH", help="a MMRec checkout, or its src folder")
     parser.add_argument("--remove", action="store_true", help="take the plugin out again")
     options = parser.parse_args(arguments)
-    try:
-        if options.remove:
-            removed, changed = unplug(options.path)
-            lines = [f"removed {name}" for name in removed]
-            lines += [f"left, because it was changed since: {name}" for name in changed]
-        else:
-            copied, kept = plug(options.path)
-            lines = [f"copied {name}" for name in copied]
-            lines += [f"kept the checkout's own {name}" for name in kept]
-            called = f"python {SOURCE / prog}" if prog == "plug.py" else prog
-            lines += advice(options.path, called)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(*lines, sep="\n")
-    return 0
+    called = f"python {SOURCE / prog}" if prog == "plug.py" else prog
+    stopped = "interrupted; --remove takes out what was copied"
+    return exit_status(lambda: run(options, called), stopped, (UserError, OSError))
 
 
 if __name__ == "__main__":

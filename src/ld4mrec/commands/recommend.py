@@ -35,7 +35,7 @@ import scipy.sparse as sp
 from common.graph import HistoryRows, binary_csr
 from ld4mrec.config.parsing import Parser
 from ld4mrec.config.yaml_files import parse_yaml
-from ld4mrec.errors import ConfigError, DataError, UserError
+from ld4mrec.errors import ConfigError, DataError, exit_status
 from ld4mrec.serving import ranking
 from ld4mrec.serving.export import write_export
 from ld4mrec.serving.ids import Ids
@@ -43,6 +43,7 @@ from ld4mrec.serving.lists import check_suffix, read_table, write_table, write_t
 from ld4mrec.serving.offers import for_anybody, history_scores
 from ld4mrec.serving.ranking import Audience, recommendations
 from ld4mrec.serving.trained import FREE, MASKS, Trained, find_run, open_run
+from ld4mrec.terminal import handled_by
 from ld4mrec.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -56,46 +57,46 @@ def parser(prog: str = "recommend.py") -> Parser:
         "%(prog)s RUN [--users FILE|IDS | --history FILE] [-k K] [--mask WHAT] [--out FILE]\n"
         "       %(prog)s RUN --export FOLDER [--mask WHAT]"
     )
-    options = Parser(prog, __doc__, usage)
-    options.add_argument(
+    words = Parser(prog, __doc__, usage)
+    words.add_argument(
         "run",
         metavar="RUN",
         help="a run's folder, the beginning of its path, or a folder with one finished run in it",
     )
-    options.add_argument(
+    words.add_argument(
         "--users",
         metavar="FILE|IDS",
         help="a file with one id per line, or ids with commas between; default: everybody",
     )
-    options.add_argument(
+    words.add_argument(
         "--history",
         metavar="FILE",
         type=Path,
         help="a table with the columns user and item: histories of users who were not in the "
         "training data, or whose histories have grown. The ids of the users are yours to choose",
     )
-    options.add_argument("-k", type=int, help=f"items for each user; default: {LISTED}")
-    options.add_argument(
+    words.add_argument("-k", type=int, help=f"items for each user; default: {LISTED}")
+    words.add_argument(
         "--mask",
         choices=MASKS,
         default="all",
         help="which of the user's items are left out: of the training split, also of validation, "
         "of all three splits (default), or none. With --history: the history, unless none",
     )
-    options.add_argument(
+    words.add_argument(
         "--out", metavar="FILE", type=Path, help=".csv, .parquet or .jsonl; default: printed as CSV"
     )
-    options.add_argument(
+    words.add_argument(
         "--export", metavar="FOLDER", type=Path, help="write the folder, which must be new or empty"
     )
-    where = options.add_argument_group("where things are and what computes; else as in the run")
+    where = words.add_argument_group("where things are and what computes; else as in the run")
     where.add_argument("--data_path", metavar="FOLDER", help="holds the folder of the data set")
     where.add_argument("--cache_dir", metavar="FOLDER", help="signals are kept here; null: nowhere")
     where.add_argument("--use_gpu", metavar="BOOL", help="False: the CPU, whatever there is")
     where.add_argument("--gpu_id", metavar="N", help="which GPU")
     where.add_argument("--threads", metavar="N", help="CPU threads; 0: one per core")
     where.add_argument("--eval_batch_size", metavar="N", help="users scored at once, at most")
-    return options
+    return words
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -138,7 +139,7 @@ def recommend(options: argparse.Namespace) -> None:
     audience = (_new_users if options.history else _own_users)(trained, options)
     if not len(audience.users):
         raise DataError("there is no user to recommend to")
-    _say_if_short(audience, k)
+    _warn_if_short(audience, k)
     frames = recommendations(audience, k, trained.run.config, trained.items)
     if options.out is None:
         write_text(sys.stdout, frames)
@@ -207,8 +208,8 @@ def chosen(text: str, ids: Ids) -> np.ndarray:
     return pd.unique(ids.numbers(words, where))
 
 
-def _say_if_short(audience, k):
-    """Say how many users have fewer than k items left; DataError if nobody has any."""
+def _warn_if_short(audience, k):
+    """Warn how many users have fewer than k items left; DataError if nobody has any."""
     known = audience.known
     left = known.shape[1] - np.diff(known.indptr)[audience.users]
     if not left.any():
@@ -230,29 +231,19 @@ def _named(ids):
 @contextmanager
 def notes_to_stderr() -> Iterator[None]:
     """Log lines go to stderr, as the table may go to stdout."""
-    handler = logging.StreamHandler(sys.stderr)
     root, level = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
     root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
+    with handled_by(logging.StreamHandler(sys.stderr)):
+        try:
+            yield
+        finally:
+            root.setLevel(level)
 
 
 def main(arguments: list[str] | None = None, prog: str = "recommend.py") -> int:
     options = parser(prog).parse_args(arguments)
-    try:
-        with notes_to_stderr():
-            recommend(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; no file was written", file=sys.stderr)
-        return 130
-    return 0
+    with notes_to_stderr():
+        return exit_status(lambda: recommend(options), "interrupted; no file was written")
 
 
 if __name__ == "__main__":

@@ -23,50 +23,53 @@ Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml 
 """
 
 import sys
+from argparse import Namespace
 
 from ld4mrec.config.configuration import dataset_names
 from ld4mrec.config.parsing import Parser
 from ld4mrec.config.words import parse_overrides
 from ld4mrec.engines.options import add_engine_options, engine_of
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, exit_status
 from ld4mrec.plugins.sources import config_of, find_model, find_plugins, model_names
 from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 
 
-def parser(prog="main.py"):
+def parser(prog: str = "main.py") -> Parser:
     usage = (
         "%(prog)s -m MODEL -d DATASET [--grid | --search METHOD --trials N] [--resume] [--mg]\n"
         "               [--plugin PATH] [--engine ray ...] [--key=value ...]\n"
         "       %(prog)s --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback]\n"
         "               [--key=value ...]"
     )
-    one = Parser(prog, __doc__, usage)
+    words = Parser(prog, __doc__, usage)
     models = f"one of {', '.join(model_names())}, or a plugin's class"
     data_sets = f"one of {', '.join(dataset_names())}, or your own folder in data_path"
-    one.add_argument("-m", "--model", help=models)
-    one.add_argument("-d", "--dataset", help=data_sets)
-    one.add_argument("--grid", action="store_true", help="search the hyper-parameters' lists")
-    add_search_options(one)
-    add_engine_options(one)
-    one.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    one.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
-    one.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
-    one.add_argument(
+    words.add_argument("-m", "--model", help=models)
+    words.add_argument("-d", "--dataset", help=data_sets)
+    words.add_argument("--grid", action="store_true", help="search the hyper-parameters' lists")
+    add_search_options(words)
+    add_engine_options(words)
+    words.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    words.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
+    words.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
+    words.add_argument(
         "--check-plugin",
         metavar="PATH",
         help="report on a model file, all models of a folder or checkout (-m: one of them), or one "
         "of ours by its name; trains nothing that is kept. -d: on this data set instead of a "
         "made-up one. Ends with 0 if all is clean, 1 if a check failed",
     )
-    one.add_argument("--traceback", action="store_true", help="with --check-plugin: errors in full")
-    return one
+    words.add_argument(
+        "--traceback", action="store_true", help="with --check-plugin: errors in full"
+    )
+    return words
 
 
-def check(options, overrides):
+def check(options: Namespace, overrides: dict) -> int:
     """Print the reports that --check-plugin asks for; the exit status."""
-    words = ("grid", "search", "resume", "mg", "plugin")
-    unfit = [f"--{word}" for word in words if getattr(options, word)]
+    unwanted = ("grid", "search", "resume", "mg", "plugin")
+    unfit = [f"--{word}" for word in unwanted if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
     from ld4mrec.plugins.check.check import check_plugin
@@ -84,57 +87,51 @@ def check(options, overrides):
     return 0 if all(report.clean for report in reports.values()) else 1
 
 
-def check_known(options, overrides):
+def check_known(options: Namespace, overrides: dict) -> None:
     """Refuse a mistyped model, data set or key now: `run` would too, once torch is loaded."""
     keys = take_ranges(overrides)[0]
     source = find_model(options.model, options.plugin)
     config_of(source, options.dataset, keys, options.mg)
 
 
+def train(options: Namespace, rest: list[str]) -> None:
+    """Train what was asked for and print the best run's metrics."""
+    if options.traceback:
+        raise ConfigError("--traceback belongs to --check-plugin; leave it out")
+    search = search_of(options)
+    if search and options.grid:
+        raise ConfigError("--grid tries all points, --search some; leave one of them out")
+    overrides = parse_overrides(rest)
+    check_known(options, overrides)
+    from ld4mrec.search.train import run
+
+    with engine_of(options, workers_here=bool(search)) as engine:
+        best, *_ = run(
+            options.model,
+            options.dataset,
+            overrides,
+            grid=options.grid or None,
+            resume=options.resume,
+            mg=options.mg,
+            plugin=options.plugin,
+            search=search,
+            engine=engine,
+        )
+    for split in ("valid", "test"):
+        metrics = (f"{key} {value:.4f}" for key, value in best.result[split].items())
+        print(f"{split:>5}: " + "  ".join(metrics))
+    print(f"best epoch {best.result['best_epoch']}; results in {best.folder.path}")
+
+
 def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:
     read = parser(prog)
     options, rest = read.parse_known_args(arguments)
-    if not options.check_plugin and not (options.model and options.dataset):
+    if options.check_plugin:
+        return exit_status(lambda: check(options, parse_overrides(rest)), "interrupted")
+    if not (options.model and options.dataset):
         read.error("the following arguments are required: -m/--model, -d/--dataset")
-    try:
-        if options.check_plugin:
-            return check(options, parse_overrides(rest))
-        if options.traceback:
-            raise ConfigError("--traceback belongs to --check-plugin; leave it out")
-        search = search_of(options)
-        if search and options.grid:
-            raise ConfigError("--grid tries all points, --search some; leave one of them out")
-        overrides = parse_overrides(rest)
-        check_known(options, overrides)
-        from ld4mrec.search.train import run
-
-        with engine_of(options, workers_here=bool(search)) as engine:
-            runs = run(
-                options.model,
-                options.dataset,
-                overrides,
-                grid=options.grid or None,
-                resume=options.resume,
-                mg=options.mg,
-                plugin=options.plugin,
-                search=search,
-                engine=engine,
-            )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"
-        print("interrupted" + goes_on * (not options.check_plugin), file=sys.stderr)
-        return 130
-    best = runs[0]
-    for split in ("valid", "test"):
-        print(
-            f"{split:>5}: "
-            + "  ".join(f"{key} {value:.4f}" for key, value in best.result[split].items())
-        )
-    print(f"best epoch {best.result['best_epoch']}; results in {best.folder.path}")
-    return 0
+    goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"
+    return exit_status(lambda: train(options, rest), f"interrupted{goes_on}")
 
 
 if __name__ == "__main__":

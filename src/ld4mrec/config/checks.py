@@ -9,10 +9,10 @@ LEARNERS = ("adam", "sgd", "adagrad", "rmsprop")
 METRICS = ("recall", "recall2", "ndcg", "precision", "map")
 
 
-def check_values(values):
+def check_values(values: dict) -> None:
     """ConfigError for a value of the host's own keys that no run can use."""
 
-    def demand(key, fits, wanted):
+    def check(key, fits, wanted):
         if not fits:
             raise ConfigError(f"{key} is {values[key]!r}; wanted {wanted}")
 
@@ -20,51 +20,43 @@ def check_values(values):
     least |= dict.fromkeys(("stopping_step", "threads", "gpu_id", "seed"), 0)
     for key, low in least.items():
         whole = isinstance(values[key], int) and not isinstance(values[key], bool)
-        demand(key, whole and values[key] >= low, f"a whole number of at least {low}")
-    demand("seed", values["seed"] < 2**32, "a seed below 2**32")
+        check(key, whole and values[key] >= low, f"a whole number of at least {low}")
+    check("seed", values["seed"] < 2**32, "a seed below 2**32")
     rate = values["learning_rate"]
-    demand("learning_rate", _is_number(rate) and 0 < rate < math.inf, "a positive number")
+    check("learning_rate", is_number(rate) and 0 < rate < math.inf, "a positive number")
     decay = values["weight_decay"]
     if isinstance(decay, str):  # MMRec's yamls may hold it as text
         decay = parse_yaml(decay, "weight_decay")
-    demand("weight_decay", not decay or (_is_number(decay) and decay > 0), "a number from 0")
-    demand("checkpoint_seconds", _is_number(values["checkpoint_seconds"]), "a number of seconds")
+    check("weight_decay", not decay or (is_number(decay) and decay > 0), "a number from 0")
+    check("checkpoint_seconds", is_number(values["checkpoint_seconds"]), "a number of seconds")
     schedule = values["learning_rate_scheduler"]
-    demand(
-        "learning_rate_scheduler",
-        isinstance(schedule, list)
-        and len(schedule) == 2
-        and all(map(_is_number, schedule))
-        and schedule[0] > 0
-        and schedule[1] != 0,
-        "[a, b] with a > 0: the rate is multiplied by a ** (epoch / b)",
-    )
+    fits = isinstance(schedule, list) and len(schedule) == 2 and all(map(is_number, schedule))
+    fits = fits and schedule[0] > 0 and schedule[1] != 0
+    wanted = "[a, b] with a > 0: the rate is multiplied by a ** (epoch / b)"
+    check("learning_rate_scheduler", fits, wanted)
     clip = values["clip_grad_norm"]
     known = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
     fits = not clip or (isinstance(clip, dict) and "max_norm" in clip and set(clip) <= set(known))
-    demand("clip_grad_norm", fits, f"keywords such as {{max_norm: 5.0}}, of {', '.join(known)}")
+    check("clip_grad_norm", fits, f"keywords such as {{max_norm: 5.0}}, of {', '.join(known)}")
     if values.get("alpha1") is not None and "alpha2" in values:  # mg.yaml
         every = values["beta"]
-        demand("beta", type(every) is int and every > 0, "a whole number of at least 1")
+        check("beta", type(every) is int and every > 0, "a whole number of at least 1")
     learner = str(values["learner"]).lower()
-    demand(
-        "learner", learner in LEARNERS, f"one of {', '.join(LEARNERS)}.{nearest(learner, LEARNERS)}"
-    )
+    wanted = f"one of {', '.join(LEARNERS)}.{nearest(learner, LEARNERS)}"
+    check("learner", learner in LEARNERS, wanted)
     topk, metrics = values["topk"], values["metrics"]
     counts = isinstance(topk, list) and all(type(k) is int and k > 0 for k in topk)
     counts = counts and topk and len(set(topk)) == len(topk)
-    demand("topk", counts, "a list of different positive whole numbers")
-    demand("metrics", bool(metrics) and isinstance(metrics, list), "a list of metrics")
+    check("topk", counts, "a list of different positive whole numbers")
+    check("metrics", bool(metrics) and isinstance(metrics, list), "a list of metrics")
     for metric in metrics:
-        demand(
-            "metrics",
-            str(metric).lower() in METRICS,
-            f"only {', '.join(METRICS)}, '{metric}' is none of them",
-        )
+        wanted = f"only {', '.join(METRICS)}, '{metric}' is none of them"
+        check("metrics", str(metric).lower() in METRICS, wanted)
     keys = [f"{metric}@{k}".lower() for metric in metrics for k in topk]
     wanted = f"one of the metrics x topk of this run.{nearest(values['valid_metric'], keys)}"
-    demand("valid_metric", str(values["valid_metric"]).lower() in keys, wanted)
+    check("valid_metric", str(values["valid_metric"]).lower() in keys, wanted)
 
 
-def _is_number(value):
+def is_number(value: object) -> bool:
+    """Whether it is a number; yaml's True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

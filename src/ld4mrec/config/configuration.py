@@ -10,7 +10,7 @@ import copy
 import itertools
 from pathlib import Path
 
-from ld4mrec.config.checks import check_values
+from ld4mrec.config.checks import check_values, is_number
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UndeclaredKeyError, nearest
 from ld4mrec.places import CONFIGS, from_yaml
@@ -41,13 +41,13 @@ class Config:
 
     def __init__(
         self,
-        model=None,
-        dataset=None,
-        config_dict=None,
-        mg=False,
-        model_yaml=None,
-        more_datasets=None,
-        ours=True,
+        model: str | None = None,
+        dataset: str | None = None,
+        config_dict: dict | None = None,
+        mg: bool = False,
+        model_yaml: str | Path | None = None,
+        more_datasets: Path | None = None,
+        ours: bool = True,
     ):
         overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
         model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
@@ -107,14 +107,13 @@ class Config:
         elif key in values["hyper_parameters"]:
             known = values[key] if isinstance(values[key], list) else [values[key]]
             example = next((v for v in [self.defaults.get(key), *known] if v is not None), None)
-            values[key] = [_typed(key, one, example) for one in _as_list(value) or [None]]
+            values[key] = [_typed(key, item, example) for item in _as_list(value) or [None]]
             self.defaults[key] = values[key]
         else:
             values[key] = _typed(key, value, values[key])
 
-    def points(self, grid=None):
-        """The runs this configuration means: a list of Config, each with one value per hyper-
-        parameter.
+    def points(self, grid: bool | None = None) -> "list[Config]":
+        """The runs this configuration means, each with one value per hyper-parameter.
 
         grid: True for the Cartesian product of the lists (last name fastest, as in MMRec), False
         for the defaults, None for what the model's yaml means (see the module's docstring).
@@ -124,9 +123,8 @@ class Config:
             lists = [_candidates(self.final_config_dict.get(name)) for name in names]
         else:
             lists = [[self._default(name)] for name in names]
-        return [
-            self._at(dict(zip(names, point, strict=True))) for point in itertools.product(*lists)
-        ]
+        points = itertools.product(*lists)
+        return [self._at(dict(zip(names, point, strict=True))) for point in points]
 
     def _default(self, name):
         if name not in self.defaults:
@@ -145,16 +143,16 @@ class Config:
 
     def _at(self, point):
         """A copy with these values, checked."""
-        one = self.replace(point)
-        one.point = point
-        check_values(one.final_config_dict)
-        return one
+        config = self.replace(point)
+        config.point = point
+        check_values(config.final_config_dict)
+        return config
 
-    def replace(self, values):
+    def replace(self, values: dict) -> "Config":
         """A copy with these values, {key: value}, that shares nothing with this one."""
-        one = copy.copy(self)
-        one.final_config_dict = copy.deepcopy(self.final_config_dict) | values
-        return one
+        config = copy.copy(self)
+        config.final_config_dict = copy.deepcopy(self.final_config_dict) | values
+        return config
 
     def __getitem__(self, key):
         try:
@@ -176,9 +174,8 @@ class Config:
         return key in self.final_config_dict
 
     def __str__(self):
-        return "\n".join(
-            f"{key} = {value}" for key, value in sorted(self.final_config_dict.items())
-        )
+        lines = (f"{key} = {value}" for key, value in sorted(self.final_config_dict.items()))
+        return "\n".join(lines)
 
 
 def _device(use_gpu):
@@ -198,33 +195,29 @@ def dataset_names() -> list[str]:
 
 
 def _dataset_layer(dataset, data_path, more):
-    """The data set's yaml: ours, one in its folder, or one in the folder `more` (a plugin's); none
-    is needed where the folder follows the naming of the docs. A yaml that names no feature file
-    leaves them to that naming too.
+    """The data set's yaml: ours, one in its folder, or one in the folder `more` (a plugin's).
+
+    None is needed where the folder follows the naming of the docs. A yaml that names no feature
+    file leaves them to that naming too.
     """
     folder = Path(f"{data_path}{dataset}")
     places = [CONFIGS / "dataset", folder, *([more] if more else [])]
     files = [place / f"{dataset}.yaml" for place in places if (place / f"{dataset}.yaml").is_file()]
     layer = read_yaml(files[0]) if files else {}
     if not any(layer.get(key) for key in FEATURE_KEYS):
-        found = {
-            p.name.removesuffix("_feat.npy"): p.name for p in sorted(folder.glob("*_feat.npy"))
-        }
+        names = sorted(path.name for path in folder.glob("*_feat.npy"))
+        found = {name.removesuffix("_feat.npy"): name for name in names}
         two = {"text_feature_file": found.get("text"), "vision_feature_file": found.get("image")}
         layer |= {"modalities": found or None} | two
     if files or (folder / f"{dataset}.inter").is_file():
         return layer
-    known = {*dataset_names(), *_folders(data_path)}
+    there = (file.parent.name for file in Path(data_path).glob("*/*.inter"))
+    known = {*dataset_names(), *there}
     yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"
     raise ConfigError(
         f"unknown data set '{dataset}': there is no {yaml_file} and no {inter}."
         f"{nearest(dataset, known)}"
     )
-
-
-def _folders(data_path):
-    """Names of the data sets that lie in data_path."""
-    return [file.parent.name for file in Path(data_path).glob("*/*.inter")]
 
 
 def _absolute(path, from_caller):
@@ -241,35 +234,29 @@ def _candidates(value):
     if value is None or value == []:
         return [None]
     values = value if isinstance(value, list) else [value]
-    return [one for place, one in enumerate(values) if one not in values[:place]]
+    return [item for place, item in enumerate(values) if item not in values[:place]]
 
 
 def _typed(key, value, declared):
-    """`value` if it is of the kind that the yaml declares, converted where nothing is lost; else
-    ConfigError.
-    """
+    """A value of the kind that the yaml declares, converted where nothing is lost; ConfigError."""
     if value is None or declared is None:
         return value
     if isinstance(declared, list):
         example = declared[0] if declared else None
-        return [_typed(key, one, example) for one in _as_list(value)]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(declared, bool):
-        fits, wanted = isinstance(value, bool), "True or False"
-    elif isinstance(declared, int):
-        # a yaml that says 1 may mean a fraction (noise_scale: 1): `check_values` knows the counts
-        fits, wanted = number, "a number"
-        value = int(value) if fits and float(value).is_integer() else value
-    elif isinstance(declared, float):
-        fits, wanted = number, "a number"
-        value = float(value) if fits else value  # 1 and 1.0 are the same run
+        return [_typed(key, item, example) for item in _as_list(value)]
+    if is_number(declared):
+        if is_number(value):
+            if isinstance(declared, float):
+                return float(value)  # 1 and 1.0 are the same run
+            # a yaml that says 1 may mean a fraction (noise_scale: 1): `check_values` knows counts
+            return int(value) if float(value).is_integer() else value
+        wanted = "a number"
+    elif isinstance(value, type(declared)):
+        return value
+    elif isinstance(declared, bool):
+        wanted = "True or False"
     elif isinstance(declared, str):
-        fits, wanted = isinstance(value, str), f"text such as '{declared}'"
+        wanted = f"text such as '{declared}'"
     else:
-        fits, wanted = (
-            isinstance(value, type(declared)),
-            f"a {type(declared).__name__} such as {declared}",
-        )
-    if not fits:
-        raise ConfigError(f"--{key} got {value!r} ({type(value).__name__}); wanted {wanted}")
-    return value
+        wanted = f"a {type(declared).__name__} such as {declared}"
+    raise ConfigError(f"--{key} got {value!r} ({type(value).__name__}); wanted {wanted}")

@@ -2,7 +2,9 @@
 
 import argparse
 import re
+from pathlib import Path
 
+GOES_ON = "interrupted; the same command goes on from here"  # of what is finished run by run
 SCRIPTS = {
     "main.py": "train",
     "compare.py": "compare",
@@ -26,6 +28,24 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+
+    def add_report_options(self, seeds: int) -> None:
+        """What the commands that report on several runs share; seeds: how many by default."""
+        self.add_argument(
+            "--seeds",
+            default=str(seeds),
+            help=f"how many (1 to N), or a comma-separated list; default: {seeds}",
+        )
+        self.add_argument("--out", type=Path, help="folder of reports; default: reports/<dataset>/")
+        self.add_argument(
+            "--ledger", type=Path, help="a further folder of finished runs, only read"
+        )
+        self.add_argument(
+            "--archive",
+            type=Path,
+            help="also keep the finished runs there, without weights: a ledger",
+        )
+        self.add_argument("--dry-run", action="store_true", help="say what is missing, and stop")
 
     def format_help(self) -> str:
         text = super().format_help()

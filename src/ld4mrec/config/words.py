@@ -1,16 +1,19 @@
 """The words of a command line: overrides of keys, seeds, metrics."""
 
+from collections.abc import Iterable
+
+from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.errors import ConfigError, nearest
 
 FLAGS = (
     *("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--help"),
-    *("--check-plugin", "--traceback", "--search", "--trials", "--search-seed", "--first-bar"),
+    *("--check-plugin", "--traceback", "--search", "--trials", "--search-seed", "--first-rung"),
     *("--engine", "--address", "--workers", "--gpus-per-trial"),
 )
 
 
-def parse_overrides(words):
+def parse_overrides(words: Iterable[str]) -> dict:
     """{key: value} of --key=value or --key value; ConfigError for anything else."""
     overrides, words = {}, list(words)
     while words:
@@ -34,7 +37,7 @@ def _similar(word):
     return close if "Did you mean" in close else ""
 
 
-def seeds_of(text):
+def seeds_of(text: str) -> list[int]:
     """[1, ..., N] of "N", or the listed seeds of "a,b,c"; ConfigError for anything else."""
     try:
         numbers = [int(word) for word in text.split(",")]
@@ -48,7 +51,7 @@ def seeds_of(text):
     return numbers
 
 
-def metrics_of(text, config):
+def metrics_of(text: str, config: Config) -> list[str]:
     """The metrics of a comma-separated list; ConfigError for one that the runs do not measure."""
     measured = [f"{metric}@{k}".lower() for metric in config["metrics"] for k in config["topk"]]
     found = text.lower().split(",")

@@ -23,18 +23,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_yaml(text, where):
+def parse_yaml(text: str, where: str):
     """The value of a yaml text; ConfigError naming `where` and the line if it is not yaml."""
-    loader = None
     try:
-        loader = _Loader(text)
-        return loader.get_single_data()
+        return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError) as error:
         text = str(error).replace('in "<unicode string>", ', "")  # `where` says it better
         raise ConfigError(f"{where} is not valid yaml: {text}") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
 
 
 def read_yaml(path: str | Path) -> dict:

@@ -15,16 +15,16 @@ import torch
 from ld4mrec.errors import DataError
 
 
-def group_by(keys, values, n):
-    """(indptr (n+1,), grouped values): those of key k stand at indptr[k]:indptr[k+1], in their old
-    order.
-    """
+def group_by(keys: np.ndarray, values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(indptr (n+1,), values): those of key k, in their order, are at indptr[k]:indptr[k+1]."""
     indptr = np.zeros(n + 1, dtype=np.int64)
     np.cumsum(np.bincount(keys, minlength=n), out=indptr[1:])
     return indptr, values[np.argsort(keys, kind="stable")]
 
 
-def take_groups(indptr, values, keys):
+def take_groups(
+    indptr: np.ndarray, values: np.ndarray, keys: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(row, value) of the grouped values of several keys: row r holds those of keys[r]."""
     counts = indptr[keys + 1] - indptr[keys]
     rows = np.repeat(np.arange(len(keys)), counts)
@@ -38,11 +38,11 @@ class PairSet:
     rows, columns: (N,) integers, duplicates allowed; columns < n_columns.
     """
 
-    def __init__(self, rows, columns, n_columns):
+    def __init__(self, rows: np.ndarray, columns: np.ndarray, n_columns: int):
         self.n_columns = n_columns
         self.keys = np.unique(rows * np.int64(n_columns) + columns)
 
-    def contains(self, rows, columns):
+    def contains(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Boolean array of the shape that rows and columns broadcast to."""
         wanted = rows * np.int64(self.n_columns) + columns
         if not len(self.keys):
@@ -73,8 +73,7 @@ class _Loader:
 
 
 class TrainDataLoader(_Loader):
-    """Training batches: one fresh int64 tensor each, on the run's device; the last short one is
-    kept.
+    """Training batches: a fresh int64 tensor each, on the run's device; the last may be short.
 
     | use_neg_sampling | use_full_sampling | batch                                               |
     |------------------|-------------------|-----------------------------------------------------|
@@ -110,11 +109,10 @@ class TrainDataLoader(_Loader):
         elif self.neg_sampling:
             self._known = PairSet(self.users, self.items, self.n_items)
             self._refuse_insatiable_users()
-            self.sample_func = (
-                self._neighbourhood if self.neighborhood_loss_required else self._triples
-            )
+            near = self.neighborhood_loss_required
+            self.sample_func = self._neighbourhood if near else self._triples
 
-    def inter_matrix(self, form="coo", value_field=None):
+    def inter_matrix(self, form: str = "coo", value_field: str | None = None) -> sp.spmatrix:
         """Training interactions as a sparse (U, I) matrix of float64 ones, entries in file order.
 
         form: 'coo' keeps duplicate pairs, 'csr' sums them. value_field: only None or the label,
@@ -170,15 +168,11 @@ class TrainDataLoader(_Loader):
         return np.stack([users, self.items[rows], self._draw_outside(self._known, users)])
 
     def _draw_outside(self, known, rows):
-        """For each row an item uniform over the training items, rejected while (row, item) is in
-        `known`.
-        """
-        drawn = self._train_items[self.generator.integers(len(self._train_items), size=len(rows))]
-        again = np.flatnonzero(known.contains(rows, drawn))
+        """For each row an item uniform over the training items, (row, item) not in `known`."""
+        drawn, again = np.empty(len(rows), dtype=np.int64), np.arange(len(rows))
         while len(again):
-            drawn[again] = self._train_items[
-                self.generator.integers(len(self._train_items), size=len(again))
-            ]
+            places = self.generator.integers(len(self._train_items), size=len(again))
+            drawn[again] = self._train_items[places]
             again = again[known.contains(rows[again], drawn[again])]
         return drawn
 
@@ -188,9 +182,8 @@ class TrainDataLoader(_Loader):
         if len(full):
             raise DataError(
                 f"user {full[0]} has all {len(self._train_items)} items of the training split, so "
-                "no negative item "
-                f"can be drawn ({len(full)} such users); remove them from the data or train "
-                "without negatives"
+                f"no negative item can be drawn ({len(full)} such users); remove them from the "
+                "data or train without negatives"
             )
 
     @cached_property
@@ -201,9 +194,8 @@ class TrainDataLoader(_Loader):
         together = (binary.T @ binary).tocoo()
         pairs = PairSet(together.row.astype(np.int64), together.col.astype(np.int64), self.n_items)
         others = together.row != together.col
-        indptr, neighbours = group_by(
-            together.row[others], together.col[others].astype(np.int64), self.n_items
-        )
+        columns = together.col[others].astype(np.int64)
+        indptr, neighbours = group_by(together.row[others], columns, self.n_items)
         counts = np.diff(indptr)
         usable = (counts > 0) & (counts <= 0.8 * len(self._train_items))
         return indptr, neighbours, pairs, usable
@@ -217,19 +209,18 @@ class TrainDataLoader(_Loader):
         count = indptr[items + 1] - indptr[items]
         near[with_near] = neighbours[indptr[items] + self.generator.integers(count)]
         # in a tiny catalogue an item may share a user with all others and be under 80 %
-        reachable = usable[triples[1]] & (
-            indptr[triples[1] + 1] - indptr[triples[1]] + 1 < len(self._train_items)
-        )
+        n_neighbours = indptr[triples[1] + 1] - indptr[triples[1]]
+        reachable = usable[triples[1]] & (n_neighbours + 1 < len(self._train_items))
         far[reachable] = self._draw_outside(pairs, triples[1, reachable])
         return np.concatenate([triples, [near, far]])
 
-    def state(self):
+    def state(self) -> dict:
         """What the loader needs to go on at the next epoch, in plain values."""
         state = self.generator.bit_generator.state
         words = {key: str(word) for key, word in state["state"].items()}  # 128 bits each
         return state | {"state": words}
 
-    def load_state(self, state):
+    def load_state(self, state: dict) -> None:
         words = {key: int(word) for key, word in state["state"].items()}
         self.generator.bit_generator.state = state | {"state": words}
 
@@ -309,6 +300,6 @@ class EvalDataLoader(_Loader):
             yield [self._to_device(users), self._to_device(mask)]
         self.pr = 0
 
-    def hits(self, users, ranked):
+    def hits(self, users: np.ndarray, ranked: np.ndarray) -> np.ndarray:
         """(n, K) booleans: is ranked[i, j] (n, K) one of the items of users[i] in this split?"""
         return self._relevant.contains(users[:, None], ranked)

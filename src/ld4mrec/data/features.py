@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ld4mrec.config.configuration import Config
 from ld4mrec.errors import DataError
 
 # The order in which models take them; others follow as named.
 LEADING_MODALITIES = ("text", "image")
+MMREC_KEYS = {"vision": "vision_feature_file", "text": "text_feature_file"}
 
 
 class NoFeaturesError(DataError, AssertionError):
@@ -28,46 +30,35 @@ class Features:
     text: str | None = None
 
 
-def data_folder(config):
+def data_folder(config: Config) -> Path:
     """The data set's folder; MMRec's rule: data_path and dataset are joined as strings."""
     return Path(config["data_path"] + config["dataset"])
 
 
-def modality_files(config):
-    """{modality: path} as the data set's yaml names them, text and image first, whether they exist
-    or not.
-    """
+def modality_files(config: Config) -> dict[str, str]:
+    """{modality: path} as the data set's yaml names them, existing or not; text and image first."""
     named = config["modalities"]
     if named is None:
         named = {"text": config["text_feature_file"], "image": config["vision_feature_file"]}
-    order = [m for m in LEADING_MODALITIES if m in named] + [
-        m for m in named if m not in LEADING_MODALITIES
-    ]
+    leading = [name for name in LEADING_MODALITIES if name in named]
     folder = data_folder(config)
-    return {m: str(folder / named[m]) for m in order if named[m]}
+    return {name: str(folder / named[name]) for name in [*leading, *named] if named[name]}
 
 
-def feature_paths(config):
+def feature_paths(config: Config) -> list[str]:
     """Paths of all feature files that exist, those of `modalities` and MMRec's two."""
-    folder = data_folder(config)
-    two = [
-        folder / name
-        for key in ("vision_feature_file", "text_feature_file")
-        if (name := config[key])
-    ]
-    paths = dict.fromkeys([*modality_files(config).values(), *map(str, two)])
+    two = (config[key] for key in MMREC_KEYS.values())
+    two = [str(data_folder(config) / name) for name in two if name]
+    paths = dict.fromkeys([*modality_files(config).values(), *two])
     return [path for path in paths if Path(path).is_file()]
 
 
-def load_features(config, n_items):
-    """Read and check the features of all modalities; files that do not exist are left out and
-    reported.
+def load_features(config: Config, n_items: int) -> Features:
+    """Read and check the features of all modalities; warns of files that do not exist.
 
-    Raises DataError when a file does not fit n_items or holds something else than finite numbers,
-    and, for third-party models only, NoFeaturesError when there is no feature at all (as MMRec
-    does).
+    Raises DataError for a file that `read_feature_file` refuses and, for third-party models only,
+    NoFeaturesError where there is no feature at all, as MMRec does.
     """
-    folder = data_folder(config)
     present = feature_paths(config)
     loaded = Features(files={path: read_feature_file(path, n_items) for path in present})
     for modality, path in modality_files(config).items():
@@ -75,8 +66,8 @@ def load_features(config, n_items):
             loaded.modalities[modality] = path
         else:
             logging.getLogger(__name__).warning("no %s features: %s does not exist", modality, path)
-    for attribute, key in (("vision", "vision_feature_file"), ("text", "text_feature_file")):
-        path = str(folder / config[key]) if config[key] else None
+    for attribute, key in MMREC_KEYS.items():
+        path = str(data_folder(config) / config[key]) if config[key] else None
         setattr(loaded, attribute, path if path in loaded.files else None)
     if not getattr(config, "ours", True) and not (loaded.vision or loaded.text):
         raise NoFeaturesError(
@@ -87,27 +78,17 @@ def load_features(config, n_items):
     return loaded
 
 
-def read_feature_file(path, n_items):
-    """(I, F) float32 array of a .npy file; DataError if it is not one row of finite numbers per
-    item.
-    """
+def read_feature_file(path: str, n_items: int) -> np.ndarray:
+    """(I, F) float32 array of a .npy file; DataError unless each item has its row of numbers."""
     try:
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
     except (ValueError, OSError, EOFError) as error:
         raise DataError(
             f"{path} is not a .npy file of numbers ({error}); write it with numpy.save"
         ) from error
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.ndim != 2
-        or rows.shape[1] == 0
-        or rows.dtype.kind not in "fiu"
-    ):
-        got = (
-            f"{rows.dtype} of shape {rows.shape}"
-            if isinstance(rows, np.ndarray)
-            else "an .npz archive"
-        )
+    is_array = isinstance(rows, np.ndarray)
+    if not (is_array and rows.ndim == 2 and rows.shape[1] and rows.dtype.kind in "fiu"):
+        got = f"{rows.dtype} of shape {rows.shape}" if is_array else "an .npz archive"
         raise DataError(f"{path} holds {got}; wanted numbers of shape (items, dimensions)")
     if len(rows) != n_items:
         raise DataError(
@@ -122,7 +103,7 @@ def read_feature_file(path, n_items):
     if not finite.all():
         raise DataError(
             f"{path} has NaN or infinite values in {int((~finite).sum())} rows, first in row "
-            f"{int(finite.argmin())} "
-            "(beyond float32 counts as infinite); fill or drop these items when preparing the data"
+            f"{int(finite.argmin())} (beyond float32 counts as infinite); fill or drop these items "
+            "when preparing the data"
         )
     return rows

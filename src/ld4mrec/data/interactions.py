@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
-from ld4mrec.errors import DataError, nearest
+from ld4mrec.errors import ConfigError, DataError, nearest
 
 SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
 
@@ -22,7 +23,7 @@ class RecDataset:
     got and value wanted.
     """
 
-    def __init__(self, config, df=None):
+    def __init__(self, config: Config, df: pd.DataFrame | None = None):
         self.config = config
         self.logger = logging.getLogger(__name__)
         self.dataset_name = config["dataset"]
@@ -31,30 +32,20 @@ class RecDataset:
         self.iid_field = config["ITEM_ID_FIELD"]
         self.splitting_label = config["inter_splitting_label"]
         self.dropped = dict.fromkeys(SPLITS, 0)
-        if df is not None:
-            self.df = df
-            self.user_num = int(df[self.uid_field].max()) + 1 if len(df) else 0
-            self.item_num = int(df[self.iid_field].max()) + 1 if len(df) else 0
-            return
         self.inter_path = inter_path(config)
-        self.df = self._read()
-        self.user_num = int(self.df[self.uid_field].max()) + 1
-        self.item_num = int(self.df[self.iid_field].max()) + 1
-        if config["filter_out_cod_start_users"]:
+        self.df = self._read() if df is None else df
+        self.user_num = int(self.df[self.uid_field].max()) + 1 if len(self.df) else 0
+        self.item_num = int(self.df[self.iid_field].max()) + 1 if len(self.df) else 0
+        if df is None and config["filter_out_cod_start_users"]:
             self._drop_cold_users()
 
     def _read(self):
         path, columns = self.inter_path, [self.uid_field, self.iid_field, self.splitting_label]
         if not path.parent.is_dir():
             hint = self.config["how_to_get"]
-            raise DataError(
-                f"there is no data folder {path.parent}"
-                + (
-                    f"; how to get '{self.dataset_name}': {hint}"
-                    if hint
-                    else "; --data_path=FOLDER/ names its parent"
-                )
-            )
+            get = f"how to get '{self.dataset_name}': {hint}"
+            advice = get if hint else "--data_path=FOLDER/ names its parent"
+            raise DataError(f"there is no data folder {path.parent}; {advice}")
         if not path.is_file():
             there = sorted(p.name for p in path.parent.iterdir())[:10]
             raise DataError(
@@ -76,10 +67,9 @@ class RecDataset:
                 )
             if absent:
                 raise DataError(
-                    f"{path} has no column '{absent[0]}'; its columns are "
-                    f"{found}.{nearest(absent[0], found)} Set "
-                    "USER_ID_FIELD, ITEM_ID_FIELD, inter_splitting_label or field_separator in the "
-                    "data set's yaml"
+                    f"{path} has no column '{absent[0]}'; its columns are {found}."
+                    f"{nearest(absent[0], found)} Set USER_ID_FIELD, ITEM_ID_FIELD, "
+                    "inter_splitting_label or field_separator in the data set's yaml"
                 )
             frame = pd.read_csv(path, sep=separator, usecols=columns)[columns]
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -113,9 +103,8 @@ class RecDataset:
         if not present.all():
             raise DataError(
                 f"{self.inter_path}: {column.name} must count 0, 1, 2, ... without gaps, but "
-                f"{int(np.argmin(present))} "
-                f"is missing and the largest is {int(ids.max())}; renumber them (and the feature "
-                "rows with them)"
+                f"{int(np.argmin(present))} is missing and the largest is {int(ids.max())}; "
+                "renumber them (and the feature rows with them)"
             )
 
     def _refuse(self, bad, column, wanted):
@@ -144,46 +133,40 @@ class RecDataset:
             )
             self.df = self.df[~cold]
 
-    def split(self):
-        """Three RecDatasets (train, validation, test) with the two id columns; DataError if one is
-        empty.
-        """
+    def split(self) -> "list[RecDataset]":
+        """Train, validation and test, with the two id columns; DataError if a split is empty."""
         labels = self.df[self.splitting_label].to_numpy()
         parts = []
         for label, split in enumerate(SPLITS):
-            rows = self.df.loc[labels == label, [self.uid_field, self.iid_field]].reset_index(
-                drop=True
-            )
+            rows = self.df.loc[labels == label, [self.uid_field, self.iid_field]]
             if not len(rows):
-                why = (
-                    f" after dropping {self.dropped[split]} rows of users without training rows"
-                    * bool(self.dropped[split])
-                )
+                lost = self.dropped[split]
+                why = f" after dropping {lost} rows of users without training rows" * bool(lost)
                 raise DataError(
                     f"{self.inter_path} has no {split} rows (label {label}){why}; every split "
                     "needs some"
                 )
-            parts.append(self.copy(rows))
+            parts.append(self.copy(rows.reset_index(drop=True)))
         return parts
 
-    def copy(self, new_df):
+    def copy(self, new_df: pd.DataFrame) -> "RecDataset":
         """A data set with these rows and this one's numbers of users and items."""
         other = RecDataset(self.config, new_df)
         other.user_num, other.item_num = self.user_num, self.item_num
         other.dropped = self.dropped
         return other
 
-    def get_user_num(self):
+    def get_user_num(self) -> int:
         return self.user_num
 
-    def get_item_num(self):
+    def get_item_num(self) -> int:
         return self.item_num
 
     @property
-    def inter_num(self):
+    def inter_num(self) -> int:
         return len(self.df)
 
-    def shuffle(self):
+    def shuffle(self) -> None:
         """Shuffle the rows in place, by numpy's global random state."""
         self.df = self.df.sample(frac=1, replace=False).reset_index(drop=True)
 
@@ -204,6 +187,14 @@ class RecDataset:
     __repr__ = __str__
 
 
-def inter_path(config):
+def inter_path(config: Config) -> Path:
     """Path of the data set's interactions."""
-    return Path(data_folder(config)) / (config["inter_file_name"] or f"{config['dataset']}.inter")
+    return data_folder(config) / (config["inter_file_name"] or f"{config['dataset']}.inter")
+
+
+def check_topk(config: Config, n_items: int) -> None:
+    """ConfigError for a cut-off beyond the catalogue."""
+    longest = max(config["topk"])
+    if longest > n_items:
+        text = f"topk has {longest}, but there are only {n_items} items"
+        raise ConfigError(f"{text}; lower it with --topk=[...]")

@@ -1,6 +1,7 @@
 """The engine that trains runs in this process, one after the other; the interface of an engine."""
 
 import logging
+from dataclasses import replace
 
 from ld4mrec.errors import ConfigError
 from ld4mrec.runs.request import Opened
@@ -61,6 +62,6 @@ def train_locked(opened: Opened, run: Run, patience: float) -> Run | None:
         return finish(run, opened.model_class, opened.splits, True, opened.seconds, in_grid=True)
     except ConfigError as error:  # a value that the model refuses
         logger.error("%s", error)
-        return run.with_outcome(failure=str(error))
+        return replace(run, failure=str(error))
     finally:
         run.folder.unlock()

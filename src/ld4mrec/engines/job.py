@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ld4mrec.runs.request import Request
-from ld4mrec.runs.run import Outcome
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,11 @@ class Job:
 @dataclass(frozen=True)
 class Answer:
     """How a job went. refused: a sentence, if nothing of its request can be trained there. held:
-    another process holds the run. Else the run's outcome and the folder it is in, with the files
-    that go back, [(name, bytes)], where the driver does not share that folder.
+    another process holds the run. Else the run's `outcome`, {field of Run: value}, and the folder
+    it is in, with the files that go back, [(name, bytes)], where the driver does not share it.
     """
 
-    outcome: Outcome | None = None
+    outcome: dict | None = None
     folder: str = ""
     files: list[tuple[str, bytes]] | None = None
     refused: str = ""

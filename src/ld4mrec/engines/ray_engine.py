@@ -17,6 +17,7 @@ import uuid
 from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -200,23 +201,20 @@ class RayEngine:
             self.ray.init(address=self.address, **_common())
         except (ConnectionError, ValueError, RuntimeError, OSError, OverflowError) as error:
             raise ConfigError(
-                f"no cluster of Ray answers at --address {self.address} ({_first_line(error)}); "
+                f"no cluster of Ray answers at --address {self.address} ({_lines(error)[0]}); "
                 "start one with `ray start --head`, join it with this machine "
                 "(RAY_AUTH_MODE=token if it has a token), or leave --address out"
             ) from error
 
     def _room(self):
         """How many runs the machines that are there have room for."""
-        return sum(
-            math.floor(
-                min(
-                    has.get("CPU", 0) / self.threads,
-                    has.get("GPU", 0) / self.gpus if self.gpus else math.inf,
-                )
-                + 1e-9
-            )
-            for has in self._resources()
-        )
+        room = 0
+        for has in self._resources():
+            fits = has.get("CPU", 0) / self.threads
+            if self.gpus:
+                fits = min(fits, has.get("GPU", 0) / self.gpus)
+            room += math.floor(fits + 1e-9)
+        return room
 
     def _resources(self):
         return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
@@ -225,13 +223,11 @@ class RayEngine:
         return f"{self.threads} CPUs (--threads)" + f" and {self.gpus:g} GPUs" * bool(self.gpus)
 
     def _machines(self):
-        return (
-            "; ".join(
-                f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
-                for has in self._resources()
-            )
-            or "no machine"
+        each = (
+            f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
+            for has in self._resources()
         )
+        return "; ".join(each) or "no machine"
 
     def _hand_out(self):
         """Jobs to idle workers; new workers as long as there are jobs for them."""
@@ -256,9 +252,10 @@ class RayEngine:
             host, pid = self.ray.get(future)
         except self.ray.exceptions.RayError as error:
             self._failed_starts += 1
+            reason = _lines(error)[-1]
             if self._failed_starts > RETRIES:
-                raise RunError(f"no worker of Ray could start: {_last_line(error)}") from error
-            logger.warning("a worker of Ray did not start, trying again: %s", _last_line(error))
+                raise RunError(f"no worker of Ray could start: {reason}") from error
+            logger.warning("a worker of Ray did not start, trying again: %s", reason)
             return
         self._failed_starts = 0
         self._idle.append(_Slot(actor, host, pid))
@@ -281,17 +278,17 @@ class RayEngine:
             return
         if answer.files is not None and self._take_files(run, answer.files):
             logger.info("weights of %s: %s on %s", run.id, answer.folder, slot.host)
-        self._ended.append(replace(run, outcome=answer.outcome))
+        self._ended.append(replace(run, **answer.outcome))
         logger.info("%s", _summary(self._ended[-1], slot))
 
     def _was_lost(self, slot, request, run, error):
         self.ray.kill(slot.actor)  # it may be out of reach only
         self._lost[run.id] += 1
-        times, reason = self._lost[run.id], _first_line(error)
+        times, reason = self._lost[run.id], _lines(error)[0]
         if times > RETRIES:
             failure = f"its worker was lost {times} times; the last time: {reason}"
             logger.error("%s: %s", run.id, failure)
-            self._ended.append(run.with_outcome(failure=failure))
+            self._ended.append(replace(run, failure=failure))
             return
         logger.warning(
             "lost the worker %d on %s while it trained %s (%s); another goes on with the run, try "
@@ -340,11 +337,12 @@ class RayEngine:
         return True
 
 
-class _Slot:
+class _Slot(NamedTuple):
     """A worker that is ready."""
 
-    def __init__(self, actor, host, pid):
-        self.actor, self.host, self.pid = actor, host, pid
+    actor: object
+    host: str
+    pid: int
 
 
 def _epoch(run):
@@ -380,12 +378,8 @@ def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _last_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+def _lines(error):
+    return str(error).strip().splitlines() or [type(error).__name__]
 
 
 def _ray():

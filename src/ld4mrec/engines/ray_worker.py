@@ -23,6 +23,7 @@ SMALL_FILES = (
     *("config.yaml", "manifest.json", "log.txt", "metrics.jsonl", "per_user.npz", "topk.npz"),
     *(FAILED, STOPPED, "result.json"),
 )
+OUTCOME = ("result", "failure", "stopped", "reused", "unread")  # of a Run
 # Where such a worker keeps its runs; a trial that comes back to this machine goes on there.
 SCRATCH = "ld4mrec_workers"
 
@@ -65,7 +66,8 @@ class Worker:
             ended = train_locked(opened, run, job.patience)
         if ended is None:
             return Answer(held=True)
-        return Answer(ended.outcome, str(folder), None if shared else _small_files(folder))
+        outcome = {name: getattr(ended, name) for name in OUTCOME}
+        return Answer(outcome, str(folder), None if shared else _small_files(folder))
 
 
 def _small_files(folder):

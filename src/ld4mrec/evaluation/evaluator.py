@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from common.largest import largest
+from ld4mrec.config.configuration import Config
+from ld4mrec.data.batches import EvalDataLoader
 from ld4mrec.errors import DivergedError, RunError
 from ld4mrec.evaluation.metrics import PER_USER
 
@@ -30,11 +33,11 @@ class TopKEvaluator:
     The largest cut-off must not exceed the number of items.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Config):
         self.metrics = [metric.lower() for metric in config["metrics"]]
         self.topk = config["topk"]
 
-    def evaluate(self, model, loader):
+    def evaluate(self, model: nn.Module, loader: EvalDataLoader) -> Evaluation:
         """Evaluation of the model (put into eval mode, without gradients) on the loader's users.
 
         Raises RunError if the scores have another shape than (B, I), DivergedError if they are NaN.
@@ -43,23 +46,24 @@ class TopKEvaluator:
         model.eval()
         tables, ranked, hits_at = [], [], np.zeros(len(self.topk))
         columns = np.array(self.topk) - 1
+        per_user_metrics = [metric for metric in self.metrics if metric in PER_USER]
+        done = 0
         with torch.no_grad():
             for batch in loader:
                 items = self._rank(model, batch, loader.n_items, k)
-                done = sum(map(len, ranked))
-                users = loader.eval_users[done : done + len(items)]
-                n_relevant = loader.n_relevant[done : done + len(items)]
-                hits = loader.hits(users, items)
-                tables.append(
-                    [
-                        PER_USER[m](hits, n_relevant)[:, columns]
-                        for m in self.metrics
-                        if m in PER_USER
-                    ]
-                )
+                rows = slice(done, done + len(items))
+                hits = loader.hits(loader.eval_users[rows], items)
+                n_relevant = loader.n_relevant[rows]
+                metrics = (PER_USER[metric](hits, n_relevant) for metric in per_user_metrics)
+                tables.append([table[:, columns] for table in metrics])
                 hits_at += hits.cumsum(axis=1)[:, columns].sum(axis=0)
                 ranked.append(items)
-        per_user = self._named([np.concatenate(parts) for parts in zip(*tables, strict=True)])
+                done = rows.stop
+        per_user = {
+            f"{metric}@{k}": values
+            for metric, *parts in zip(per_user_metrics, *tables, strict=True)
+            for k, values in zip(self.topk, np.concatenate(parts).T, strict=True)
+        }
         means = {key: float(values.mean()) for key, values in per_user.items()}
         pooled = dict(zip(self.topk, (hits_at / loader.n_relevant.sum()).tolist(), strict=True))
         means |= {f"recall2@{k}": value for k, value in pooled.items() if "recall2" in self.metrics}
@@ -85,11 +89,3 @@ class TopKEvaluator:
                 "features"
             )
         return items.cpu().numpy().astype(np.int32)  # half the memory and disk of int64
-
-    def _named(self, tables):
-        names = [metric for metric in self.metrics if metric in PER_USER]
-        return {
-            f"{name}@{k}": table[:, j]
-            for name, table in zip(names, tables, strict=True)
-            for j, k in enumerate(self.topk)
-        }

@@ -70,7 +70,7 @@ def check(names: list[str], setup: Setup) -> None:
         if both := sorted(set(VARIES.get(name, ())) & set(setup.keys)):
             raise ConfigError(f"--{both[0]} is what {name} varies; leave it out")
     for key, value in setup.keys.items():
-        if _is_listed(key, value) and "sensitivity" not in names:
+        if _is_varied(key, value) and "sensitivity" not in names:
             raise ConfigError(
                 f"--{key} is a list, which sensitivity varies, and --only leaves that out"
             )
@@ -114,10 +114,10 @@ def _of_experiment(name, setup):
     """The setup for an experiment: a list that `sensitivity` varies is for that alone."""
     if name == "sensitivity":
         return setup
-    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_listed(k, v)})
+    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_varied(k, v)})
 
 
-def _is_listed(key, value):
+def _is_varied(key, value):
     return key in sensitivity.VARIED and isinstance(value, list)
 
 

@@ -1,6 +1,4 @@
-"""A private view of a data folder for plugins, which write caches beside the data (contract
-section 10).
-"""
+"""A private view of a data folder for plugins, whose caches lie beside the data (contract 10)."""
 
 import logging
 import os
@@ -16,8 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def private_data_view(data_folder: str | Path, cache_root: str | Path, key: str) -> Path:
-    """The folder <cache_root>/plugin_data/<key>/<name of data_folder>/ with links to the data
-    folder's files.
+    """The folder <cache_root>/plugin_data/<key>/<name of data_folder>/ with links to its files.
 
     For a plugin, set data_path to its parent and a final slash. `key` must change with everything a
     cache may depend on (data fingerprint, model, hyper-parameters): a plugin's caches live as long
@@ -42,17 +39,16 @@ def private_data_view(data_folder: str | Path, cache_root: str | Path, key: str)
     return view
 
 
-def in_view(path) -> bool:
+def in_view(path: object) -> bool:
     """Whether it is a path into some view."""
     named = isinstance(path, str | os.PathLike)
     return named and VIEW_FOLDER in Path(os.path.abspath(path)).parts
 
 
-def detach(path, copy: bool) -> None:
-    """Before `path` is written: if it is a link of a view, replace it by a copy of its file, or
-    remove it.
+def detach(path: object, copy: bool) -> None:
+    """Before `path` is written: replace a link of a view by a copy of its file, or remove it.
 
-    Anything that is no such link, or no path at all, is left alone.
+    Anything else, also what is no path, is left alone.
     """
     if not in_view(path) or not os.path.islink(path):
         return
@@ -71,9 +67,7 @@ def _mirror(source, view):
             logger.info("%s is not shown to the plugin: it may be stale", path)
             continue
         target = view / path.name
-        if (
-            path.is_dir()
-        ):  # folders are real, or a file written into them would land in the data folder
+        if path.is_dir():  # a link would take what is written there into the data folder
             target.mkdir(exist_ok=True)
             _mirror(path, target)
         elif path.exists() and not _is_current(target, path):
@@ -83,8 +77,5 @@ def _mirror(source, view):
 def _is_current(target, source):
     if target.is_symlink():
         return os.readlink(target) == str(source)
-    try:
-        written = target.stat()
-    except FileNotFoundError:
-        return False
-    return written.st_mtime_ns >= source.stat().st_mtime_ns  # a copy, or a file of the plugin's
+    # a copy, or a file of the plugin's
+    return target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns

@@ -10,9 +10,11 @@ sight while another folder's models, or ours, are loaded, so equal names do not 
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import PathFinder, SourceFileLoader
-from types import SimpleNamespace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 from ld4mrec.imports import our_utils
 
@@ -24,7 +26,7 @@ class _Loader(SourceFileLoader):
         raise OSError("no byte code is kept")
 
 
-def plugin_module(name, file):
+def plugin_module(name: str, file: Path) -> ModuleType:
     """The module of a third-party file, imported under `name`; the file's folder must be shown."""
     stat = file.stat()
     stamp = (str(file), stat.st_mtime_ns, stat.st_size)
@@ -57,10 +59,8 @@ class _Folder:
         self.names = set()  # of modules found here
         self.modules = {}  # those put away
         self.hidden = {}  # ours of the same name
-        self.finders = [
-            SimpleNamespace(find_spec=self._before_ours),
-            SimpleNamespace(find_spec=self._after_ours),
-        ]
+        finds = self._before_ours, self._after_ours
+        self.finders = [SimpleNamespace(find_spec=find) for find in finds]
 
     def show(self):
         stems = [f"models.{file.stem}" for file in self.models.glob("*.py")] + list(self.modules)
@@ -112,7 +112,7 @@ _in_sight = False
 
 
 @contextmanager
-def in_sight():
+def in_sight() -> Iterator[None]:
     """While the block runs, imports see the folder of `show_only`, and our `utils`."""
     global _in_sight
     with our_utils():
@@ -125,10 +125,8 @@ def in_sight():
             _in_sight = False
 
 
-def show_only(folder):
-    """Let imports see the modules of one folder of third-party models, inside of `in_sight()`;
-    None: of none.
-    """
+def show_only(folder: Path | None) -> None:
+    """Let imports inside of `in_sight()` see one folder of third-party models; None: none."""
     global _shown
     wanted = _folders.setdefault(folder, _Folder(folder)) if folder else None
     if wanted is _shown:
@@ -148,7 +146,7 @@ def _conceal():
         _shown.hide()
 
 
-def forget(folder):
+def forget(folder: Path) -> None:
     """Drop what was loaded from a folder, so that the next `show_only` of it loads it anew."""
     if _shown is not None and _shown is _folders.get(folder):
         show_only(None)

@@ -1,5 +1,4 @@
-"""What a model file written for MMRec and its older libraries needs in order to run on current
-ones.
+"""What a model file written for MMRec and older libraries needs in order to run on current ones.
 
 Everything is in force only inside `plugin_shims()`, that is while a third-party model is loaded and
 run, and is undone afterwards. Section numbers are the contract's.
@@ -23,10 +22,9 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,32 +32,18 @@ import torch
 from torch import nn
 
 from ld4mrec.files import replacing
-from ld4mrec.places import SOURCE
 from ld4mrec.plugins.data_view import detach, in_view
 from ld4mrec.plugins.import_roots import in_sight
 from ld4mrec.plugins.stand_ins import stand_in
-from ld4mrec.plugins.usage import note
+from ld4mrec.plugins.usage import is_ours, note, patch
 
 logger = logging.getLogger(__name__)
 
 # Names that numpy 1.24 and 2.0 took away (13.1, 14.3; the contract needs the first four).
-NUMPY_ALIASES = {
-    "float": float,
-    "int": int,
-    "bool": bool,
-    "object": object,
-    "str": str,
-    "complex": complex,
-    "float_": np.float64,
-    "complex_": np.complex128,
-    "Inf": np.inf,
-    "infty": np.inf,
-    "NaN": np.nan,
-    "bool8": np.bool_,
-    "product": np.prod,
-    "in1d": np.isin,
-    "mat": np.asmatrix,
-}
+NUMPY_ALIASES = {kind.__name__: kind for kind in (float, int, bool, object, str, complex)}
+NUMPY_ALIASES |= {"float_": np.float64, "complex_": np.complex128, "bool8": np.bool_}
+NUMPY_ALIASES |= {"Inf": np.inf, "infty": np.inf, "NaN": np.nan}
+NUMPY_ALIASES |= {"product": np.prod, "in1d": np.isin, "mat": np.asmatrix}
 # What a pickle of arrays and numbers names: the functions that make them, and their types.
 NUMPY_DATA = [
     *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
@@ -68,37 +52,32 @@ NUMPY_DATA = [
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
 _lock = threading.RLock()
-_entered = 0
 _undo = ExitStack()
-_devices = []
+_devices = []  # of the blocks entered, the outermost first
 
 
 @contextmanager
-def plugin_shims(device=None):
+def plugin_shims(device: torch.device | str | None = None) -> Iterator[None]:
     """Put the shims in force. May be nested: the outermost block undoes them.
 
     device: where `torch.load` puts tensors when the plugin does not say; the run's device. None:
     the GPU if there is one.
     """
-    global _entered
     with _lock:
-        if not _entered:
+        if not _devices:
             _install()
-        _entered += 1
         _devices.append(device)
     try:
         yield
     finally:
         with _lock:
             _devices.pop()
-            _entered -= 1
-            if not _entered:
+            if not _devices:
                 _undo.close()
 
 
-def forget_stand_ins():
-    """Take the stand-ins out of `sys.modules`, lest an installed package mistake one for the real
-    thing.
+def forget_stand_ins() -> None:
+    """Take the stand-ins out of `sys.modules`, lest installed packages mistake them for real ones.
 
     The plugin keeps the names it imported; a later import of its own finds the stand-in again.
     """
@@ -106,7 +85,7 @@ def forget_stand_ins():
         del sys.modules[name]
 
 
-def is_stand_in(module):
+def is_stand_in(module: object) -> bool:
     """Whether a module stands in for a package that is not installed."""
     return isinstance(getattr(module, "__loader__", None), _StandInFinder)
 
@@ -131,13 +110,7 @@ def _install():
 
 
 def _patch(owner, name, value):
-    """owner.name = value, undone on exit."""
-    inherited = name not in vars(owner)
-    before = vars(owner).get(name)
-    setattr(owner, name, value)
-    _undo.callback(delattr, owner, name) if inherited else _undo.callback(
-        setattr, owner, name, before
-    )
+    patch(_undo, owner, name, value)
 
 
 def _numpy_aliases():
@@ -158,19 +131,15 @@ def _numpy_aliases():
 
 def _dok_update():
     # 13.2, 14.4: dok_matrix._update(dict), the unchecked bulk insertion that scipy 1.13 dropped
-    absent = [
-        container
-        for container in (sp.dok_matrix, sp.dok_array)
-        if not hasattr(container, "_update")
-    ]
+    absent = [kind for kind in (sp.dok_matrix, sp.dok_array) if not hasattr(kind, "_update")]
 
     def update(matrix, entries):
         note("shim", f"{type(matrix).__name__}._update")
         matrix._dict.update(entries)
 
-    for container in absent:
-        _patch(container, "_update", update)
-    return [f"{container.__name__}._update" for container in absent]
+    for kind in absent:
+        _patch(kind, "_update", update)
+    return [f"{kind.__name__}._update" for kind in absent]
 
 
 def _cuda_on_cpu():
@@ -179,10 +148,8 @@ def _cuda_on_cpu():
 
     @functools.wraps(original)
     def to(tensor, *args, **kwargs):
-        args = [_cpu_for_cuda(argument) for argument in args]
-        return original(
-            tensor, *args, **{name: _cpu_for_cuda(value) for name, value in kwargs.items()}
-        )
+        kwargs = {name: _cpu_for_cuda(value) for name, value in kwargs.items()}
+        return original(tensor, *map(_cpu_for_cuda, args), **kwargs)
 
     def nothing(name):
         return lambda *args, **kwargs: note("shim", f"torch.cuda.{name} without CUDA")
@@ -210,9 +177,7 @@ def _cpu_for_cuda(value):
 def _models_common():
     # 1, 13.3, 14.7: models.common is another name of common, and models.common.x of common.x
     _find_with(_AliasFinder(), first=True)
-    _undo.callback(
-        _forget, lambda name: name == "models.common" or name.startswith("models.common.")
-    )
+    _undo.callback(_forget_models_common)
 
 
 def _absent_packages():
@@ -228,11 +193,8 @@ def _replaced_parameters():
     @functools.wraps(original)
     def assign(module, name, value):
         parameters = vars(module).get("_parameters", {})
-        if (
-            name in parameters
-            and isinstance(value, torch.Tensor)
-            and not isinstance(value, nn.Parameter)
-        ):
+        plain = isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter)
+        if plain and name in parameters:
             note("shim", f"a tensor assigned over the parameter {name}")
             del parameters[name]
         original(module, name, value)
@@ -249,8 +211,9 @@ def _loading_to_device():
     def load(f, map_location=None, *args, **kwargs):
         if map_location is None:
             note("shim", "torch.load without map_location")
-            device = next((device for device in reversed(_devices) if device is not None), None)
-            map_location = device or ("cuda" if torch.cuda.is_available() else "cpu")
+            known = [device for device in _devices if device is not None]
+            by_default = "cuda" if torch.cuda.is_available() else "cpu"
+            map_location = known[-1] if known else by_default
         with torch.serialization.safe_globals(NUMPY_DATA):
             return original(f, map_location, *args, **kwargs)
 
@@ -296,9 +259,7 @@ def _sample_from_sets():
 
 
 def _ordered(population):
-    """Numbers in the set's own order, as Python 3.10 took them; others sorted, for their order
-    is another each run.
-    """
+    """Numbers in the set's order, as in Python 3.10; others, whose order varies by run, sorted."""
     if isinstance(next(iter(population), 0), numbers.Number):
         return tuple(population)
     return sorted(population, key=repr)
@@ -309,22 +270,22 @@ def _find_with(finder, first):
     _undo.callback(sys.meta_path.remove, finder)
 
 
-def _forget(chosen):
-    for name in [name for name in sys.modules if chosen(name)]:
+def _is_models_common(name):
+    return name == "models.common" or name.startswith("models.common.")
+
+
+def _forget_models_common():
+    for name in filter(_is_models_common, list(sys.modules)):
         del sys.modules[name]
-        parent, _, child = name.rpartition(".")
-        # only the alias: common.loss itself is an attribute of common and stays
-        if parent == "models" and parent in sys.modules:
-            vars(sys.modules[parent]).pop(child, None)
+    if "models" in sys.modules:
+        vars(sys.modules["models"]).pop("common", None)
 
 
 class _AliasFinder:
-    """Hands out common.x when models.common.x is imported; names that common lacks are left to
-    others.
-    """
+    """Hands out common.x for models.common.x; names that common lacks are left to others."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != "models.common" and not fullname.startswith("models.common."):
+        if not _is_models_common(fullname):
             return None
         try:
             known = importlib.util.find_spec(fullname.removeprefix("models."))
@@ -340,15 +301,12 @@ class _AliasFinder:
 
     def exec_module(self, module):
         # the import system takes what stands in sys.modules now, so nothing is loaded twice
-        sys.modules[module.__name__] = importlib.import_module(
-            module.__name__.removeprefix("models.")
-        )
+        name = module.__name__
+        sys.modules[name] = importlib.import_module(name.removeprefix("models."))
 
 
 class _StandInFinder:
-    """Last in line, so an installed package is found first; only third-party models' own imports
-    see it.
-    """
+    """Last in line, after installed packages; only third-party models' own imports see it."""
 
     def find_spec(self, fullname, path=None, target=None):
         if stand_in(fullname) is None or not _third_party_import():
@@ -365,14 +323,11 @@ class _StandInFinder:
 
 
 def _third_party_import():
-    """Whether the import statement being carried out stands in a model's file, or in a plugin's
-    common or utils.
-    """
+    """Whether a model's file, or a plugin's common or utils, has the import being carried out."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(IMPORT_MACHINERY):
         frame = frame.f_back
     if frame is None:
         return False
     package = frame.f_globals.get("__name__", "").partition(".")[0]
-    ours = Path(frame.f_globals.get("__file__", "")).is_relative_to(SOURCE)
-    return package == "models" or (package in ("common", "utils") and not ours)
+    return package == "models" or (package in ("common", "utils") and not is_ours(frame))

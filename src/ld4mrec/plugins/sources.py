@@ -3,6 +3,7 @@
 import ast
 import importlib
 import os
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,18 +48,7 @@ def find_model(name: str, plugin: str | Path | None = None) -> ModelSource:
     ModelNotFound.
     """
     file = _file_in_tree(name) if plugin is None else _plugin_file(name, plugin)
-    names = _names_in(file)
-    if name not in names:
-        other_case = [known for known in names if known.lower() == name.lower()]
-        if other_case:
-            raise ModelNotFound(
-                f"there is no model '{name}': {file} defines '{other_case[0]}' "
-                "(upper and lower case count)"
-            )
-        classes = [known for known, is_class in names.items() if is_class]
-        raise ModelNotFound(
-            f"{file} defines no class '{name}'; its classes: {', '.join(classes) or 'none'}"
-        )
+    _check_defined(name, file)
     folders = [file.parent, file.parent.parent / "configs" / "model"]
     in_tree = file.parent == MODELS
     if in_tree or name not in model_names():  # another's model named like one of ours is not ours
@@ -85,27 +75,20 @@ def find_plugins(what: str | Path, name: str | None = None) -> list[ModelSource]
                 f"there is no model in {path}: no file x.py of it defines a class X (in any case)"
             )
         return [find_model(model, path) for model in known]
-    classes = [known for known, is_class in _names_in(path).items() if is_class]
-    like_the_file = [known for known in classes if known.lower() == path.stem.lower()]
-    if len(like_the_file or classes) != 1:
+    classes = _classes_in(path)
+    meant = [known for known in classes if known.lower() == path.stem.lower()] or classes
+    if len(meant) != 1:
         raise ModelNotFound(
             f"{path} defines {', '.join(classes) or 'no class'}; name the model's with -m"
         )
-    return [find_model((like_the_file or classes)[0], path)]
+    return [find_model(meant[0], path)]
 
 
 def config_of(source: ModelSource, dataset: str, overrides: dict, mg: bool = False) -> Config:
     """The Config of a model on a data set; a third party's may bring yamls of data sets too."""
     theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
-    return Config(
-        source.name,
-        dataset,
-        overrides,
-        mg,
-        source.yaml or os.devnull,
-        more_datasets=theirs,
-        ours=source.in_tree,
-    )
+    yaml = source.yaml or os.devnull
+    return Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree)
 
 
 def load_model_class(source: ModelSource) -> type:
@@ -191,16 +174,27 @@ def _suggestion(name, known):
 def _models_in(folder, skip_broken=False):
     found = []
     for file in folder.glob("*.py"):
-        try:
-            names = _names_in(file)
-        except ModelNotFound:
-            if not skip_broken:
-                raise
-        else:
-            found += [
-                name for name, is_class in names.items() if is_class and name.lower() == file.stem
-            ]
+        with suppress(ModelNotFound) if skip_broken else nullcontext():
+            found += [name for name in _classes_in(file) if name.lower() == file.stem]
     return sorted(found)
+
+
+def _check_defined(name, file):
+    """ModelNotFound unless the file's top level binds the name, by whatever statement."""
+    names = _names_in(file)
+    if name in names:
+        return
+    for known in names:
+        if known.lower() == name.lower():
+            raise ModelNotFound(
+                f"there is no model '{name}': {file} defines '{known}' (upper and lower case count)"
+            )
+    classes = ", ".join(_classes_in(file)) or "none"
+    raise ModelNotFound(f"{file} defines no class '{name}'; its classes: {classes}")
+
+
+def _classes_in(file):
+    return [name for name, is_class in _names_in(file).items() if is_class]
 
 
 def _names_in(file):
@@ -217,26 +211,23 @@ def _names_in(file):
         if isinstance(statement, ast.ClassDef):
             names[statement.name] = True
         elif isinstance(statement, ast.Assign):
-            names.update(
-                (target.id, False) for target in statement.targets if isinstance(target, ast.Name)
-            )
+            targets = [target for target in statement.targets if isinstance(target, ast.Name)]
+            names.update((target.id, False) for target in targets)
         elif isinstance(statement, ast.ImportFrom):
             names.update((alias.asname or alias.name, False) for alias in statement.names)
         elif isinstance(statement, ast.If | ast.Try | ast.With):
             statements += statement.body + getattr(statement, "orelse", [])
-            statements += [
-                inner for handler in getattr(statement, "handlers", []) for inner in handler.body
-            ]
+            for handler in getattr(statement, "handlers", []):
+                statements += handler.body
     return names
 
 
 def _import_advice(error):
-    missing = getattr(error, "name", None) or ""
     if not isinstance(error, ModuleNotFoundError):
         return str(error)
-    if missing.partition(".")[0] in ("models", "common", "utils"):
+    missing = error.name or ""
+    package = missing.partition(".")[0]
+    if package in ("models", "common", "utils"):
         return f"it imports {missing}, which neither this project nor the plugin's own folder has"
-    extra = missing.partition(".")[0] in PLUGINS_EXTRA
-    return f"it needs the package {missing}, which is not installed" + extra * (
-        "; pip install '.[plugins]' brings it"
-    )
+    brings = "; pip install '.[plugins]' brings it" * (package in PLUGINS_EXTRA)
+    return f"it needs the package {missing}, which is not installed{brings}"

@@ -5,16 +5,14 @@ imported by MMRec's files but never used, so a use is an error. `plugins.shims` 
 while a third-party model is loaded.
 """
 
+import functools
 import types
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 UNUSED = ("torchvision", "lmdb")
-SCATTER = (
-    *("scatter", "scatter_add", "scatter_sum", "scatter_mul", "scatter_mean"),
-    *("scatter_max", "scatter_min", "scatter_softmax"),
-)
 
 
 def scatter(src, index, dim=-1, out=None, dim_size=None, reduce="sum"):
@@ -26,23 +24,23 @@ def scatter(src, index, dim=-1, out=None, dim_size=None, reduce="sum"):
     """
     if reduce in ("min", "max"):
         return _extreme(src, index, dim, out, dim_size, reduce)[0]
-    reduce = {"add": "sum", "mul": "prod"}.get(reduce, reduce)
-    return _scatter(src, index, dim, out, dim_size, reduce)
+    if reduce not in ("sum", "add", "mul", "mean"):
+        raise ValueError(f"reduce must be sum, add, mul, mean, min or max, got {reduce!r}")
+    dim, index = _aligned(src, index, dim)
+    start = _start(src, index, dim, dim_size, int(reduce == "mul")) if out is None else out
+    if reduce == "mul":
+        return _written(out, start.scatter_reduce(dim, index, src, "prod"))
+    total = start.scatter_add(dim, index, src)
+    if reduce == "mean":
+        count = torch.zeros_like(total).scatter_add(dim, index, torch.ones_like(src)).clamp(min=1)
+        rounding = None if total.is_floating_point() else "floor"
+        total = torch.div(total, count, rounding_mode=rounding)
+    return _written(out, total)
 
 
-def scatter_sum(src, index, dim=-1, out=None, dim_size=None):
-    return _scatter(src, index, dim, out, dim_size, "sum")
-
-
-scatter_add = scatter_sum
-
-
-def scatter_mul(src, index, dim=-1, out=None, dim_size=None):
-    return _scatter(src, index, dim, out, dim_size, "prod")
-
-
-def scatter_mean(src, index, dim=-1, out=None, dim_size=None):
-    return _scatter(src, index, dim, out, dim_size, "mean")
+scatter_sum = scatter_add = functools.partial(scatter, reduce="sum")
+scatter_mul = functools.partial(scatter, reduce="mul")
+scatter_mean = functools.partial(scatter, reduce="mean")
 
 
 def scatter_max(src, index, dim=-1, out=None, dim_size=None):
@@ -63,7 +61,7 @@ def scatter_softmax(src, index, dim=-1, dim_size=None):
     return weight / scatter_sum(weight, index, dim, dim_size=dim_size).gather(dim, index)
 
 
-def sparsesvd(matrix, k):
+def sparsesvd(matrix: sp.spmatrix, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The k leading singular triplets of a scipy matrix, s descending.
 
     Returns u^T (k, rows), s (k,), v^T (k, columns).
@@ -80,12 +78,13 @@ def sparsesvd(matrix, k):
     return u.T[order], s[order], vt[order]
 
 
-def stand_in(name):
+def stand_in(name: str) -> types.ModuleType | None:
     """The module `name`, or None where there is no stand-in of that name."""
     package = name.partition(".")[0]
     module = types.ModuleType(name, f"Stand-in for {name}, which is not installed.")
     if name == "torch_scatter":
-        vars(module).update({name: globals()[name] for name in SCATTER})
+        named = {name: value for name, value in globals().items() if name.startswith("scatter")}
+        vars(module).update(named)
     elif name == "sparsesvd":
         module.sparsesvd = sparsesvd
     elif package in UNUSED:
@@ -127,32 +126,13 @@ def _start(src, index, dim, dim_size, value=0):
     return src.new_full(shape, value)
 
 
-def _scatter(src, index, dim, out, dim_size, reduce):
-    dim, index = _aligned(src, index, dim)
-    if reduce == "sum":
-        start = _start(src, index, dim, dim_size) if out is None else out
-        return _written(out, start.scatter_add(dim, index, src))
-    if reduce == "prod":
-        start = _start(src, index, dim, dim_size, 1) if out is None else out
-        return _written(out, start.scatter_reduce(dim, index, src, "prod"))
-    if reduce != "mean":
-        raise ValueError(f"reduce must be sum, add, mul, mean, min or max, got {reduce!r}")
-    start = _start(src, index, dim, dim_size) if out is None else out
-    total = start.scatter_add(dim, index, src)
-    count = torch.zeros_like(total).scatter_add(dim, index, torch.ones_like(src)).clamp(min=1)
-    rounding = None if total.is_floating_point() else "floor"
-    return _written(out, torch.div(total, count, rounding_mode=rounding))
-
-
 def _extreme(src, index, dim, out, dim_size, reduce):
     dim, index = _aligned(src, index, dim)
     start = _start(src, index, dim, dim_size) if out is None else out
     value = start.scatter_reduce(dim, index, src, f"a{reduce}", include_self=out is not None)
     size = src.shape[dim]
-    along = torch.arange(size, device=src.device).view(
-        [-1 if d == dim else 1 for d in range(src.dim())]
-    )
-    hit = torch.where(src == value.gather(dim, index), along.expand_as(src), size)
+    _, along = _aligned(src, torch.arange(size, device=src.device), dim)
+    hit = torch.where(src == value.gather(dim, index), along, size)
     where = torch.full_like(value, size, dtype=torch.long).scatter_reduce(dim, index, hit, "amin")
     return _written(out, value), where
 

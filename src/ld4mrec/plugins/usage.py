@@ -9,30 +9,30 @@ import ast
 import functools
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
 from ld4mrec.places import SOURCE
 
 # What the host hands to a model; the base class and the trainer ask for their own purposes.
 HOST_MODULES = ("common.abstract_recommender", "common.trainer")
 # What the base class sets.
-BASE_ATTRIBUTES = frozenset(
-    ("USER_ID", "ITEM_ID", "NEG_ITEM_ID", "n_users", "n_items", "batch_size", "device")
-    + ("v_feat", "t_feat", "features")
-)
+BASE_ATTRIBUTES = {"USER_ID", "ITEM_ID", "NEG_ITEM_ID", "n_users", "n_items", "batch_size"}
+BASE_ATTRIBUTES |= {"device", "v_feat", "t_feat", "features"}
 CALLS = {"__len__": "len()", "__iter__": "iteration", "__getitem__": "[i]", "__str__": "str()"}
 _notes = None
 
 
-def note(kind, what):
+def note(kind: str, what: str) -> None:
     """Remember that `what` was used, if anybody wants to know."""
     if _notes is not None:
         _notes[kind][what] = None  # a dictionary as a set that keeps its order
 
 
 @contextmanager
-def noting():
+def noting() -> Iterator[dict[str, dict[str, None]]]:
     """{kind: {what: None}} of the notes taken while the block runs, in their order."""
     global _notes
     before, _notes = _notes, defaultdict(dict)
@@ -43,79 +43,50 @@ def noting():
 
 
 @contextmanager
-def watching():
+def watching() -> Iterator[None]:
     """Note each member of loader, data set and configuration that a model's code asks for."""
     from ld4mrec.config.configuration import Config
     from ld4mrec.data.batches import TrainDataLoader
     from ld4mrec.data.interactions import RecDataset
 
+    def key_read(config, key):
+        return "config" if key in config else "absent", str(key)
+
+    watched = (("loader", TrainDataLoader), ("data set", RecDataset), ("config object", Config))
     with ExitStack() as undo:
-        for kind, owner in (("loader", TrainDataLoader), ("data set", RecDataset)):
-            _watch_members(undo, kind, owner)
-            _watch_calls(undo, kind, owner, CALLS)
-        _watch_members(undo, "config object", Config)
-        _watch_calls(undo, "config object", Config, ("__str__",))
-        _watch_keys(undo, Config)
+        for kind, owner in watched:
+            _watch(undo, owner, "__getattribute__", lambda _, name, kind=kind: (kind, name))
+            for name in vars(owner).keys() & (CALLS if owner is not Config else {"__str__"}):
+                what = kind, CALLS[name]
+                _watch(undo, owner, name, lambda *_, what=what: what)
+        _watch(undo, Config, "__getitem__", key_read)
+        _watch(undo, Config, "__setitem__", lambda _, key, value: ("config set", str(key)))
+        _watch(undo, Config, "__contains__", lambda _, key: ("config object", f"{key!r} in config"))
         yield
 
 
-def _watch_members(undo, kind, owner):
-    members = owner.__getattribute__
+def _watch(undo, owner, name, use):
+    """Note use(*arguments), a (kind, what), where a model's code calls a method of owner."""
+    method = getattr(owner, name)
 
-    def get(one, name):
-        if not name.startswith("__") and _asked_by_a_model(sys._getframe(1)):
-            note(kind, name)
-        return members(one, name)
-
-    _put(undo, owner, "__getattribute__", get)
-
-
-def _watch_calls(undo, kind, owner, names):
-    """The same for what Python itself looks up on the class: len(x), x[i] and the like."""
-
-    def watched(name, method):
-        @functools.wraps(method)
-        def call(*args):
-            if _asked_by_a_model(sys._getframe(1)):
-                note(kind, CALLS[name])
-            return method(*args)
-
-        return call
-
-    for name in names:
-        if name in vars(owner):
-            _put(undo, owner, name, watched(name, vars(owner)[name]))
-
-
-def _watch_keys(undo, owner):
-    get, put, has = owner.__getitem__, owner.__setitem__, owner.__contains__
-
-    def read(config, key):
+    @functools.wraps(method)
+    def call(*args):
         if _asked_by_a_model(sys._getframe(1)):
-            note("config" if has(config, key) else "absent", str(key))
-        return get(config, key)
+            kind, what = use(*args)
+            if not what.startswith("__"):
+                note(kind, what)
+        return method(*args)
 
-    def write(config, key, value):
-        if _asked_by_a_model(sys._getframe(1)):
-            note("config set", str(key))
-        put(config, key, value)
-
-    def ask(config, key):
-        if _asked_by_a_model(sys._getframe(1)):
-            note("config object", f"{key!r} in config")
-        return has(config, key)
-
-    _put(undo, owner, "__getitem__", read)
-    _put(undo, owner, "__setitem__", write)
-    _put(undo, owner, "__contains__", ask)
+    patch(undo, owner, name, call)
 
 
-def _put(undo, owner, name, value):
-    inherited, before = name not in vars(owner), vars(owner).get(name)
+def patch(undo: ExitStack, owner: object, name: str, value: object) -> None:
+    """owner.name = value until `undo` closes."""
+    if name in vars(owner):
+        undo.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        undo.callback(delattr, owner, name)
     setattr(owner, name, value)
-    undo.callback(delattr, owner, name) if inherited else undo.callback(
-        setattr, owner, name, before
-    )
 
 
 def _asked_by_a_model(frame):
@@ -124,17 +95,18 @@ def _asked_by_a_model(frame):
     if module in HOST_MODULES:
         return False
     package = module.partition(".")[0]
-    if package == "utils":  # a checkout's own count, ours are the host
-        return not frame.f_globals.get("__file__", "").startswith(str(SOURCE))
-    return package in ("models", "common")
+    return package in ("models", "common") or (package == "utils" and not is_ours(frame))
 
 
-def imports(files):
-    """{module: names imported from it} of everything that Python files import beyond the standard
-    library.
-    """
+def is_ours(frame: FrameType) -> bool:
+    """Whether a frame's code stands in a file of this project."""
+    return Path(frame.f_globals.get("__file__", "")).is_relative_to(SOURCE)
+
+
+def imports(file: Path) -> dict[str, list[str]]:
+    """{module: names imported from it} of a Python file, without the standard library."""
     found = defaultdict(dict)
-    for node in (node for file in files for node in ast.walk(_tree(file))):
+    for node in _nodes(file):
         if isinstance(node, ast.Import):
             pairs = [(alias.name, ()) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -148,20 +120,15 @@ def imports(files):
     return {module: list(names) for module, names in sorted(found.items())}
 
 
-def base_attributes(files):
-    """(read, assigned) of what the base class sets, sorted, in Python files."""
-    found = {ast.Load: set(), ast.Store: set()}
-    for node in (node for file in files for node in ast.walk(_tree(file))):
-        if (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and node.value.id == "self"
-            and node.attr in BASE_ATTRIBUTES
-            and type(node.ctx) in found
-        ):
+def base_attributes(file: Path) -> tuple[list[str], list[str]]:
+    """(read, assigned) of what the base class sets, sorted, in a Python file."""
+    found = {ast.Load: set(), ast.Store: set(), ast.Del: set()}
+    for node in _nodes(file):
+        of_self = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if of_self and node.value.id == "self" and node.attr in BASE_ATTRIBUTES:
             found[type(node.ctx)].add(node.attr)
     return sorted(found[ast.Load]), sorted(found[ast.Store])
 
 
-def _tree(file):
-    return ast.parse(Path(file).read_bytes(), filename=str(file))
+def _nodes(file):
+    return ast.walk(ast.parse(file.read_bytes(), filename=str(file)))

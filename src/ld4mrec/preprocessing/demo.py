@@ -2,44 +2,36 @@
 
     python preprocessing/demo.py --out data/demo [--users N] [--items N] [--seed 0] [--force]
 
-The generative model, U users and I items:
-- Clicks are those of the samples' world (samples/world.py): an item has a subject and a look, a
-  user likes one of each, and p(i | u) is known. A match in both is worth the product of the two, so
-  no modality tells the whole taste. Histories are short and some items rare or unseen in training.
-- The text row of i is t_{s_i} + o + N h_i + e_i, with s_i its subject; its image row is the same
-  for its look, with t, o and N of its own. Entries of t are N(0,1); o (entries OFFSET N(0,1)) is
-  common to all items; N h_i is a nuisance that has nothing to do with taste, in NUISANCE_RANK
-  directions (entries of N are NUISANCE N(0,1), of h_i N(0,1)); entries of e_i are NOISE N(0,1).
-- Items that nobody clicked are dropped, so that ids have no gaps; timestamps are uniform in 2024.
-- The split is MMRec's, random per user.
+Clicks are those of the samples' world (samples/world.py): an item has a subject and a look, a user
+likes one of each, and p(i | u) is known. A match in both is worth the product of the two, so no
+modality tells the whole taste. The text row of item i is t_{s_i} + o + N h_i + e_i, s_i its
+subject; its image row is the same for its look, with t, o and N of its own. Entries of t, h_i are
+N(0,1), of o OFFSET N(0,1), common to all items, of e_i NOISE N(0,1). N h_i has nothing to do with
+taste: entries of N (F, NUISANCE_RANK) are NUISANCE N(0,1). Items that nobody clicked are dropped;
+timestamps are uniform in 2024; the split is MMRec's, random per user.
 
-What can be reached on the test split, all-ranking (training items masked, validation items not).
-The manifest holds these under "reachable", the Recall with its standard error over users:
-- popularity     ranks by the number of training clicks: the floor.
-- ease           EASE, its penalty chosen on validation: what a practical model without content
-                 reaches. A mark, not a bound.
-- content_blind  the bound for models that ignore the content: the ranking by the posterior mean of
-                 p(i | u) given the training clicks, for somebody who is told everything (equations,
-                 numbers, every exposure) but who likes what and which item is of which kind.
-                 Found by Gibbs sampling of all favourites and kinds, started at the truth. The
-                 truth is itself a draw from that posterior, so a short chain does not understate
-                 the bound; one that mixes slowly leans towards the truth and overstates it.
-- with_content   the same sampler, which also reads the features and is told t, o, N and the noise:
-                 the bound for models that use clicks and content.
-- oracle         ranks by the true p(i | u), with every user's taste told. From with_content to
-                 oracle is what short histories hide from any model.
-Bounds hold on average over draws of the data; on one data set a ranking can pass its bound by
-chance, by about the standard error. Two approximations: the sampler takes clicks for Poisson counts
-of rate m_u p(i | u), m_u the user's clicks, instead of draws without replacement, and does not use
-that items without any click were dropped.
+The manifest's "reachable" holds Recall@20 and NDCG@20 on the test split, all-ranking, training
+items masked, of five rankings:
+- popularity     by the number of training clicks: the floor.
+- ease           EASE, its penalty chosen on validation: a practical model without content.
+- content_blind  the bound for models that ignore the content: the posterior mean of p(i | u) given
+                 the training clicks, where everything is known but who likes what and which item is
+                 of which kind. By Gibbs sampling of favourites and kinds, started at the truth: the
+                 truth is a draw from that posterior, so a short chain does not understate the
+                 bound, and one that mixes slowly overstates it.
+- with_content   the same, which also reads the features and knows t, o, N and the noise: the bound
+                 for models that use clicks and content.
+- oracle         by the true p(i | u). What lies between is what short histories hide.
+Bounds hold on average over draws of the data; on one draw a ranking can pass its bound by about the
+standard error. Two approximations: the sampler takes clicks for Poisson counts of rate
+m_u p(i | u), m_u the user's clicks, not draws without replacement, and does not use that items
+without any click were dropped.
 
 Same options and same numpy give the same bytes. Dense (U, I) throughout, hence a limit on U I.
 """
 
-import argparse
 import math
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +44,10 @@ from common.item_regression import item_weights
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION, mmrec
 from ld4mrec.errors import UserError
 from ld4mrec.evaluation import metrics
-from ld4mrec.preprocessing.samples.world import (
-    KINDS,
-    LOOKS,
-    SUBJECTS,
-    World,
-    click_odds,
-    draw_world,
-)
-from ld4mrec.preprocessing.steps import writing
-from ld4mrec.preprocessing.steps.interactions import Interactions, number_ids
+from ld4mrec.preprocessing.samples import world as worlds
+from ld4mrec.preprocessing.samples.world import KINDS, LOOKS, SUBJECTS, click_odds
+from ld4mrec.preprocessing.steps import generated, writing
+from ld4mrec.preprocessing.steps.interactions import Ids, Interactions
 
 GENERATOR = "preprocessing/demo.py, version 2"  # a change of the output's bytes changes the number
 USERS, ITEMS = 1800, 1000  # items before those without any click are dropped
@@ -78,12 +64,11 @@ YEAR_2024 = (1_704_067_200, 1_735_689_600)  # seconds since 1970, UTC
 class Demo:
     """Everything drawn, with the hidden truth.
 
-    world: its clicks are those of all items. interactions: renumbered; row r of what follows is
-    itemID r. labels: (N,) of the split. kind_loglik: (I, KINDS) log p(features of i | kind), up to
-    a constant per item.
+    world: with the items without clicks. interactions: renumbered; row r below is itemID r.
+    labels: (N,). kind_loglik: (I, KINDS) log p(features of i | kind), up to a constant per item.
     """
 
-    world: World
+    world: worlds.World
     interactions: Interactions
     labels: np.ndarray
     item_kind: np.ndarray  # (I,)
@@ -119,8 +104,8 @@ def draw_features(
 def draw(users: int, items: int, seed: int) -> tuple[Demo, np.random.Generator]:
     """The data set, and the generator that drew it, to be used further."""
     rng = np.random.default_rng(seed)
-    world = draw_world(users, items, rng, FEWEST_CLICKS, EXTRA_CLICKS, POP_SPREAD)
-    ids = (number_ids(np.arange(n), prefix, digits=6) for n, prefix in ((users, "u"), (items, "i")))
+    world = worlds.draw_world(users, items, rng, FEWEST_CLICKS, EXTRA_CLICKS, POP_SPREAD)
+    ids = Ids(np.arange(users), "u", digits=6), Ids(np.arange(items), "i", digits=6)
     times = rng.integers(*YEAR_2024, size=len(world.users))
     clicks = Interactions(world.users, world.items, times, *ids).renumbered()
     clicked = clicks.item_ids.values
@@ -222,8 +207,7 @@ def reachable(made: Demo, rng: np.random.Generator) -> dict[str, dict[str, float
 
 def counts(made: Demo) -> dict[str, int | float]:
     """Sizes of data set and split for the manifest."""
-    total = made.interactions.counts()
-    in_train = made.matrix(TRAIN).getnnz(axis=0)
+    total, in_train = made.interactions.counts(), made.matrix(TRAIN).getnnz(axis=0)
     return {
         **total._asdict(),
         "items_dropped_without_click": len(made.world.item_kind) - total.items,
@@ -237,11 +221,9 @@ def counts(made: Demo) -> dict[str, int | float]:
 def generate(
     out: str | Path, users: int = USERS, items: int = ITEMS, seed: int = 0, force: bool = False
 ) -> tuple[dict, bool]:
-    """Make the data set in `out`, whose last part is its name.
+    """Make the data set in `out`, whose last part is its name; returns as generated.made_once.
 
-    Returns the manifest, and whether the data was made now: a folder that holds the same generation
-    is left alone. UserError for a bad option or a folder that holds something else; `force`
-    replaces one made by preprocessing.
+    UserError for a bad option; for a folder that is there see generated.made_once.
     """
     if users * items > LARGEST:
         raise UserError(
@@ -264,7 +246,7 @@ def generate(
         }
 
     asked = {"generator": GENERATOR, "name": name, "options": options}
-    return writing.made_once(out, asked, force, make)
+    return generated.made_once(out, asked, force, make)
 
 
 def summary(manifest: dict) -> Iterator[str]:
@@ -290,27 +272,5 @@ def summary(manifest: dict) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None, prog: str = "demo.py") -> int:
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument(
-        "--out", required=True, help="folder to make; its last part is the data set's name"
-    )
-    parser.add_argument("--users", type=int, default=USERS)
-    parser.add_argument("--items", type=int, default=ITEMS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--force", action="store_true", help="replace a data set made with other options"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        manifest, made = generate(**vars(given))
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(
-        f"{given.out}: "
-        + ("made" if made else "is there already, the same generation; nothing done")
-    )
-    print(*summary(manifest), sep="\n")
-    return 0
+    parser = generated.parser_of(prog, __doc__.splitlines()[0], USERS, ITEMS)
+    return generated.run(generate, summary, parser.parse_args(arguments))

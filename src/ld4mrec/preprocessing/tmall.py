@@ -23,16 +23,17 @@ from ld4mrec.preprocessing import tmall_files
 from ld4mrec.preprocessing.steps.collecting import Collector
 from ld4mrec.preprocessing.steps.command import run
 from ld4mrec.preprocessing.steps.data_set import DataSet
-from ld4mrec.preprocessing.steps.images import ImageFolder
+from ld4mrec.preprocessing.steps.features import wants
 from ld4mrec.preprocessing.steps.interactions import coded
-from ld4mrec.preprocessing.steps.options import Window, in_window, wants
+from ld4mrec.preprocessing.steps.options import Window, in_window
 from ld4mrec.preprocessing.steps.raw import BadLines, Table
 from ld4mrec.preprocessing.steps.report import Report
-from ld4mrec.preprocessing.steps.sources import damage_named, raw_folder, shown_blocks
+from ld4mrec.preprocessing.steps.sources import damage_named, raw_folder, tables
 from ld4mrec.preprocessing.tmall_files import Packed
 
 ACTIONS = ("click", "collect", "cart", "alipay")
 ITEM, USER, ACTION, TIME = range(4)
+COLUMNS = "users", "items", "times"
 LARGEST_ID = 2**31 - 1
 LOG_LINE = "item id, u and user id, click|collect|cart|alipay, YYYY-MM-DD HH:MM:SS, cut by 0x01"
 PRODUCT_LINE = "item id, title, picture's URL, category, brand, seller, cut by 0x01"
@@ -48,22 +49,12 @@ class TMALL(DataSet):
     image_hint = "a folder of files <item_id>.jpg; default RAW/images"
 
     def add_arguments(self, parser):
-        parser.add_argument(
-            "--action",
-            default="alipay",
-            metavar="A,B",
-            help=f"actions that count as an interaction, of {', '.join(ACTIONS)} (default alipay, "
-            "a purchase)",
-        )
-        parser.add_argument(
-            "--log-parts",
-            default="abc",
-            metavar="LETTERS",
-            help="parts of the log that must be there and are read (default abc, all)",
-        )
-        parser.add_argument(
-            "--urls", metavar="FILE", help="write item id and picture's URL of the chosen items"
-        )
+        add, of = parser.add_argument, ", ".join(ACTIONS)
+        what = f"actions that count as an interaction, of {of} (default alipay, a purchase)"
+        add("--action", default="alipay", metavar="A,B", help=what)
+        what = "parts of the log that must be there and are read (default abc, all)"
+        add("--log-parts", default="abc", metavar="LETTERS", help=what)
+        add("--urls", metavar="FILE", help="write item id and picture's URL of the chosen items")
 
     def check(self, options):
         options.action = options.action.split(",")
@@ -73,11 +64,12 @@ class TMALL(DataSet):
         if not options.log_parts.isalpha():
             raise UserError(f"--log-parts is '{options.log_parts}'; wanted letters, such as abc")
         options.log_parts = "".join(sorted(set(options.log_parts.lower())))
+        raw = raw_folder(options.raw)
         if wants("text", options) or options.urls is not None:
-            tmall_files.find_table(raw_folder(options.raw), "product")
+            tmall_files.find_table(raw, "product")
         if "click" in options.action and options.users is None:
-            files = tmall_files.find_table(raw_folder(options.raw), "log", options.log_parts)
-            rows = tmall_files.log_rows(files)
+            files = tmall_files.find_table(raw, "log", options.log_parts)
+            rows = sum(file.text_bytes() for file in files) / tmall_files.BYTES_PER_ROW
             raise UserError(
                 f"--action click needs --users N: this log has about {rows:,.0f} rows, most of "
                 f"them clicks; keeping all would take about {36 * rows / 1e9:,.1f} GB of memory. "
@@ -88,18 +80,15 @@ class TMALL(DataSet):
         files = tmall_files.find_table(raw_folder(options.raw), "log", options.log_parts)
         log = kept_log(files, options, report)
         for facts in log["lines"].values():
-            bad = BadLines(wanted=LOG_LINE, share=options.max_bad_lines, **facts)
-            report.lines_left_out(bad)
+            report.lines_left_out(BadLines(wanted=LOG_LINE, share=options.max_bad_lines, **facts))
         actions = ", ".join(options.action)
         report.step("rows of the log", log["rows"], "The log has no usable row.")
         report.step(f"rows of {actions}", log["chosen"], "No row has one of these actions.")
-        if options.window != (None, None):
-            why = f"--from and --to leave no row; the log is of {self.period}."
-            report.step("rows in the window", log["inside"], why)
+        self.report_window(log["inside"], options, report)
         name = self.pair_name
         if "click" in options.action:
             name = f"distinct pairs of {options.users:,} users (seed {options.seed})"
-        interactions = coded(*log["columns"], user_prefix="u")
+        interactions = coded(*log["columns"], "u")
         report.step(name, interactions.counts())
         return interactions, log["records"]
 
@@ -107,17 +96,16 @@ class TMALL(DataSet):
         if options.urls is None:
             return
         products = self._read_products(options, items).products
+        urls = {item: products[item].url for item in items if item in products}
         with replacing(options.urls, "w") as file:
             file.write("item_id\turl\n")
-            for item in items:
-                if item in products and products[item].url:
-                    file.write(f"{item}\t{products[item].url}\n")
+            file.writelines(f"{item}\t{url}\n" for item, url in urls.items() if url)
         report.say(f"wrote the pictures' URLs to {options.urls}")
 
     def texts(self, options, items, report):
         read = self._read_products(options, items)
-        for one in read.bad:
-            report.lines_left_out(one)
+        for bad in read.bad:
+            report.lines_left_out(bad)
         products = (read.products.get(item) for item in items)
         return [product and product.title for product in products], read.records
 
@@ -125,15 +113,8 @@ class TMALL(DataSet):
         """read_products, once for the two that want it."""
         if not hasattr(self, "_read"):
             raw = raw_folder(options.raw)
-            wanted = np.array(items, dtype=np.int64)
-            self._read = read_products(raw, wanted, options.max_bad_lines)
+            self._read = read_products(raw, np.array(items, dtype=int), options.max_bad_lines)
         return self._read
-
-    def images(self, options):
-        folder = Path(options.images or Path(options.raw) / "images")
-        if options.images is None and not folder.is_dir():
-            return None
-        return ImageFolder(folder, lambda item: f"{item}.jpg")
 
 
 def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
@@ -161,28 +142,21 @@ def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
         else:
             report.say(f"the log's rows as an earlier run kept them: {path}")
             return log
-    log = read_log(
-        files, options.action, options.window, options.max_bad_lines, limit, options.seed
-    )
+    how = options.action, options.window, options.max_bad_lines, limit, options.seed
+    log = read_log(files, *how)
     if not options.dry_run:
-        save_log(path, log)
+        facts = json.dumps({name: log[name] for name in log if name != "columns"})
+        arrays = dict(zip(COLUMNS, log["columns"], strict=True))
+        with replacing(path) as file:
+            np.savez(file, **arrays, facts=np.frombuffer(facts.encode(), dtype=np.uint8))
     return log
 
 
-def save_log(path: Path, log: dict) -> None:
-    """Keep what `read_log` returned."""
-    users, items, times = log["columns"]
-    facts = {name: value for name, value in log.items() if name != "columns"}
-    facts = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-    with replacing(path) as file:
-        np.savez(file, users=users, items=items, times=times, facts=facts)
-
-
 def load_log(path: Path) -> dict:
-    """What `save_log` kept."""
+    """What an earlier run kept of `read_log`."""
     with np.load(path, allow_pickle=False) as held:
         facts = json.loads(held["facts"].tobytes())
-        return facts | {"columns": (held["users"], held["items"], held["times"])}
+        return facts | {"columns": tuple(held[name] for name in COLUMNS)}
 
 
 def read_log(
@@ -208,8 +182,8 @@ def read_log(
                 if tmall_files.is_sample(name, stream, "log"):
                     parts = [sample_rows(tmall_files.read_sample(name, stream), actions, bad)]
                 else:
-                    blocks = shown_blocks(stream, size, name)
-                    parts = (log_rows(block, actions, bad) for block in blocks)
+                    blocks = tables(stream, size, tmall_files.SEPARATOR, 4, bad)
+                    parts = (log_rows(table, actions) for table in blocks)
                 for part in parts:
                     inside = in_window(part.times, window)
                     log["rows"] += part.n_usable
@@ -217,8 +191,7 @@ def read_log(
                     log["inside"] += int(inside.sum())
                     collector.add(part.users[inside], part.items[inside], part.times[inside])
                 bad.check()
-                facts = bad.as_dict() | {"path": name}
-                log["lines"][Path(name).name] = facts
+                log["lines"][Path(name).name] = bad.as_dict() | {"path": name}
     return log | {"columns": collector.result()}
 
 
@@ -231,10 +204,14 @@ class LogRows(NamedTuple):
     times: np.ndarray
 
 
-def log_rows(block: bytes, actions: list[str], bad: BadLines) -> LogRows:
+def log_rows(table: Table, actions: list[str]) -> LogRows:
     """The LogRows of a block of the log."""
-    table = Table(block, tmall_files.SEPARATOR, 4, bad)
-    table.keep(known_action(table), "unknown action")
+    letters = np.zeros(256, dtype=np.uint8)
+    for action in ACTIONS:  # each has a length of its own
+        letters[len(action)] = ord(action[0])
+    width = np.minimum(table.width(ACTION), 255)
+    known = (width > 0) & (letters[width] == table.first_byte(ACTION))
+    table.keep(known, "unknown action")
     n_rows = len(table)
     chosen = np.zeros(n_rows, dtype=bool)
     for action in actions:
@@ -245,28 +222,17 @@ def log_rows(block: bytes, actions: list[str], bad: BadLines) -> LogRows:
     right = (np.minimum(users, items) >= 0) & (np.maximum(users, items) <= LARGEST_ID)
     right &= (times >= 0) & (times <= LARGEST_ID) & (table.first_byte(USER) == ord("u"))
     table.keep(right, "item id, user id or time")
-    bad.check_early()
     columns = (column[right].astype(np.int32) for column in (users, items, times))
     return LogRows(n_rows - int((~right).sum()), *columns)
-
-
-def known_action(table: Table) -> np.ndarray:
-    """Mask of the rows whose action has the length and the first letter of a known one."""
-    of_length = np.zeros(256, dtype=np.uint8)
-    for action in ACTIONS:  # each has a length of its own
-        of_length[len(action)] = ord(action[0])
-    width = np.minimum(table.width(ACTION), 255)
-    return (width > 0) & (of_length[width] == table.first_byte(ACTION))
 
 
 def sample_rows(frame: pd.DataFrame, actions: list[str], bad: BadLines) -> LogRows:
     """The same as log_rows of the small official sample: ids i314 and u39, times 2014/9/1 8:05."""
     bad.lines = len(frame) + 1
     times = pd.to_datetime(frame["vtime"], format="%Y/%m/%d %H:%M", errors="coerce")
-    right = frame["item_id"].str.fullmatch(r"i?\d{1,9}") & frame["user_id"].str.fullmatch(
-        r"u\d{1,9}"
-    )
-    right &= times.notna() & frame["action"].isin(ACTIONS)
+    right = times.notna() & frame["action"].isin(ACTIONS)
+    right &= frame["item_id"].str.fullmatch(r"i?\d{1,9}")
+    right &= frame["user_id"].str.fullmatch(r"u\d{1,9}")
     for row in np.flatnonzero(~right)[:3]:
         bad.add("a field", [row + 2], [",".join(frame.iloc[row]).encode()])
     bad.bad = int((~right).sum())
@@ -306,20 +272,18 @@ def read_products(raw: Path, wanted: np.ndarray, max_bad_lines: float) -> Produc
                 if tmall_files.is_sample(name, stream, "product"):
                     products |= sample_products(tmall_files.read_sample(name, stream), wanted)
                     continue
-                for block in shown_blocks(stream, size, name):
-                    products |= product_rows(block, present, bad)
+                for table in tables(stream, size, tmall_files.SEPARATOR, 6, bad):
+                    products |= product_rows(table, present)
                 bad.check()
                 lines.append(bad)
     return Products(products, lines, records)
 
 
-def product_rows(block: bytes, present: np.ndarray, bad: BadLines) -> dict[str, Product]:
+def product_rows(table: Table, present: np.ndarray) -> dict[str, Product]:
     """Products of a block of the product file, of the item ids that the mask `present` has."""
-    table = Table(block, tmall_files.SEPARATOR, 6, bad)
     ids = table.integers(0)
     table.keep(ids >= 0, "item id")
     ids = ids[ids >= 0]
-    bad.check_early()
     table.keep(present[np.minimum(ids, len(present) - 1)])
     rows = zip(table.strings(0), table.strings(1), table.strings(2), table.number, strict=True)
     products = {}
@@ -327,7 +291,7 @@ def product_rows(block: bytes, present: np.ndarray, bad: BadLines) -> dict[str, 
         try:
             products[str(int(item))] = Product(clean(title.decode()), url.decode())
         except UnicodeDecodeError:
-            bad.add("bytes that are no UTF-8", [int(number)], [title])
+            table.bad.add("bytes that are no UTF-8", [int(number)], [title])
     return products
 
 

@@ -52,9 +52,8 @@ class Packed:
 def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
     """The Packed files of a table, `product` or `log`.
 
-    parts: letters of the log's parts that must be there, if it comes in parts. A part that is
-    there unpacked and packed is read unpacked; a small sample (.csv) is read where there is nothing
-    else. RawError for what is absent.
+    parts: letters of the log's parts that must be there, if it comes in parts. Unpacked files come
+    before packed ones, a small sample (.csv) last. RawError for what is absent.
     """
     found = {}  # (part, packing): Packed
     for path in sorted(raw.iterdir()):
@@ -78,46 +77,36 @@ def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
     if not found:
         raise RawError(
             f"{raw} has no {table} file (looked for *{wanted}* as .txt, .zip or .tar.gz); "
-            f"{contents_of(raw)}. docs/data.md says where each file comes from"
+            f"{contents_of(raw)}; see docs/data.md"
         )
     letters = {part for part, _ in found if part}
+    absent = sorted(set(parts or letters) - letters)
+    if letters and absent:
+        raise RawError(
+            f"{raw} has the parts {sorted(letters)} of the log, {absent} is absent: download it "
+            f"too, or read a part of the log with --log-parts {''.join(sorted(letters))}"
+        )
+
+    def best(part):
+        return next(found[part, how] for how in (TEXT, ZIP, TAR, CSV) if (part, how) in found)
+
     if letters:
-        absent = sorted(set(parts or letters) - letters)
-        if absent:
-            raise RawError(
-                f"{raw} has the parts {sorted(letters)} of the log, {absent} is absent: download "
-                f"it too, or read a part of the log with --log-parts {''.join(sorted(letters))}"
-            )
-        return [best(found, letter) for letter in sorted(parts or letters)]
-    return [whole(best(found, None))]
+        return [best(letter) for letter in sorted(parts or letters)]
+    check_pieces(best(None).paths)
+    return [best(None)]
 
 
-def best(found: dict[tuple, Packed], part: str | None) -> Packed:
-    """The first of the packings of a part: text, zip, tar.gz, small sample."""
-    return next(
-        found[part, packing] for packing in (TEXT, ZIP, TAR, CSV) if (part, packing) in found
-    )
-
-
-def whole(packed: Packed) -> Packed:
-    """The same, when the pieces of an archive are all there; RawError otherwise."""
-    numbers = [PIECE.search(path.name) for path in packed.paths]
+def check_pieces(paths: tuple[Path, ...]) -> None:
+    """RawError where pieces of an archive are absent."""
+    numbers = [PIECE.search(path.name) for path in paths]
     numbers = [int(match[1]) for match in numbers if match and match[1]]
     if numbers and numbers != list(range(1, len(numbers) + 1)):
-        names = [path.name for path in packed.paths]
+        names = [path.name for path in paths]
         raise RawError(f"pieces of the archive are absent: there are {names}, wanted .001 on")
-    return packed
 
 
-def log_rows(files: list[Packed]) -> float:
-    """Rough number of rows of a log, from the sizes of its files."""
-    return sum(file.text_bytes() for file in files) / BYTES_PER_ROW
-
-
-def streams(
-    packed: Packed, table: str, records: list[dict]
-) -> Iterator[tuple[str, BinaryIO, int | None]]:
-    """Yield (name, stream, bytes or None) of each text file that is packed.
+def streams(packed: Packed, table: str, records: list[dict]) -> Iterator[tuple[str, BinaryIO, int]]:
+    """Yield (name, stream, bytes) of each text file that is packed.
 
     records is appended to: the files' records, when all was read.
     """
@@ -138,7 +127,7 @@ def streams(
 
 
 def is_sample(name: str, stream: BinaryIO, table: str) -> bool:
-    """Whether a stream is one of the small comma-separated samples; RawError for another table."""
+    """Whether a stream is a small comma-separated sample; RawError for another table."""
     line = stream.peek(1 << 12).split(b"\n", 1)[0]
     if SEPARATOR.encode() in line:
         return False
@@ -154,11 +143,10 @@ def is_sample(name: str, stream: BinaryIO, table: str) -> bool:
 def read_sample(name: str, stream: BinaryIO) -> pd.DataFrame:
     """A small comma-separated sample as a frame of text, in UTF-8 or GBK."""
     content = stream.read()
+    how = {"dtype": str, "keep_default_na": False}
     for encoding in ("utf-8-sig", "gb18030"):
         try:
-            return pd.read_csv(
-                io.BytesIO(content), dtype=str, keep_default_na=False, encoding=encoding
-            )
+            return pd.read_csv(io.BytesIO(content), encoding=encoding, **how)
         except UnicodeDecodeError:
             continue
         except pd.errors.ParserError as error:

@@ -42,7 +42,8 @@ class RunFolder:
         self.id = run_id(identity)
         self._lock = filelock.FileLock(self.path / ".lock")
         earlier = self.read_json("manifest.json")
-        if earlier is None and self.path.is_dir() and (others := self._visible()):
+        found = self.path.iterdir() if earlier is None and self.path.is_dir() else ()
+        if others := sorted(path.name for path in found if path.name[0] != "."):
             raise RunError(
                 f"{self.path} is no run's folder and not empty ({', '.join(others[:5])}); choose "
                 "another --run_dir or empty it"
@@ -52,9 +53,6 @@ class RunFolder:
                 f"{self.path} holds another run (id {earlier.get('id')}, this one is {self.id}); "
                 "choose another --run_dir or delete the folder"
             )
-
-    def _visible(self):
-        return sorted(path.name for path in self.path.iterdir() if path.name[0] != ".")
 
     def lock(self, timeout):
         """Hold the run against other processes: True, or False if another one holds it after

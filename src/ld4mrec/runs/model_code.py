@@ -3,246 +3,339 @@
 A definition is a function, class or assigned name at the top of a module. Digested is its syntax
 tree, without comments, docstrings, layout and annotations. In it our own definitions go by their
 names, so it does not count in which file they lie or how they are imported. What other packages
-define counts by its dotted name; the host's code counts by `run_folder.RESULTS_VERSION`.
+define counts by its dotted name; the host's code counts by `runs.identity.RESULTS_VERSION`.
+
+Where it is not clear what the code reaches, more counts than may be needed:
+- Scopes are not told apart. A local name that is also one of the module's means both.
+- An import inside a function is one of the module's.
+- All names of a module count if it is star-imported, used otherwise than as `module.name`, or looks
+  around in itself. An `if`, `try` or loop at its top is part of each definition in it.
+- The annotations of a class's fields count, as a decorator or a base may read them.
+Not seen is what is imported by a computed name.
 """
 
+import ast
 import hashlib
+import json
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
+from ld4mrec import files
 from ld4mrec.places import PACKAGE, SOURCE
-from ld4mrec.runs.syntax import Import, Module, Writer, module_of
+from ld4mrec.plugins.sources import ModelSource
 
 # Stand for the statements at the top of a module, and for all names of a module.
 TOP, WHOLE = "(top level)", "(whole module)"
 # Code with one of these may reach any name of its module.
 LOOKS_AROUND = (
-    *("builtin globals", "builtin eval", "builtin exec", "sys.modules"),
-    *(".__subclasses__", "'__init_subclass__'"),
+    *("(globals)", "(eval)", "(exec)", "sys.modules"),
+    *("__subclasses__", "__init_subclass__"),
 )
+NOT_RUN = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
+READ_ANNOTATIONS = ("register", "script")  # in the name of a decorator that reads a function's
+ROUNDS = 5  # definitions of one name that differ so many references away have different digests
+DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def code_fingerprint(source) -> dict[str, str]:
-    """{definition: digest} of a `plugins.ModelSource`'s code, sorted by name.
+def code_fingerprint(source: ModelSource) -> dict[str, str]:
+    """{definition: digest} of a model's code, sorted by name.
 
     Names of a third party's definitions begin with plugin/; definitions of one name have one
-    digest. Beside what the class reaches, all names of a module count that is used otherwise than
-    as `module.name`, and what the modules do when they are imported.
+    digest. What the modules do when they are imported counts as a definition too.
     """
     asked = source.name, source.file, source.in_tree
-    files, digests = _read.get(asked, ((), {}))
-    if not files or any(not one.path.is_file() or module_of(one.path) is not one for one in files):
+    modules, digests = _read.get(asked, ((), {}))
+    if not modules or any(not m.path.is_file() or _module_of(m.path) is not m for m in modules):
         reader = _Reader(source)
-        reader.meaning(reader.module(source.file.resolve()), source.name)
-        digests = reader.digests()
-        _read[asked] = reader.reached, digests
+        _read[asked] = modules, digests = reader.modules, reader.read(source)
     return dict(digests)
 
 
-_read = {}  # {source: (the files it was read from, the answer)}, as a table asks for every row
+_read = {}  # {source: (the modules it was read from, the answer)}, as a table asks for every row
+
+
+class _Import(NamedTuple):
+    """`from module import name`, or `import module` with names (); level: its leading dots."""
+
+    level: int
+    module: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+class _Module:
+    """A parsed file. names: {name: the statements at its top that bind it}. imports: {name: the
+    _Imports that bind it, also in functions}.
+    """
+
+    def __init__(self, path):
+        self.path, self.body = path, []
+        self.names, self.imports = defaultdict(list), defaultdict(list)
+        for statement in ast.parse(path.read_bytes(), filename=str(path)).body:
+            skipped = isinstance(statement, ast.If) and ast.unparse(statement.test) in NOT_RUN
+            self.body += statement.orelse if skipped else [statement]
+        for statement in self.body:
+            for name in dict.fromkeys(_bound(statement)):
+                self.names[name].append(statement)
+            for node in ast.walk(statement):
+                for name, imported in _imports(node):
+                    self.imports[name].append(imported)
+
+
+def _module_of(path):
+    """The _Module of a file, parsed again only if the file has changed."""
+    return _parsed(path, files.known_sha256(path))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path, _sha256):
+    return _Module(path)
 
 
 class _Key(NamedTuple):
     """A definition: a module and a name in it, or TOP or WHOLE."""
 
-    module: Module
+    module: _Module
     name: str
 
 
 class _Reader:
-    """Finds what a model's class reaches. found: {_Key: its pieces, texts and _Keys}."""
+    """Finds what a model's class reaches. modules: {_Module: its dotted name, in parts}."""
 
     def __init__(self, source):
         self.theirs = not source.in_tree
-        self.models = source.file.resolve().parent
-        self.ours = SOURCE if self.theirs else self.models.parent
-        self.package = PACKAGE if self.ours == SOURCE else self.ours / "ld4mrec"
-        # where a plugin's other modules are looked for, as in ld4mrec.plugins.import_roots
-        self.root = self.models.parent if self.models.name == "models" else self.models
-        self.reached, self.found, self.waiting, self.open = set(), {}, [], set()
-        self.located = {}
+        models = source.file.resolve().parent
+        ours = SOURCE if self.theirs else models.parent
+        self.ours, self.utils = (ours / "models", ours / "common"), ours / "utils"
+        # where a plugin's modules are looked for, as in ld4mrec.plugins.import_roots
+        self.root = models.parent if models.name == "models" else models
+        self.folders = {
+            ("models",): (models, ours / "models"),
+            ("models", "common"): (ours / "common", models / "common"),
+            ("common",): (ours / "common", self.root / "common"),
+            ("utils",): (ours / "utils", self.root / "utils"),
+            ("ld4mrec",): (PACKAGE if ours == SOURCE else ours / "ld4mrec",),
+        }
+        self.modules, self.waiting, self.open, self.located = {}, [], set(), {}
 
-    # digests
-
-    def digests(self):
+    def read(self, source) -> dict[str, str]:
+        """{definition: digest}"""
+        main = self._module(source.file.resolve(), ("models", source.file.stem))
+        self.waiting += self._lookup(main, source.name, ())
+        pieces = {}  # {_Key: texts and _Keys}
         while self.waiting:
             key = self.waiting.pop()
-            self.found[key] = self._pieces(key)
-        digests = self._digests()
-        of_name = defaultdict(set)
-        for key, digest in digests.items():
-            of_name[self._name(key)].add(digest)
+            if isinstance(key, _Key) and key not in pieces:
+                pieces[key] = list(self._pieces(key))
+                self.waiting += pieces[key]
+        # a reference is a name; where definitions of one name differ, with the digest
+        names = {key: "plugin/" * self._is_theirs(key.module) + key.name for key in pieces}
+        labels = dict(names)
+        for _ in range(ROUNDS):
+            digests, of_name = {}, defaultdict(set)
+            for key, found in pieces.items():
+                texts = (f"<{labels[p]}>" if isinstance(p, _Key) else p for p in found)
+                digests[key] = _digest(texts)
+                of_name[names[key]].add(digests[key])
+            for key, name in names.items():
+                labels[key] = f"{name}#{digests[key]}" if len(of_name[name]) > 1 else name
         return {
             name: _digest(sorted(found)) if len(found) > 1 else found.pop()
             for name, found in sorted(of_name.items())
         }
 
-    def _digests(self):
-        """{_Key: digest}. A reference is a name. Where definitions of one name differ it is the
-        name with the digest, which may tell further ones apart.
-        """
-        labels = {key: self._name(key) for key in self.found}
-        while True:
-            digests = {
-                key: _digest(p if isinstance(p, str) else f"<{labels[p]}>" for p in pieces)
-                for key, pieces in self.found.items()
-            }
-            of_name = defaultdict(set)
-            for key, digest in digests.items():
-                of_name[self._name(key)].add(digest)
-            different = len(set(labels.values()))
-            for key in labels:
-                name = self._name(key)
-                labels[key] = f"{name}#{digests[key]}" if len(of_name[name]) > 1 else name
-            if len(set(labels.values())) == different:
-                return digests
-
-    def _name(self, key):
-        return f"plugin/{key.name}" if self._is_theirs(key.module) else key.name
-
-    def _is_theirs(self, module):
-        ours = self.ours / "models", self.ours / "common"
-        return self.theirs and module.path.parent not in ours
-
     def _pieces(self, key):
+        """Texts and _Keys that say what a definition does, and nothing else."""
         module, name = key
-        writer = Writer(lambda *what: self.meaning(module, *what))
         if name == WHOLE:
-            for one in sorted(module.names):
-                writer.pieces += [one, "=", *self.meaning(module, one, (), False)]
-        elif name == TOP:
-            writer.write(self._acting(module))
-        else:
-            writer.write([one for one in module.names[name] if not isinstance(one, Import)])
-        if any(isinstance(p, str) and p.startswith(LOOKS_AROUND) for p in writer.pieces):
-            self.want(_Key(module, WHOLE))
-        return writer.pieces
+            for name in sorted(module.names | module.imports):
+                yield from (name, *self._lookup(module, name, ()))
+            return
+        statements = self._acting(module) if name == TOP else module.names[name]
+        for piece in self._text(statements, module):
+            yield piece
+            if isinstance(piece, str) and any(word in piece for word in LOOKS_AROUND):
+                yield _Key(module, WHOLE)
 
-    def _acting(self, module):
-        """Statements of a module that count by themselves; of ours, those that surely act."""
-        also = module.may_act if self._is_theirs(module) else []
-        return sorted(module.acts + also, key=lambda one: one.lineno)
+    def _text(self, node, module, annotated=False) -> Iterator[str | _Key]:
+        """The same of a node, a list of them or a plain value. annotated: whether something may
+        read the annotations there. The form of `ast.dump` differs between versions of Python.
+        """
+        if isinstance(node, ast.ClassDef):
+            annotated = True
+        elif isinstance(node, DEFINED):
+            decorators = " ".join(map(ast.unparse, node.decorator_list))
+            annotated = any(word in decorators for word in READ_ANNOTATIONS)
+        match node:
+            case list():
+                yield "["
+                for item in node:
+                    if text := list(self._text(item, module, annotated)):
+                        yield from (*text, ",")
+                yield "]"
+            case ast.Pass() | ast.Expr(value=ast.Constant()):  # docstrings
+                pass
+            case ast.AnnAssign() if not annotated:
+                if node.value:
+                    yield from self._text(ast.Assign([node.target], node.value), module)
+            case ast.Name() | ast.Attribute() if found := _path(node):
+                name, attributes = found
+                found = self._lookup(module, name, attributes)
+                yield from found or (f"({name})", _dotted(attributes))
+            case ast.Import() | ast.ImportFrom():  # our own names stand where they are used
+                for _, imported in _imports(node):
+                    pieces = self._follow(module, imported, ())
+                    if imported.names == ("*",) or isinstance(pieces[0], str):
+                        yield from pieces
+            case ast.JoinedStr():  # where its texts part is a matter of the version
+                yield 'f"'
+                for part in node.values:
+                    if isinstance(part, ast.Constant):
+                        yield json.dumps(part.value)[1:-1]
+                    else:
+                        yield from ('"', *self._text(part, module), '"')
+                yield '"'
+            case ast.Constant():
+                yield f"Constant({node.value!r})"
+            case ast.AST():
+                yield f"{type(node).__name__}("
+                idle = ("ctx", "type_comment", *(() if annotated else ("annotation", "returns")))
+                for field in node._fields:
+                    value = getattr(node, field, None)
+                    if field not in idle and value is not None and value != []:
+                        yield from (f"{field}=", *self._text(value, module, annotated))
+                yield ")"
+            case _:
+                yield repr(node)
 
     # what is reached
 
-    def want(self, key):
-        """Have a definition read."""
-        if key not in self.found:
-            self.found[key] = None
-            self.waiting.append(key)
-
-    def module(self, path):
-        """The parsed file; what it imports is reached."""
-        module = module_of(path)
-        if module not in self.reached:
-            self.reached.add(module)
-            for one in module.imports:
-                reach = self.meaning if one.name == "*" else self._follow
-                reach(module, one, ())
+    def _module(self, path, parts):
+        """The parsed file, `parts` its dotted name; what it imports is reached."""
+        module = _module_of(path)
+        if module not in self.modules:
+            self.modules[module] = parts
+            for imported in chain(*module.imports.values()):
+                self._follow(module, imported, ())
             if self._acting(module):
-                self.want(_Key(module, TOP))
+                self.waiting.append(_Key(module, TOP))
         return module
 
-    def meaning(self, module, what, attributes=(), used=True):
-        """Pieces for a name of a module, or for an Import in it, with attributes; [] where the
-        module does not bind the name. used: a module itself may be asked for any name.
-        """
-        follow = self._follow if isinstance(what, Import) else self._lookup
-        pieces = []
-        for found, left in follow(module, what, attributes):
-            if isinstance(found, Module) and not used:
-                continue
-            if isinstance(found, Module):
-                found = _Key(found, WHOLE)
-            if isinstance(found, _Key):
-                self.want(found)
-            pieces += [found, *(f".{name}" for name in left), ";"]
-        return pieces
+    def _acting(self, module):
+        """Statements of a module that count by themselves; of ours, those that surely act."""
+        return [one for one in module.body if _acts(one, self._is_theirs(module))]
+
+    def _is_theirs(self, module):
+        return self.theirs and module.path.parent not in self.ours
 
     def _lookup(self, module, name, attributes):
-        """[(what, attributes left)]: a _Key, a Module, or the dotted name of what is not ours."""
-        if (module, name) in self.open:
+        """Pieces for `name.a.b` of a module; [] where it does not bind the name."""
+        if (module, name) in self.open:  # a circle of imports
             return []
         self.open.add((module, name))
-        bound, found = module.names.get(name, []), []
-        if any(not isinstance(one, Import) for one in bound):
-            found.append((_Key(module, name), attributes))
-        for one in bound:
-            if isinstance(one, Import):
-                found += self._follow(module, one, attributes)
-        for star in () if bound else module.names.get("*", ()):
-            if path := self._file(module, star.level, star.module):
-                found += self._lookup(self.module(path), name, attributes)
+        pieces = [_Key(module, name), _dotted(attributes)] if name in module.names else []
+        for imported in module.imports.get(name, ()):
+            pieces += self._follow(module, imported, attributes)
         self.open.remove((module, name))
-        return found
+        return pieces
 
-    def _follow(self, module, one, attributes):
-        """The same of an Import."""
-        for n in range(1, len(one.module)):  # the packages around it
-            if path := self._file(module, one.level, one.module[:n]):
-                self.module(path)
-        path = self._file(module, one.level, one.module)
-        if one.name == "*" and path:
-            return [(_Key(self.module(path), WHOLE), ())]
-        names = (one.name,) if one.name else ()
-        return self._walk(module, one.level, one.module, names + attributes)
+    def _follow(self, module, imported, attributes):
+        """The same of an _Import."""
+        parts = imported.module
+        if imported.level:
+            package = self.modules[module]
+            up = imported.level - (module.path.stem == "__init__")
+            parts = package[: max(0, len(package) - up)] + parts
+        for n in range(1, len(parts)):  # the packages around it
+            self._walk(parts[:n], ())
+        return self._walk(parts, imported.names + attributes)
 
-    def _walk(self, importer, level, parts, names):
-        """The same of a module and names in it, the first ones perhaps modules."""
-        deeper = parts + names[:1]
-        is_deeper = names and self._locate(importer.path, level, deeper)
-        if path := self._file(importer, level, parts):
-            module = self.module(path)
+    def _walk(self, parts, names):
+        """The same of names in a module, the first ones perhaps modules; parts: its dotted name."""
+        path, deeper = self._locate(parts), parts + names[:1]
+        is_deeper = names and self._locate(deeper)
+        is_host = path and (parts[0] == "ld4mrec" or path.is_relative_to(self.utils))
+        if path and path.is_file() and not is_host:
+            module = self._module(path, parts)
             found = self._lookup(module, names[0], names[1:]) if names else ()
             if found or not is_deeper:
-                return found or [(module, names)]
+                return found or [_Key(module, WHOLE), _dotted(names)]
         if is_deeper:
-            return self._walk(importer, level, deeper, names[1:])
-        place = self._locate(importer.path, level, parts)
-        if place and self._is_host(place):
-            return [(".".join(("host", *(names or parts[-1:]))), ())]
-        return [("." * level + ".".join(parts + names), ())]
+            return self._walk(deeper, names[1:])
+        return [_dotted(("host", *(names or parts[-1:])) if is_host else parts + names)]
 
-    # files
-
-    def _file(self, importer, level, parts):
-        """The file of a module that is followed, or None."""
-        path = self._locate(importer.path, level, parts)
-        return path if path and path.is_file() and not self._is_host(path) else None
-
-    def _is_host(self, path):
-        """Whether it is not followed; what the host defines has one name wherever it lies."""
-        if any(path.is_relative_to(self.ours / name) for name in ("models", "common")):
-            return False  # installed, they lie in the package
-        return any(map(path.is_relative_to, (self.package, self.ours / "utils")))
-
-    def _locate(self, importer, level, parts):
+    def _locate(self, parts):
         """The file or folder of a module; None if it is neither ours nor the plugin's."""
-        asked = (importer.parents[level - 1] if level else None, parts or ("__init__",))
-        if asked not in self.located:
-            self.located[asked] = next(filter(None, map(_at, self._places(*asked))), None)
-        return self.located[asked]
-
-    def _places(self, folder, parts):
-        if folder:
-            ours = [self.ours.joinpath("models", *parts)] if folder == self.models else []
-            return [folder.joinpath(*parts), *ours]
-        if parts[0] == "ld4mrec":
-            return [self.package.joinpath(*parts[1:])]
-        if parts[:2] == ("models", "common"):
-            return [base.joinpath(*parts[1:]) for base in (self.ours, self.models, self.root)]
-        if parts[0] == "models":
-            return [self.models.joinpath(*parts[1:]), self.ours.joinpath(*parts)]
-        return [self.ours.joinpath(*parts), self.root.joinpath(*parts)]
-
-
-def _at(place):
-    """The file of the package or module at a place, or the folder itself."""
-    for path in (place / "__init__.py", place.with_name(f"{place.name}.py"), place):
-        if path.exists():
-            return path.resolve()
-    return None
+        if parts not in self.located:
+            n = 2 if parts[:2] == ("models", "common") else 1
+            folders = self.folders.get(parts[:n], [self.root.joinpath(*parts[:n])])
+            places = [folder.joinpath(*parts[n:]) for folder in folders if parts]
+            paths = [(p / "__init__.py", p.with_name(f"{p.name}.py"), p) for p in places]
+            found = [path.resolve() for path in chain(*paths) if path.exists()]
+            self.located[parts] = found[0] if found else None
+        return self.located[parts]
 
 
 def _digest(texts):
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
+
+
+def _dotted(names):
+    return "".join(f".{name}" for name in names) + ";"
+
+
+# syntax trees
+
+
+def _acts(statement, strictly):
+    """Whether a statement at the top of a module does more than to bind names; strictly: or may do,
+    by a call or a decorator.
+    """
+    match statement:
+        case ast.Import() | ast.Pass() | ast.Expr(value=ast.Constant()):
+            return False
+        case ast.ImportFrom():
+            return statement.names[0].name == "*"
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return strictly and bool(statement.decorator_list or getattr(statement, "keywords", ()))
+        case ast.Assign(targets=[to]) | ast.AugAssign(target=to) | ast.AnnAssign(target=to):
+            may = strictly and any(isinstance(node, ast.Call) for node in ast.walk(statement))
+            return may or not isinstance(to, ast.Name)
+    return True
+
+
+def _bound(node):
+    """Names that a statement binds in its scope, but for those of imports, `except` and `match`."""
+    if isinstance(node, DEFINED):
+        yield node.name
+    elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif not isinstance(node, ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _bound(child)
+
+
+def _imports(node):
+    """(name, _Import) for what an import statement binds; of `import a.b`, which binds a, also
+    ('', the whole).
+    """
+    if isinstance(node, ast.ImportFrom):
+        module = tuple(filter(None, (node.module or "").split(".")))
+        for alias in node.names:
+            yield alias.asname or alias.name, _Import(node.level, module, (alias.name,))
+    elif isinstance(node, ast.Import):
+        for alias in node.names:
+            module = tuple(alias.name.split("."))
+            yield alias.asname or "", _Import(0, module)
+            if not alias.asname:
+                yield module[0], _Import(0, module[:1])
+
+
+def _path(node):
+    """(name, attributes) of `name.a.b`, None of another expression."""
+    attributes = ()
+    while isinstance(node, ast.Attribute):
+        node, attributes = node.value, (node.attr, *attributes)
+    return (node.id, attributes) if isinstance(node, ast.Name) else None

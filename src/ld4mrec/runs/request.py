@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.data.interactions import SPLITS, RecDataset
+from ld4mrec.data.interactions import SPLITS, RecDataset, check_topk
 from ld4mrec.errors import ConfigError
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.shims import plugin_shims
@@ -96,10 +96,7 @@ class Opened:
         """`runs_at` of these points. Raises ConfigError for a cut-off beyond the catalogue."""
         items = self.splits[0].get_item_num()
         for config in points:
-            if max(config["topk"]) > items:
-                raise ConfigError(
-                    f"topk has {max(config['topk'])}, but there are only {items} items; lower it"
-                )
+            check_topk(config, items)
         return runs_at(self.source, points, as_grid)
 
 

@@ -28,69 +28,38 @@ FAILED = "failed.json"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a run ended. result: what result.json holds; failure: why training diverged; stopped: why
-    a search stopped it. reused: it ended earlier. unread: hyper-parameters that nothing read, None
-    if it was not trained to its end now.
+class Run:
+    """A configuration of one value per hyper-parameter, the folder of its work, and how it ended.
+
+    rungs: {epochs trained: the validation value that the best so far must reach to go on}. result:
+    what result.json holds. failure: why training diverged. stopped: why a search stopped it.
+    reused: it ended earlier. unread: hyper-parameters that nothing read, None if it was not trained
+    to its end now.
     """
 
+    config: Config
+    folder: RunFolder
+    rungs: dict[int, float] = field(default_factory=dict)
     result: dict | None = None
     failure: str | None = None
     stopped: str | None = None
     reused: bool = False
     unread: tuple[str, ...] | None = None
 
-
-@dataclass(frozen=True)
-class Run:
-    """A configuration of one value per hyper-parameter, and the folder of its work.
-
-    rungs: {epochs trained: the validation value that the best so far must reach to go on}. outcome:
-    empty until it is known.
-    """
-
-    config: Config
-    folder: RunFolder
-    rungs: dict[int, float] = field(default_factory=dict)
-    outcome: Outcome = Outcome()
-
     @property
     def id(self) -> str:
         return self.folder.id
 
     @property
-    def result(self) -> dict | None:
-        return self.outcome.result
-
-    @property
-    def failure(self) -> str | None:
-        return self.outcome.failure
-
-    @property
-    def stopped(self) -> str | None:
-        return self.outcome.stopped
-
-    @property
-    def reused(self) -> bool:
-        return self.outcome.reused
-
-    @property
-    def unread(self) -> tuple[str, ...] | None:
-        return self.outcome.unread
-
-    @property
     def ended(self) -> bool:
         return bool(self.result or self.failure or self.stopped)
-
-    def with_outcome(self, **outcome) -> "Run":
-        return replace(self, outcome=Outcome(**outcome))
 
     def as_found(self) -> "Run":
         """The same with what its folder says of an end; nothing is written."""
         if result := self.folder.result():
-            return self.with_outcome(result=result, reused=True)
+            return replace(self, result=result, reused=True)
         failed = self.folder.read_json(FAILED)
-        return self.with_outcome(failure=failed["reason"]) if failed else self
+        return replace(self, failure=failed["reason"]) if failed else self
 
 
 def finish(run: Run, model_class, splits, resume, seconds, in_grid=False) -> Run:
@@ -127,7 +96,7 @@ def ended_earlier(run: Run, in_grid: bool = True) -> Run:
         return found
     if (run.folder.path / STOPPED).is_file() and (reason := below_a_rung(run)):
         logger.info("stopped earlier: %s: %s", run.folder.path, reason)
-        return run.with_outcome(stopped=reason)
+        return replace(run, stopped=reason)
     return run
 
 
@@ -144,11 +113,11 @@ def _train_and_log(run, model_class, splits, resume, seconds):
         except StoppedEarly as stop:
             files.write_json(folder.path / STOPPED, {"reason": str(stop)})
             logger.info("stopped: %s", stop)
-            return run.with_outcome(stopped=str(stop))
+            return replace(run, stopped=str(stop))
         except DivergedError as error:
             files.write_json(folder.path / FAILED, {"reason": str(error)})
             logger.error("%s", error)
-            return run.with_outcome(failure=str(error))
+            return replace(run, failure=str(error))
         except torch.OutOfMemoryError as error:
             folder.discard_if_empty()
             raise ConfigError(  # a grid goes on without this point
@@ -165,15 +134,19 @@ def _train(run, model_class, splits, resume, seconds):
     folder, config = run.folder, _Watched(run.config)
     memory.reset_peak_memory(config["device"])
     with ExitStack() as stack:
-        if not config.ours:
-            config = config.replace({"data_path": _private_data_path(config, folder.id, stack)})
+        if not config.ours:  # it may write beside the data: links in the cache, or for this run
+            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
+            view = private_data_view(data_folder(config), root, folder.id)
+            config = config.replace({"data_path": f"{view.parent}/"})
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
         started = time.monotonic()
         model = build(model_class, config, train)
         seconds["model"] = time.monotonic() - started
-        logger.info("%s, built in %.1f s", _size(model), seconds["model"])
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        size = f"{type(model).__name__}: {trainable:,} trainable parameters"
+        logger.info("%s, built in %.1f s", size, seconds["model"])
         trainer = Trainer(config, model, mg=config.mg, folder=folder)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
         trainer.fit(train, valid, test, resume=resume, stop=stop)
@@ -199,7 +172,7 @@ def _train(run, model_class, splits, resume, seconds):
         (folder.path / "last.pt").unlink(missing_ok=True)
     files.write_json(folder.path / "result.json", result)
     unread = tuple(name for name in config.point if name not in config.read)
-    return run.with_outcome(result=result, unread=unread)
+    return replace(run, result=result, unread=unread)
 
 
 class _Watched(Config):
@@ -212,16 +185,3 @@ class _Watched(Config):
     def __getitem__(self, key):
         self.read.add(key)
         return super().__getitem__(key)
-
-
-def _private_data_path(config, key, stack):
-    """data_path for a plugin, which may write beside the data: links in a folder of its own, in the
-    cache, or for the time of the run where there is none.
-    """
-    root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
-    return f"{private_data_view(data_folder(config), root, key).parent}/"
-
-
-def _size(model):
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return f"{type(model).__name__}: {trainable:,} trainable parameters"

@@ -12,8 +12,7 @@ METHODS = ("random", "tpe", "asha")
 class Search:
     """method: random, tpe, or asha (random's points, the bad ones stopped early). trials: how many.
     seed: of the draws. at_once: how many trials are open at a time, None: as many as the engine
-    trains. first_rung: epochs before asha
-    may stop a trial.
+    trains. first_rung: epochs before asha may stop a trial.
     """
 
     method: str
@@ -25,14 +24,11 @@ class Search:
     def __post_init__(self):
         if self.method not in METHODS:
             raise ConfigError(f"--search is '{self.method}'; wanted one of {', '.join(METHODS)}")
-        for name, value, least in (
-            ("--trials", self.trials, 1),
-            ("--search-seed", self.seed, 0),
-            ("--workers", self.at_once, 1),
-            ("--first-rung", self.first_rung, 1),
-        ):
+        given = {"trials": self.trials, "workers": self.at_once, "first-rung": self.first_rung}
+        for name, value in (given | {"search-seed": self.seed}).items():
+            least = int(name != "search-seed")
             if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; wanted a whole number of at least {least}")
+                raise ConfigError(f"--{name} is {value}; wanted a whole number of at least {least}")
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +54,8 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 def search_of(options: argparse.Namespace) -> Search | None:
     """The Search that the options of `add_search_options` name, None without; ConfigError."""
-    given = {
-        name: getattr(options, name)
-        for name in ("trials", "search_seed", "first_rung")
-        if getattr(options, name) is not None
-    }
+    names = "trials", "search_seed", "first_rung"
+    given = {n: value for n in names if (value := getattr(options, n)) is not None}
     if options.search is None:
         for name in given:
             raise ConfigError(f"--{name.replace('_', '-')} belongs to --search; add that")

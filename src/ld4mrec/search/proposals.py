@@ -14,9 +14,8 @@ from ld4mrec.errors import ConfigError
 from ld4mrec.search.options import Search
 from ld4mrec.search.space import Range, Space, is_single
 
-GIVE_UP = (
-    2000  # draws of nothing new after which a range's values, of DIGITS digits, count as used up
-)
+# Draws of nothing new after which a range's values, of DIGITS digits, count as used up.
+GIVE_UP = 2000
 PATIENCE = 100  # draws of points known already before one is drawn uniformly from the others
 
 

@@ -163,15 +163,13 @@ def _trials(opened: Opened, space: Space, some: Config, search: Search, engine: 
     open_at_once = search.at_once or engine.workers
     proposals = Proposals(search, space, open_at_once)
     halving = Halving(search.first_rung, some["epochs"])
-    logger.info(
-        "%s search: %d trials%s, search seed %d%s",
-        search.method,
-        search.trials,
-        f" in {proposals.size} points" * (proposals.size < math.inf),
-        search.seed,
-        f", {open_at_once} at a time" * (search.method != "random"),
-    )
-    window = search.trials if search.method == "random" else open_at_once
+    of, window, at_a_time = "", search.trials, ""
+    if proposals.size < math.inf:
+        of = f" in {proposals.size} points"
+    if search.method != "random":
+        window, at_a_time = open_at_once, f", {open_at_once} at a time"
+    words = search.method, search.trials, of, search.seed, at_a_time
+    logger.info("%s search: %d trials%s, search seed %d%s", *words)
     trials, ended = [], {}  # (trial, Run) in the order drawn; {id: Run} of those that ended
     told, exhausted = 0, False
     pace = Pace([name for name, values in space.items() if not is_single(values)])

@@ -29,10 +29,11 @@ from ld4mrec.files import replacing
 MODULE_INTERNALS = frozenset(vars(nn.Module()))
 EXTRA_STATE = "_extra_state"  # torch's name for what get_extra_state() returns, in a state_dict
 # Objects that construction makes again and training leaves alone.
-CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type)
-HOST = (Config, RecDataset, TrainDataLoader, EvalDataLoader, logging.Logger)
-PLAIN_CONSTANTS = (Path, sp.spmatrix, sp.sparray, np.dtype, torch.device, torch.dtype)
-CONSTANT = (*CODE, *HOST, *PLAIN_CONSTANTS)
+CONSTANT = (
+    *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type),
+    *(Config, RecDataset, TrainDataLoader, EvalDataLoader, logging.Logger),
+    *(Path, sp.spmatrix, sp.sparray, np.dtype, torch.device, torch.dtype),
+)
 # Types that come back as they were. A subclass (namedtuple, defaultdict, np.matrix) would come back
 # as less, and torch.load would refuse np.float64, which is a float.
 PLAIN = (type(None), bool, int, float, str)
@@ -45,7 +46,9 @@ class UnsavableError(TypeError):
     """A value that a snapshot cannot hold."""
 
 
-def snapshot(model, fixed_buffers=True, built=None):
+def snapshot(
+    model: nn.Module, fixed_buffers: bool = True, built: dict | None = None
+) -> tuple[dict, list[str]]:
     """(snapshot, names of the attributes it could not hold). Tensors are copied to the CPU.
 
     fixed_buffers: also the non-persistent buffers. Our own models build theirs again and leave them
@@ -59,26 +62,26 @@ def snapshot(model, fixed_buffers=True, built=None):
             _refuse_trained(value)
             attributes[name] = encode(value, copies)
         except UnsavableError:
-            digest = digests.get(name)
-            if not _has_extra_state(module) and (digest is None or digest != _digest(value)):
+            own = type(module).get_extra_state is not nn.Module.get_extra_state
+            as_new = digests.get(name) is not None and digests[name] == _digest(value)
+            if not own and not as_new:
                 unsaved.append(name)
     for key, value in model.state_dict().items():
         try:
             state[key] = encode(value)
         except UnsavableError as error:  # only what get_extra_state() returns can be of such a type
             unsaved.append(f"{key.removesuffix(EXTRA_STATE)}get_extra_state() ({error})")
-    late = [key for key in state if built and key not in built["keys"]]
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    late = {key: "parameter" if key in parameters else "buffer" for key in late}
-    return {
-        "state_dict": state,
-        "attributes": attributes,
-        "tied": _tied(model),
-        "late": late,
-    }, unsaved
+    late = {
+        key: "parameter" if key in parameters else "buffer"
+        for key in state
+        if built and key not in built["keys"]
+    }
+    saved = {"state_dict": state, "attributes": attributes, "tied": _tied(model), "late": late}
+    return saved, unsaved
 
 
-def as_built(model):
+def as_built(model: nn.Module) -> dict:
     """What to compare later snapshots of a new model with.
 
     keys: of its state_dict. digests: {name: digest} of the attributes that no snapshot can hold;
@@ -95,9 +98,8 @@ def as_built(model):
     return {"keys": set(model.state_dict()), "digests": digests}
 
 
-def restore(model, saved, built=None):
-    """Put a snapshot back into a model of the same class, built from the same configuration and
-    data.
+def restore(model: nn.Module, saved: dict, built: dict | None = None) -> None:
+    """Put a snapshot back into a model of the same class, configuration and data.
 
     built: what `as_built` said of it; what its state_dict has gained and the snapshot lacks stays.
     """
@@ -128,27 +130,29 @@ def restore(model, saved, built=None):
     _add_late(modules, state, saved.get("late", {}))
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # other shapes
+        missing = [
+            key
+            for key in missing
+            if key not in saved["attributes"]
+            and not key.endswith(EXTRA_STATE)
+            and (built is None or key in built["keys"])
+        ]
+        if missing or unexpected:
+            raise RuntimeError(f"missing {missing}, unexpected {unexpected}")
+    except RuntimeError as error:  # torch's own: other shapes
         raise RunError(
             f"the checkpoint does not fit {type(model).__name__}: {error}; was the model's code "
             "changed since?"
         ) from error
-    missing = [k for k in missing if k not in saved["attributes"] and not k.endswith(EXTRA_STATE)]
-    missing = [k for k in missing if built is None or k in built["keys"]]
-    if missing or unexpected:
-        raise RunError(
-            f"the checkpoint does not fit {type(model).__name__}: missing {missing}, unexpected "
-            f"{unexpected}; was the model's code changed since?"
-        )
 
 
-def save(path, value):
+def save(path: str | Path, value: object) -> None:
     """Write a value for `load`, whole or not at all; the same value gives the same bytes."""
     with replacing(path) as file:  # given a path, torch would write its name into the archive
         torch.save(value, file)
 
 
-def load(path):
+def load(path: str | Path):
     """Read a file of `save`; RunError if it is damaged or absent."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -159,8 +163,7 @@ def load(path):
 
 
 def encode(value, copies=None):
-    """A copy of `value` in the types that torch.load(weights_only=True) accepts; UnsavableError if
-    there is none.
+    """A copy in types that torch.load(weights_only=True) accepts; UnsavableError if none is.
 
     copies: {id of a tensor: its copy}, so that a tensor met twice is copied and stored once.
     """
@@ -241,8 +244,11 @@ def _add_late(modules, state, late):
 def _attributes(model, fixed_buffers):
     """(dotted name, its module, value) of what is neither in a state_dict nor constant."""
     for path, module in model.named_modules():
-        for name, value in _own_attributes(module, fixed_buffers):
-            if not _is_constant(value):
+        fixed = module._non_persistent_buffers_set
+        left_out = MODULE_INTERNALS | (module._buffers.keys() - fixed)
+        buffers = module._buffers if fixed_buffers else {}
+        for name, value in {**module.__dict__, **buffers}.items():
+            if name not in left_out and not isinstance(value, CONSTANT):
                 yield f"{path}.{name}".lstrip("."), module, value
 
 
@@ -254,20 +260,8 @@ def _digest(value):
         return None
 
 
-def _own_attributes(module, fixed_buffers):
-    persistent = module._buffers.keys() - module._non_persistent_buffers_set
-    inside = MODULE_INTERNALS | persistent
-    buffers = module._buffers if fixed_buffers else {}
-    buffers = {name: value for name, value in buffers.items() if name not in persistent}
-    return [(k, v) for k, v in {**module.__dict__, **buffers}.items() if k not in inside]
-
-
-def _is_constant(value):
-    """Made again by construction: code, devices, dtypes, the configuration and the loaders."""
-    return isinstance(value, CONSTANT)
-
-
-def _is_trained(value):
+def is_trained(value: object) -> bool:
+    """Whether it is a tensor that an optimiser could train."""
     return isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
 
 
@@ -285,16 +279,15 @@ def _same_kind(present, value):
 def _holds_set(encoded):
     """Whether there is a set in what `encode` made."""
     if isinstance(encoded, dict):
-        return any(
-            tag in ("__set__", "__frozenset__") or _holds_set(encoded[tag]) for tag in encoded
-        )
+        ((tag, encoded),) = encoded.items()
+        return tag in ("__set__", "__frozenset__") or _holds_set(encoded)
     return isinstance(encoded, list) and any(map(_holds_set, encoded))
 
 
-def _equal(one, other):
+def _equal(present, value):
     """Whether two attributes are equal; containers of arrays and tensors never are."""
     try:
-        return bool(type(one) is type(other) and one == other)
+        return bool(type(present) is type(value) and present == value)
     except (ValueError, RuntimeError, TypeError):
         return False
 
@@ -303,19 +296,13 @@ def _refuse_trained(value):
     """A container keeps its trained tensors, which an optimiser and the model know by identity."""
     if isinstance(value, list | tuple | dict):
         for item in value.values() if isinstance(value, dict) else value:
-            if _is_trained(item):
+            if is_trained(item):
                 raise UnsavableError("a container of trained tensors")
             _refuse_trained(item)
 
 
-def _has_extra_state(module):
-    return type(module).get_extra_state is not nn.Module.get_extra_state
-
-
 def _device(model):
     device = getattr(model, "device", None)
-    return (
-        device
-        if isinstance(device, torch.device)
-        else next((p.device for p in model.parameters()), "cpu")
-    )
+    if isinstance(device, torch.device):
+        return device
+    return next((parameter.device for parameter in model.parameters()), "cpu")

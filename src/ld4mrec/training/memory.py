@@ -15,7 +15,7 @@ OLDER_LIMIT = 2**25  # the most that older glibc takes for that
 KEPT = 2**30  # bytes that may lie free at the heap's end
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Let glibc's malloc keep what a step frees for the next one's tensors.
 
     Without it the memory of each step goes back to the system and is asked for again, page by page:
@@ -27,14 +27,14 @@ def keep_freed_memory():
         mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
-def release_freed_memory():
+def release_freed_memory() -> None:
     """Give back what lies free, so that a peak measured from now on is not an earlier run's."""
     gc.collect()
     if trim := _of_libc("malloc_trim"):
         trim(0)
 
 
-def reset_peak_memory(device):
+def reset_peak_memory(device: torch.device) -> None:
     release_freed_memory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -42,21 +42,19 @@ def reset_peak_memory(device):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_memory(device):
+def peak_memory(device: torch.device) -> dict[str, int]:
     """{'ram_bytes': ..., 'cuda_bytes': ...}: the process's peak since the run began (since its
     start where the system keeps no other), and what torch took at most on the device.
     """
-    ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = {"ram_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     status = Path("/proc/self/status")
-    if status.is_file():
-        high = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-        ram = int(high[0].split()[1]) * 1024 if high else ram
-    peak = {"ram_bytes": ram}
-    return peak | (
-        {"cuda_bytes": torch.cuda.max_memory_allocated()} if device.type == "cuda" else {}
-    )
+    for line in status.read_text().splitlines() if status.is_file() else ():
+        if line.startswith("VmHWM:"):
+            peak["ram_bytes"] = int(line.split()[1]) * 1024
+    if device.type == "cuda":
+        peak["cuda_bytes"] = torch.cuda.max_memory_allocated()
+    return peak
 
 
 def _of_libc(name):

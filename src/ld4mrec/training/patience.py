@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from ld4mrec.config.configuration import Config
+
 
 @dataclass
 class Patience:
@@ -29,7 +31,7 @@ class Patience:
         return self.waited > self.limit
 
 
-def fewest_epochs(config) -> int:
+def fewest_epochs(config: Config) -> int:
     """Epochs of the shortest training: the first evaluation is the best, then patience runs out."""
     return min(config["epochs"], (config["stopping_step"] + 2) * config["eval_step"])
 

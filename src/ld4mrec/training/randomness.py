@@ -1,6 +1,4 @@
-"""Everything global that decides whether two runs give the same numbers: random states, modes,
-threads.
-"""
+"""What is global and decides a run's numbers: random states, modes, threads."""
 
 import logging
 import operator
@@ -44,8 +42,7 @@ def deterministic(flag: bool = True) -> None:
 
 
 def set_threads(n: int | None) -> None:
-    """Let torch and the BLAS and OpenMP libraries of numpy and scipy use n threads; None leaves
-    them alone.
+    """Let torch and the BLAS and OpenMP libraries use n threads; None leaves them alone.
 
     Libraries loaded later, and child processes, follow the environment variables set here.
     """
@@ -64,15 +61,14 @@ def capture_rng_state() -> dict:
     (`weights_only=True` loads them).
     """
     version, words, gauss = random.getstate()
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
-    words_numpy = torch.from_numpy(numpy_state["state"]["key"].astype(np.int64))
+    _, numpy_words, position, has_gauss, numpy_gauss = np.random.get_state()  # noqa: NPY002
     return {
         "python": {"version": version, "words": torch.tensor(words), "gauss": gauss},
         "numpy": {
-            "words": words_numpy,
-            "position": int(numpy_state["state"]["pos"]),
-            "has_gauss": int(numpy_state["has_gauss"]),
-            "gauss": float(numpy_state["gauss"]),
+            "words": torch.from_numpy(numpy_words.astype(np.int64)),
+            "position": int(position),
+            "has_gauss": int(has_gauss),
+            "gauss": float(numpy_gauss),
         },
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -80,22 +76,12 @@ def capture_rng_state() -> dict:
 
 
 def restore_rng_state(state: dict) -> None:
-    """Put back what `capture_rng_state` returned. GPUs that only one of the two machines has are
-    reported.
-    """
-    python, numpy_state = state["python"], state["numpy"]
+    """Put back what `capture_rng_state` returned; warns of GPUs that only one machine has."""
+    python, saved = state["python"], state["numpy"]
     random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    np.random.set_state(  # noqa: NPY002
-        {
-            "bit_generator": "MT19937",
-            "state": {
-                "key": numpy_state["words"].cpu().numpy().astype(np.uint32),
-                "pos": numpy_state["position"],
-            },
-            "has_gauss": numpy_state["has_gauss"],
-            "gauss": numpy_state["gauss"],
-        }
-    )
+    words = saved["words"].cpu().numpy().astype(np.uint32)
+    position = saved["position"], saved["has_gauss"], saved["gauss"]
+    np.random.set_state(("MT19937", words, *position))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
     here = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if len(state["cuda"]) != here:

@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,18 +16,18 @@ WARM_UP = 3  # calls before the first one that counts
 class Clock:
     """Seconds of calls: of the wall or of this process ("cpu"), with the GPU's work finished."""
 
-    def __init__(self, kind, device):
+    def __init__(self, kind: str, device: torch.device):
         self.now = time.process_time if kind == "cpu" else time.perf_counter
         self.wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
-    def seconds(self, function):
+    def seconds(self, function: Callable[[], object]) -> float:
         self.wait()
         started = self.now()
         function()
         self.wait()
         return self.now() - started
 
-    def turns(self, n, *functions, warm_up=WARM_UP):
+    def turns(self, n: int, *functions: Callable, warm_up: int = WARM_UP) -> list[list[float]]:
         """Seconds (n, len(functions)) of functions that take turns, n times, after a warm-up."""
         for function in functions:
             for _ in range(warm_up):
@@ -53,13 +54,13 @@ class Steps:
         self.index += 1
 
 
-def peak(device):
+def peak(device: torch.device) -> int:
     """The peak memory in bytes since the last `memory.reset_peak_memory`."""
     found = memory.peak_memory(device)
     return found.get("cuda_bytes", found["ram_bytes"])
 
 
-def machine(device, kind):
+def machine(device: torch.device, kind: str) -> str:
     """The machine in a line."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []

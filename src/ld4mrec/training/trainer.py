@@ -6,22 +6,19 @@ from collections import Counter
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import SGD, Adagrad, Adam, Optimizer, RMSprop
 
 from ld4mrec.config.checks import LEARNERS
+from ld4mrec.config.configuration import Config
 from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableError
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.progress import progress
 from ld4mrec.training import checkpoint, randomness
 from ld4mrec.training.patience import Patience, fewest_epochs
 
-OPTIMIZERS = dict(
-    zip(
-        LEARNERS,
-        (torch.optim.Adam, torch.optim.SGD, torch.optim.Adagrad, torch.optim.RMSprop),
-        strict=True,
-    )
-)
+OPTIMIZERS = dict(zip(LEARNERS, (Adam, SGD, Adagrad, RMSprop), strict=True))
 FEW_STEPS = 100  # of the optimiser, before patience may end: fewer seldom learn anything
 FUSED = {"adam": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}  # kernels of torch
 
@@ -56,7 +53,7 @@ class Trainer(AbstractTrainer):
     validation metrics), test (its Evaluation on the test split), seconds per phase.
     """
 
-    def __init__(self, config, model, mg=False, folder=None):
+    def __init__(self, config: Config, model: nn.Module, mg: bool = False, folder=None):
         super().__init__(config, model)
         self.logger = logging.getLogger(__name__)
         self.folder = folder
@@ -67,9 +64,8 @@ class Trainer(AbstractTrainer):
         self.clip = config["clip_grad_norm"]
         self.evaluator = TopKEvaluator(config)
         self.optimizer = build_optimizer(config, model) if config["req_training"] else None
-        self.base_rates = (
-            [group["lr"] for group in self.optimizer.param_groups] if self.optimizer else []
-        )
+        groups = self.optimizer.param_groups if self.optimizer else []
+        self.base_rates = [group["lr"] for group in groups]
         self.next_epoch = 0
         self.patience = Patience(config["stopping_step"])
         self.best_epoch, self.best_valid, self.best_model = None, {}, None
@@ -82,9 +78,9 @@ class Trainer(AbstractTrainer):
         self._tensorboard = _tensorboard(folder) if config["tensorboard"] and folder else None
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         """Whether no further epoch will be trained."""
-        return self.next_epoch == self.epochs or self.patience.is_over
+        return self.next_epoch >= self.epochs or self.patience.is_over
 
     def fit(
         self,
@@ -108,14 +104,12 @@ class Trainer(AbstractTrainer):
             self._resume(train_data)
         elif valid_data is not None:
             self._warn_of_few_steps(len(train_data))
-        for epoch in range(self.next_epoch, self.epochs):
-            if self.patience.is_over:
-                break
-            started = time.monotonic()
-            losses = self._train_epoch(train_data, epoch)
-            self._set_learning_rate(epoch + 1)
-            note = self.model.post_epoch_processing()
-            self.seconds["train"] += time.monotonic() - started
+        while not self.is_over:
+            epoch, started = self.next_epoch, time.monotonic()
+            with self._timed("train"):
+                losses = self._train_epoch(train_data, epoch)
+                self._set_learning_rate(epoch + 1)
+                note = self.model.post_epoch_processing()
             if note is not None:
                 self.logger.info("%s", note)
             line = {"epoch": epoch, "loss": losses}
@@ -133,7 +127,7 @@ class Trainer(AbstractTrainer):
             return None, {}, {}
         return self.patience.best, self.best_valid, self._finish(test_data)
 
-    def evaluate(self, eval_data, is_test=False, idx=0):
+    def evaluate(self, eval_data, is_test=False, idx=0) -> dict[str, float]:
         """Metrics of the model as it is now on a split, {'recall@20': mean, ...}."""
         return self.evaluator.evaluate(self.model, eval_data).metrics
 
@@ -149,17 +143,14 @@ class Trainer(AbstractTrainer):
         for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
             parts.append(self.step(batch, index))
             if (index + 1) % check_every == 0 or index + 1 == n_batches:
-                _demand_finite(parts[checked:], epoch, checked)
+                _check_finite(parts[checked:], epoch, checked)
                 checked = len(parts)
         shared = min(map(len, parts))  # a model may return more parts in some batches
-        return torch.stack([some[:shared] for some in parts]).double().mean(dim=0).tolist()
+        return torch.stack([losses[:shared] for losses in parts]).double().mean(dim=0).tolist()
 
-    def step(self, batch, index):
-        """One optimiser step, or two with mirror gradient. Returns the parts of the (first) loss,
-        (parts,).
-        """
-        mirrored = self.mirror is not None and index % self.mirror[2] == 0
-        if not mirrored:
+    def step(self, batch: torch.Tensor, index: int) -> torch.Tensor:
+        """One optimiser step, or two with mirror gradient; the (first) loss's parts, (parts,)."""
+        if self.mirror is None or index % self.mirror[2]:
             return self._descend(batch)
         alpha1, alpha2, _ = self.mirror
         again = batch.clone()  # before the model may write into it
@@ -204,18 +195,15 @@ class Trainer(AbstractTrainer):
         """Restore the best epoch's model and evaluate the test split."""
         checkpoint.restore(self.model, self.best_model, self._built)
         if self.folder:
-            checkpoint.save(
-                self.folder.path / "best.pt", {"epoch": self.best_epoch, "model": self.best_model}
-            )
+            best = {"epoch": self.best_epoch, "model": self.best_model}
+            checkpoint.save(self.folder.path / "best.pt", best)
         if test_data is not None and self.test is None:
             with self._timed("test"):
                 self.test = self.evaluator.evaluate(self.model, test_data)
         return self.test.metrics if self.test else {}
 
     def _snapshot(self):
-        return checkpoint.snapshot(
-            self.model, fixed_buffers=not self.config.ours, built=self._built
-        )
+        return checkpoint.snapshot(self.model, not self.config.ours, self._built)
 
     def _checkpoint(self, train_data, due):
         if self.folder is None or self.optimizer is None:
@@ -227,37 +215,35 @@ class Trainer(AbstractTrainer):
             model = self.best_model
             if self.best_epoch != self.next_epoch - 1:
                 model, self.unsaved = self._snapshot()
-            checkpoint.save(
-                self.folder.path / "last.pt",
-                {
-                    "next_epoch": self.next_epoch,
-                    "model": model,
-                    "unsaved": self.unsaved,
-                    "best": [self.best_epoch, self.best_valid, self.best_model],
-                    "patience": [self.patience.best, self.patience.waited],
-                    "optimizer": self.optimizer.state_dict(),
-                    "base_rates": self.base_rates,
-                    "random": randomness.capture_rng_state(),
-                    "loader": train_data.state(),
-                    "seconds": dict(self.seconds),
-                },
-            )
+            state = {
+                "next_epoch": self.next_epoch,
+                "model": model,
+                "unsaved": self.unsaved,
+                "best": [self.best_epoch, self.best_valid, self.best_model],
+                "patience": [self.patience.best, self.patience.waited],
+                "optimizer": self.optimizer.state_dict(),
+                "base_rates": self.base_rates,
+                "random": randomness.capture_rng_state(),
+                "loader": train_data.state(),
+                "seconds": dict(self.seconds),
+            }
+            checkpoint.save(self.folder.path / "last.pt", state)
         self._written = time.monotonic()
 
     def _resume(self, train_data):
-        saved = checkpoint.load(self.folder.path / "last.pt")
+        path = self.folder.path / "last.pt"
+        saved = checkpoint.load(path)
         if saved["unsaved"]:
             raise UnresumableError(
-                f"{self.folder.path / 'last.pt'} cannot be resumed: {type(self.model).__name__} "
-                "keeps state that no "
+                f"{path} cannot be resumed: {type(self.model).__name__} keeps state that no "
                 f"checkpoint holds, in {', '.join(saved['unsaved'])}; return it from "
-                "get_extra_state() as tensors, "
-                "numbers and containers, or run again without --resume"
+                "get_extra_state() as tensors, numbers and containers, or run again without "
+                "--resume"
             )
         try:
             checkpoint.restore(self.model, saved["model"])
         except RunError as error:
-            raise UnresumableError(f"{self.folder.path / 'last.pt'}: {error}") from error
+            raise UnresumableError(f"{path}: {error}") from error
         self.optimizer.load_state_dict(saved["optimizer"])
         self.base_rates = saved["base_rates"]
         self.next_epoch = saved["next_epoch"]
@@ -275,34 +261,24 @@ class Trainer(AbstractTrainer):
         losses, valid = line["loss"], line.get("valid", {})
         text = f"epoch {line['epoch']}"
         if losses:
-            text += (
-                f" | loss {sum(losses):.5g}"
-                + f" ({' + '.join(f'{x:.5g}' for x in losses)})" * (len(losses) > 1)
-            )
-        shown = [
-            self.valid_metric,
-            *(k for k in ("recall@10", "ndcg@20") if k != self.valid_metric),
-        ]
+            text += f" | loss {sum(losses):.5g}"
+            text += f" ({' + '.join(f'{loss:.5g}' for loss in losses)})" * (len(losses) > 1)
         if valid:
-            text += " | validation " + " ".join(
-                f"{key} {valid[key]:.4f}" for key in shown if key in valid
-            )
+            keys = dict.fromkeys((self.valid_metric, "recall@10", "ndcg@20"))
+            shown = (f"{key} {valid[key]:.4f}" for key in keys if key in valid)
+            text += f" | validation {' '.join(shown)}"
             text += f" | best {self.patience.best:.4f} at {self.best_epoch}"
         self.logger.info("%s | %.1f s", text, seconds)
         if self._tensorboard:
-            for name, value in [
-                *(("loss/" + str(i), x) for i, x in enumerate(losses)),
-                *valid.items(),
-            ]:
+            named = {f"loss/{part}": loss for part, loss in enumerate(losses)} | valid
+            for name, value in named.items():
                 self._tensorboard.add_scalar(name, value, line["epoch"])
 
     def _warn_of_few_steps(self, n_batches):
-        """Patience counts evaluations: where an epoch is a batch or two it ends before anything
-        is learned.
-        """
+        """Patience counts evaluations: with a batch an epoch it may end before much is learned."""
         epochs = fewest_epochs(self.config)
         steps = epochs * n_batches
-        if self.optimizer is not None and epochs < self.epochs and steps < FEW_STEPS:
+        if self.optimizer and epochs < self.epochs and steps < FEW_STEPS:
             self.logger.warning(
                 "an epoch is %d batches, and patience may end training after %d epochs: %d steps "
                 "of the optimiser; a smaller train_batch_size (now %d) or a longer stopping_step "
@@ -316,9 +292,9 @@ class Trainer(AbstractTrainer):
 
     def _warn(self):
         if not self._warned:
-            names = ", ".join(self.unsaved)
             self.logger.warning(
-                "no checkpoint holds %s: the test split is evaluated at each best epoch", names
+                "no checkpoint holds %s: the test split is evaluated at each best epoch",
+                ", ".join(self.unsaved),
             )
         self._warned = True
 
@@ -329,7 +305,7 @@ class Trainer(AbstractTrainer):
         self.seconds[phase] += time.monotonic() - started
 
 
-def build_optimizer(config, model):
+def build_optimizer(config: Config, model: nn.Module) -> Optimizer:
     """The optimiser config['learner'] over all parameters, fused where torch offers it.
 
     weight_decay is coupled: added to the gradient. Raises ConfigError for another learner or no
@@ -356,24 +332,25 @@ def build_optimizer(config, model):
 def _loss_parts(loss, model):
     """The loss as a list of 0-d tensors; RunError if calculate_loss returned something else."""
     parts = loss if isinstance(loss, tuple) else (loss,)
-    if not parts or not all(isinstance(part, torch.Tensor) and part.numel() == 1 for part in parts):
+    tensors = [isinstance(part, torch.Tensor) for part in parts]
+    if not parts or not all(tensors) or any(part.numel() != 1 for part in parts):
         got = [
-            tuple(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__
-            for part in parts
+            tuple(part.shape) if is_tensor else type(part).__name__
+            for part, is_tensor in zip(parts, tensors, strict=True)
         ]
         raise RunError(
             f"{type(model).__name__}.calculate_loss returned "
-            f"{got if isinstance(loss, tuple) else got[0]}; "
-            "wanted a tensor with one element or a tuple of such"
+            f"{got if isinstance(loss, tuple) else got[0]}; wanted a tensor with one element or a "
+            "tuple of such"
         )
     return [part.reshape(()) for part in parts]
 
 
-def _demand_finite(parts, epoch, first_batch):
+def _check_finite(parts, epoch, first_batch):
     """parts: a (parts,) tensor for each batch from `first_batch` on."""
     if torch.cat(parts).isfinite().all():
         return
-    bad = next(i for i, some in enumerate(parts) if not some.isfinite().all())
+    bad = next(i for i, losses in enumerate(parts) if not losses.isfinite().all())
     raise NonFiniteLossError(
         f"the loss is not finite in epoch {epoch}, batch {first_batch + bad}: parts "
         f"{parts[bad].tolist()}; lower learning_rate, set clip_grad_norm, or look at the features"

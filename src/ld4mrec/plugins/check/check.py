@@ -13,7 +13,8 @@ import io
 import logging
 import tempfile
 import traceback
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -27,14 +28,15 @@ from ld4mrec.plugins import usage
 from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, describe, uses_of
 from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in_words, predict
 from ld4mrec.plugins.check.trial import Trial, difference, epochs_of
-from ld4mrec.plugins.data_view import VIEW_FOLDER
+from ld4mrec.plugins.data_view import in_view
 from ld4mrec.plugins.import_roots import show_only
-from ld4mrec.plugins.shims import plugin_shims
+from ld4mrec.plugins.sources import ModelSource
+from ld4mrec.runs.request import shims_for
+from ld4mrec.terminal import handled_by
 from ld4mrec.training import checkpoint, randomness
 
 HOOKS = ("pre_epoch_processing", "post_epoch_processing")
-BATCHES = {3: "user, positive, negative", 2: "user, positive"}
-BATCHES[5] = "user, positive, negative, neighbour, stranger"
+ROWS = ("user", "positive", "negative", "neighbour", "stranger")  # of a batch
 CHECKS = (
     *("imports", "configuration", "constructs", "pre-epoch hook", "loss", "short batch"),
     *("post-epoch hook", "trains", "scores", "reloads", "repeats", "resumes", "mirror gradient"),
@@ -43,28 +45,32 @@ CHECKS = (
 ONLY_TRAINED = ("loss", "short batch", "resumes", "mirror gradient")  # not without training
 
 
-def check_plugin(source, dataset=None, overrides=None):
-    """The Report on a `plugins.ModelSource`.
+def check_plugin(
+    source: ModelSource, dataset: str | None = None, overrides: dict | None = None
+) -> Report:
+    """The report on a model.
 
     dataset: one of the user's instead of the made-up one. overrides: {key: value} of the
     configuration. Raises UserError for overrides that have no meaning here.
     """
     overrides = dict(overrides or {})
-    refused = [k for k in PATH_KEYS if k in overrides and (k != "data_path" or not dataset)]
-    if refused:
-        raise ConfigError(
-            f"--check-plugin keeps its files in a temporary folder; leave out --{refused[0]}"
-        )
+    for key in PATH_KEYS:
+        if key in overrides and not (dataset and key == "data_path"):
+            raise ConfigError(
+                f"--check-plugin keeps its files in a temporary folder; leave out --{key}"
+            )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-"))).resolve()
         trial = Trial(source, folder, dataset, overrides)
-        trial.demand(overrides)
+        trial.check_request(overrides)
         (folder / "here").mkdir()
         output = io.StringIO()
         stack.enter_context(contextlib.redirect_stdout(output))
         stack.enter_context(contextlib.redirect_stderr(output))
         stack.enter_context(contextlib.chdir(folder / "here"))
-        warnings = stack.enter_context(_warnings())
+        warnings, handler = {}, logging.Handler(logging.WARNING)
+        handler.emit = lambda record: warnings.setdefault(record.getMessage())
+        stack.enter_context(handled_by(handler))
         notes = stack.enter_context(usage.noting())
         stack.enter_context(usage.watching())
         stack.callback(show_only, None)
@@ -74,19 +80,6 @@ def check_plugin(source, dataset=None, overrides=None):
             check.report.add(NOTE, "warning", text)
         check.report.output = output.getvalue()
     return check.report
-
-
-@contextlib.contextmanager
-def _warnings():
-    """The different warnings that are logged meanwhile."""
-    found, handler = {}, logging.Handler(logging.WARNING)
-    handler.emit = lambda record: found.setdefault(record.getMessage())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield found
-    finally:
-        root.removeHandler(handler)
 
 
 class _Check:
@@ -107,8 +100,7 @@ class _Check:
         if self._step("imports", self._import) and self._step("configuration", self._configure):
             self.trial.read()
             self.report.data = self.trial.data
-            shims = plugin_shims(self.point["device"])
-            with nullcontext() if self.source.in_tree else shims:
+            with shims_for(self.point):
                 if self._step("constructs", self._construct):
                     self._score_untrained()
                     if self._by_hand() and self._step("trains", self._trains):
@@ -126,15 +118,12 @@ class _Check:
     def _by_hand(self):
         """Hooks and loss of the first model; whether all is well."""
         self.model.train()
-        if not self._step("pre-epoch hook", lambda: self._hook(HOOKS[0])):
-            return False
-        if self.point["req_training"]:
-            batches = list(self.loaders[0])
-            if not self._step("loss", lambda: self._loss(batches[0])):
-                return False
-            if not self._step("short batch", lambda: self._short_batch(batches)):
-                return False
-        return self._step("post-epoch hook", lambda: self._hook(HOOKS[1]))
+        well = self._step("pre-epoch hook", lambda: self._hook(HOOKS[0]))
+        if well and self.point["req_training"]:
+            batches = list(self.opened.train)
+            well = self._step("loss", lambda: self._loss(batches[0]))
+            well = well and self._step("short batch", lambda: self._short_batch(batches))
+        return well and self._step("post-epoch hook", lambda: self._hook(HOOKS[1]))
 
     def _afterwards(self):
         """What a trained model is asked."""
@@ -160,11 +149,11 @@ class _Check:
         if isinstance(error, UserError | Wrong):
             return str(error)
         text = describe(error, self.source.file.parent)
-        path = getattr(error, "filename", None)
-        if isinstance(error, FileNotFoundError) and path and VIEW_FOLDER in Path(path).parts:
+        if isinstance(error, FileNotFoundError) and in_view(error.filename):
             return (
-                f"it needs a side file {Path(path).name}, which data set '{self.trial.dataset}' "
-                f"has not; -d NAME checks it on a data set that has it ({text})"
+                f"it needs a side file {Path(error.filename).name}, which data set "
+                f"'{self.trial.dataset}' has not; -d NAME checks it on a data set that has it "
+                f"({text})"
             )
         absent = ", ".join(self.notes.get("absent", ()))
         if absent and isinstance(error, TypeError | AttributeError | ValueError | AssertionError):
@@ -195,22 +184,26 @@ class _Check:
         return f"of {counted(len(self.trial.points), 'point')} the first: {at}"
 
     def _construct(self):
-        opened = self.trial.build(self.point, "by-hand")
-        model, self.loaders = opened.model, opened.loaders
+        self.opened = self.trial.build(self.point, "by-hand")
+        model = self.opened.model
         self.start = {k: p.detach().clone() for k, p in model.named_parameters()}
         self.size = sum(p.numel() for p in self.start.values())
         if self.point["req_training"] and not self.start:
             raise Wrong("it has no parameter to train; set req_training: False in its yaml")
-        outside = ", ".join(_outside(model))
+        outside = [
+            f"{path}.{name}".lstrip(".")
+            for path, module in model.named_modules()
+            for name, value in vars(module).items()
+            if checkpoint.is_trained(value)
+        ]
         if outside:
-            self.report.add(NOTE, "parameters", f"{outside}: trained, but no optimiser sees it")
+            text = f"{', '.join(outside)}: trained, but no optimiser sees it"
+            self.report.add(NOTE, "parameters", text)
         self.model = model
         return f"{self.size:,} numbers in {counted(len(self.start), 'parameter')}"
 
     def _score_untrained(self):
-        """Worth knowing only: the host does not ask before the first epoch. On a model of its own,
-        for it may leave something behind.
-        """
+        """A note only: no run asks so early. On a model of its own: it may leave something."""
         model = self.trial.build(self.point, "by-hand").model
         try:
             predict(model, self._eval_batch())
@@ -228,7 +221,7 @@ class _Check:
         return getattr(type(self.model), name) is not getattr(AbstractRecommender, name, None)
 
     def _loss(self, batch, model=None):
-        """One loss and its gradients, as the trainer would use them."""
+        """A loss and its gradients, as the trainer would use them."""
         model, given = model or self.model, batch.clone()
         model.zero_grad()
         loss = model.calculate_loss(batch)
@@ -272,13 +265,12 @@ class _Check:
         if len(still) == len(start):
             raise Wrong(f"no parameter moved in {counted(len(losses), 'epoch')}")
         metric = self.point["valid_metric"].lower()
-        return (
-            f"{counted(len(losses), 'epoch')}, loss {losses[0]:.4g} to {losses[-1]:.4g}, best "
-            f"validation {metric} {self.whole.result['valid'][metric]:.4f}"
-        ) + f"; never moved: {', '.join(still)}" * bool(still)
+        text = f"{counted(len(losses), 'epoch')}, loss {losses[0]:.4g} to {losses[-1]:.4g}, "
+        text += f"best validation {metric} {self.whole.result['valid'][metric]:.4f}"
+        return text + f"; never moved: {', '.join(still)}" * bool(still)
 
     def _eval_batch(self):
-        return next(iter(self.loaders[1]))
+        return next(iter(self.opened.valid))
 
     def _scores(self):
         n_items = self.trial.splits[0].get_item_num()
@@ -364,34 +356,21 @@ class _Check:
         self.report.uses = uses = uses_of(self.source.file, self.notes)
         if self.model is not None:
             uses["hooks"] = ", ".join(name for name in HOOKS if self._defines(name))
-            point = self.point
-            uses["optimiser"] = (
-                f"{point['learner']}, learning rate {point['learning_rate']}, {self.size:,} numbers"
-                * bool(point["req_training"])
-            )
+            learner, rate = self.point["learner"], self.point["learning_rate"]
+            text = f"{learner}, learning rate {rate}, {self.size:,} numbers"
+            uses["optimiser"] = text if self.point["req_training"] else ""
         if self.batch is not None:
             shape = tuple(self.batch.shape)
-            form = BATCHES[shape[0]] if len(shape) == 2 else "user"
-            uses["batches"] = f"{shape}: {form}{self.written}"
+            form = ROWS[: shape[0] if len(shape) == 2 else 1]
+            uses["batches"] = f"{shape}: {', '.join(form)}{self.written}"
             uses["loss"] = self.loss_form
         stand_ins = [f"a stand-in for {name}" for name in self.notes.get("stand-in", ())]
         self.report.shims = [*self.notes.get("shim", ()), *stand_ins]
 
 
-def _outside(model):
-    """Names of trained tensors that are attributes and no parameters."""
-    return [
-        f"{path}.{name}".lstrip(".")
-        for path, module in model.named_modules()
-        for name, value in vars(module).items()
-        if isinstance(value, torch.Tensor) and value.requires_grad and value.is_leaf
-    ]
-
-
 def _type_of(model, name):
     """Of the attribute of a dotted name."""
     try:
-        path, _, last = name.rpartition(".")
-        return type(getattr(model.get_submodule(path), last)).__name__
+        return type(attrgetter(name)(model)).__name__
     except AttributeError:
         return "?"

@@ -38,85 +38,73 @@ class Report:
     output: str = ""
 
     @property
-    def failed(self):
+    def failed(self) -> list[str]:
         return [row.name for row in self.rows if row.outcome == FAILED]
 
     @property
-    def clean(self):
+    def clean(self) -> bool:
         return not self.failed
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         if self.failed:
             return f"FAILED: {', '.join(self.failed)}"
         notes = sum(row.outcome == NOTE for row in self.rows)
         return "clean" + f", with {notes} note{'s' * (notes > 1)}" * bool(notes)
 
-    def add(self, outcome, name, text, trace=""):
+    def add(self, outcome: str, name: str, text: str, trace: str = "") -> None:
         self.rows.append(Row(outcome, name, text, trace))
 
-    def text(self, in_full=False):
+    def text(self, in_full: bool = False) -> str:
         """The report; in_full: with tracebacks and what was printed."""
-        lines = [self.title, *_wrapped("tried on  ", self.data)]
-        lines += ["", "what it uses"]
+        lines = [self.title, *_wrapped("tried on  ", self.data), "", "what it uses"]
         for what, found in self.uses.items():
             lines += _wrapped(f"  {what:<14}", found or "nothing")
-        lines += ["", *_wrapped("what was done for it: ", "; ".join(self.shims) or "nothing")]
-        lines += ["", "checks"]
+        done = "; ".join(self.shims) or "nothing"
+        lines += ["", *_wrapped("what was done for it: ", done), "", "checks"]
         for row in self.rows:
             lines += _wrapped(f"  {row.outcome:<6}  {row.name:<20}", row.text)
         if self.untried:
             lines += _wrapped("  not tried, since it failed before: ", ", ".join(self.untried))
-        lines += ["", f"{self.verdict}"]
-        if not in_full:
-            more = self.output.strip() or any(row.trace for row in self.rows)
-            return "\n".join([*lines, *["(in full: --traceback)"] * bool(more)])
-        for row in self.rows:
-            lines += ["", f"--- {row.name}", row.trace.rstrip()] if row.trace else []
-        if self.output.strip():
-            lines += ["", "--- printed", self.output.rstrip()]
+        more = {row.name: row.trace for row in self.rows} | {"printed": self.output}
+        more = {name: text.rstrip() for name, text in more.items() if text.strip()}
+        lines += ["", self.verdict, *["(in full: --traceback)"] * bool(more and not in_full)]
+        for name, text in more.items() if in_full else ():
+            lines += ["", f"--- {name}", text]
         return "\n".join(lines)
 
 
-def uses_of(file, notes):
+def uses_of(file: Path, notes: dict[str, dict]) -> dict[str, str]:
     """{what of the host: text}: what a model's file imports and what `usage` noted."""
-    imported = {
-        module: names
-        for module, names in usage.imports([file]).items()
+    texts = [
+        f"{module} ({', '.join(names)})" if names else module
+        for module, names in usage.imports(file).items()
         if module.partition(".")[0] not in EVERYWHERE
-    }
-    texts = [f"{module} ({', '.join(n)})" if n else module for module, n in imported.items()]
-    read, assigned = usage.base_attributes([file])
+    ]
+    read, assigned = usage.base_attributes(file)
     uses = {
         "imports": "; ".join(texts),
         "base class": ", ".join([*read, *(f"{name} (assigned)" for name in assigned)]),
     }
-    always = ("loader", "data set", "config")
-    uses |= {kind: ", ".join(notes.get(kind, ())) for kind in always}
-    if notes.get("absent"):
-        uses["config, None"] = f"{', '.join(notes['absent'])} (declared in no yaml)"
-    for kind in ("config set", "config object"):
-        if notes.get(kind):
-            uses[kind] = ", ".join(notes[kind])
-    return uses
+    found = {kind: ", ".join(whats) for kind, whats in notes.items()}
+    uses |= {kind: found.get(kind, "") for kind in ("loader", "data set", "config")}
+    if "absent" in found:
+        uses["config, None"] = f"{found['absent']} (declared in no yaml)"
+    return uses | {kind: found[kind] for kind in ("config set", "config object") if kind in found}
 
 
-def describe(error, folder):
+def describe(error: BaseException, folder: Path) -> str:
     """An exception in one line, after the line of a file in `folder` that it came from."""
-    seen, innermost = error, None
-    while seen is not None:
-        for frame in traceback.extract_tb(seen.__traceback__):
-            if Path(frame.filename).is_relative_to(folder):
-                innermost = frame
-        if innermost:
-            break
-        seen = seen.__cause__ or seen.__context__
-    what = " ".join("".join(traceback.format_exception_only(error)).split())
-    what = textwrap.shorten(what, 500, placeholder=" ...")
-    if innermost is None:
-        return what
-    name = Path(innermost.filename).relative_to(folder)
-    return f"{name} line {innermost.lineno}, in {innermost.name}: {what}"
+    what = textwrap.shorten(
+        "".join(traceback.format_exception_only(error)), 500, placeholder=" ..."
+    )
+    while error is not None:
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if (file := Path(frame.filename)).is_relative_to(folder):
+                name = file.relative_to(folder)
+                return f"{name} line {frame.lineno}, in {frame.name}: {what}"
+        error = error.__cause__ or error.__context__
+    return what
 
 
 def _wrapped(label, text):

@@ -1,6 +1,7 @@
 """What `--check-plugin` asks of a model's scores."""
 
 import torch
+from torch import nn
 
 from ld4mrec.evaluation.evaluator import MASKED
 from ld4mrec.training import randomness
@@ -12,7 +13,7 @@ class Wrong(Exception):
     """What a check has against the model, as a sentence."""
 
 
-def predict(model, batch):
+def predict(model: nn.Module, batch: list[torch.Tensor]) -> torch.Tensor:
     """Scores as the evaluator asks for them; the batch is the model's own."""
     if model.training:  # only then: a model may forget a cache in eval()
         model.eval()
@@ -20,7 +21,9 @@ def predict(model, batch):
         return model.full_sort_predict([part.clone() for part in batch])
 
 
-def check_scores(model, batch, n_items):
+def check_scores(
+    model: nn.Module, batch: list[torch.Tensor], n_items: int
+) -> tuple[str, dict[str, str], bool]:
     """(sentence, {note's name: text}, whether a seed fixes the scores) of a trained model; Wrong.
 
     batch: [users, mask] of the evaluation's loader.
@@ -30,7 +33,7 @@ def check_scores(model, batch, n_items):
 
     def scores(of=users, masked=mask):
         randomness.restore_rng_state(state)
-        return _demand(predict(model, [of, masked]), len(of), n_items)
+        return _usable(predict(model, [of, masked]), len(of), n_items)
 
     first = scores()
     kept = first.clone()
@@ -53,15 +56,15 @@ def check_scores(model, batch, n_items):
     elif not same(predict(model, batch), kept):
         notes["scores are random"] = "it draws at evaluation; seeded, so a run can be repeated"
     else:
-        one = scores(users[:1], mask[:, mask[0] == 0])
+        alone = scores(users[:1], mask[:, mask[0] == 0])
         back = scores(users.flip(0), torch.stack([len(users) - 1 - mask[0], mask[1]]))
-        if not (close(one, kept[:1]) and close(back.flip(0), kept)):
+        if not (close(alone, kept[:1]) and close(back.flip(0), kept)):
             raise Wrong("the rows depend on which users are asked for together, or on their order")
         text += ", a user's row the same alone and in another order"
     return text, notes, seeded
 
 
-def _demand(scores, n_users, n_items):
+def _usable(scores, n_users, n_items):
     """The scores, if the host can use them."""
     wanted = (n_users, n_items)
     if not isinstance(scores, torch.Tensor):
@@ -79,12 +82,12 @@ def _demand(scores, n_users, n_items):
     return scores
 
 
-def same(scores, others):
+def same(scores: torch.Tensor, others: torch.Tensor) -> bool:
     """Equal scores; a GPU adds up in no fixed order."""
     return close(scores, others) if scores.is_cuda else torch.equal(scores, others)
 
 
-def close(scores, others):
+def close(scores: torch.Tensor, others: torch.Tensor) -> bool:
     """Equal but for the order of sums, measured by the largest score."""
     if scores.shape != others.shape:
         return False
@@ -93,11 +96,11 @@ def close(scores, others):
     return torch.allclose(scores, others, rtol=rtol, atol=rtol * largest, equal_nan=True)
 
 
-def counted(number, what):
+def counted(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def in_words(value):
+def in_words(value: object) -> str:
     """A loss or a score in words."""
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"

@@ -1,5 +1,7 @@
 """A small made-up data set for `--check-plugin`: interactions, two feature files and a yaml."""
 
+from pathlib import Path
+
 import numpy as np
 
 N_USERS, N_ITEMS, N_KINDS = 50, 60, 4
@@ -11,7 +13,7 @@ user_graph_dict_file: user_graph_dict.npy
 """
 
 
-def write_toy_data(parent, name="toy"):
+def write_toy_data(parent: Path, name: str = "toy") -> str:
     """Write the folder <parent>/<name>; one sentence that says what it is.
 
     Users like one kind of item each. Text features (60, 12) show the kind, image features (60, 16)
@@ -24,9 +26,8 @@ def write_toy_data(parent, name="toy"):
     for user in range(N_USERS):
         liked = np.flatnonzero((kind == user % N_KINDS) & (np.arange(N_ITEMS) != NEVER_TRAINED))
         labels = [0] * 5 + [1, 2, 2]
-        rows += zip(
-            [user] * len(labels), generator.permutation(liked)[: len(labels)], labels, strict=True
-        )
+        chosen = generator.permutation(liked)[: len(labels)]
+        rows += [(user, item, label) for item, label in zip(chosen, labels, strict=True)]
     trained = {item for _, item, label in rows if label == 0}
     pairs = {(user, item) for user, item, _ in rows}
     left = [item for item in range(N_ITEMS) if item not in trained and item != NEVER_TRAINED]

@@ -1,16 +1,16 @@
-"""A model on trial for `--check-plugin`: its class, configuration and data, and runs of it in a
-temporary folder, by the path of every run, `runs.run.finish`.
-"""
+"""A model on trial for `--check-plugin`: its class, configuration, data, and runs by `finish`."""
 
 import contextlib
 import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
-from ld4mrec.data.interactions import RecDataset
+from ld4mrec.data.interactions import RecDataset, check_topk
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.check.scores import Wrong
@@ -44,14 +44,15 @@ class Interrupted(RunFolder):
 
 
 class Trial:
-    """source: where the model is. folder: a temporary one, absolute. dataset, overrides: as for
-    `check_plugin`.
+    """folder: a temporary one, absolute. The rest: as for `check_plugin`.
 
     After `load`, `configure` and `read`: model_class; points (of the grid), point (the first);
     splits. data: what it is tried on, in words.
     """
 
-    def __init__(self, source, folder, dataset, overrides):
+    def __init__(
+        self, source: sources.ModelSource, folder: Path, dataset: str | None, overrides: dict
+    ):
         self.source, self.folder = source, folder
         self.dataset = dataset or "toy"
         self.data = f"data set '{dataset}'"
@@ -66,39 +67,33 @@ class Trial:
         # where a plugin may leave something that is not ours to remove
         self._files = {source.file.parent: _stamps(source.file.parent)}
 
-    def demand(self, overrides):
-        """UserError if the configuration is wrong and the model's yaml is not to blame, but the
-        overrides or the data set.
-        """
+    def check_request(self, overrides: dict) -> None:
+        """UserError if the overrides or the data set are wrong, rather than the model's yaml."""
         try:
             self.config().points()
         except ConfigError as error:
-            self.config(without=overrides, yaml=os.devnull)
+            self.config(without=overrides, source=replace(self.source, yaml=None))
             with contextlib.suppress(ConfigError):
                 self.config(without=overrides).points()
                 raise UserError(str(error)) from error
 
-    def load(self):
+    def load(self) -> None:
         """Import the model, even if it has been imported: what an import does must be seen."""
         if not self.source.in_tree:
             forget(self.source.file.parent)
         self.model_class = sources.load_model_class(self.source)
 
-    def configure(self):
+    def configure(self) -> None:
         self.points = self.config().points()
         self.point = self.points[0]
         randomness.set_threads(self.point["threads"] or torch.get_num_threads())
         if self.point["device"].type == "cuda":
             torch.cuda.set_device(self.point["gpu_id"])
 
-    def read(self):
+    def read(self) -> None:
         """Read the data set; UserError if it cannot be used."""
         data = RecDataset(self.point)
-        if max(self.point["topk"]) > data.get_item_num():
-            raise ConfigError(
-                f"topk has {max(self.point['topk'])}, but there are only {data.get_item_num()} "
-                "items; lower it with --topk=[...]"
-            )
+        check_topk(self.point, data.get_item_num())
         self.splits = data.split()
         self._files[data_folder(self.point)] = _stamps(data_folder(self.point))
         self._fingerprints = data_fingerprint(self.point), code_fingerprint(self.source)
@@ -106,13 +101,9 @@ class Trial:
         device = self.point["device"].type
         self.data += f", {len(self.splits[0])} training rows, on the {device}; {sizes}"
 
-    def config(self, mg=False, without=(), yaml=None):
-        theirs, yaml = None, yaml or self.source.yaml or os.devnull
-        if not self.source.in_tree:
-            theirs = self.source.file.parent.parent / "configs" / "dataset"
+    def config(self, mg=False, without=(), source=None) -> Config:
         settings = {key: value for key, value in self.settings.items() if key not in without}
-        ours = self.source.in_tree
-        return Config(self.source.name, self.dataset, settings, mg, yaml, theirs, ours)
+        return sources.config_of(source or self.source, self.dataset, settings, mg)
 
     def build(self, point: Config, key: str) -> OpenModel:
         """The model as a run builds it; key: of the view of the data that it sees."""
@@ -121,7 +112,9 @@ class Trial:
             point = point.replace({"data_path": f"{view.parent}/"})
         return open_model(point, self.splits, self.model_class)
 
-    def finish(self, point, place, folder_class=RunFolder, resume=False):
+    def finish(
+        self, point: Config, place: str, folder_class=RunFolder, resume=False
+    ) -> tuple[Run, torch.nn.Module]:
         """(Run, its model) of a whole run in the folder `place`; Wrong if training diverged."""
         made = []
 
@@ -136,19 +129,19 @@ class Trial:
             raise Wrong(ended.failure)
         return ended, made[-1]
 
-    def finish_in_two(self, point, place):
+    def finish_in_two(self, point: Config, place: str) -> tuple[Run, torch.nn.Module]:
         """The same, interrupted in its second epoch and resumed."""
         with contextlib.suppress(Killed):
             self.finish(point, place, Interrupted)
         return self.finish(point, place, resume=True)
 
-    def caches(self):
+    def caches(self) -> list[str]:
         """Names of what the plugin itself wrote into its views of the data folder."""
         views = list((self.folder / "cache" / VIEW_FOLDER).glob("*/*"))
         written = [(view, p) for view in views for p in view.rglob("*") if not p.is_symlink()]
         return sorted({str(p.relative_to(view)) for view, p in written if p.is_file()})
 
-    def left(self):
+    def left(self) -> list[str]:
         """Files that appeared or changed beside the model or in the data folder."""
         return [
             str(path)
@@ -158,24 +151,24 @@ class Trial:
         ]
 
 
-def epochs_of(one):
+def epochs_of(run: Run) -> list[dict]:
     """The lines of a run's metrics.jsonl."""
-    text = (one.folder.path / "metrics.jsonl").read_text(encoding="utf-8")
+    text = (run.folder.path / "metrics.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
 
-def difference(one, other):
+def difference(run: Run, other: Run) -> str | None:
     """Where the numbers of two finished runs part: 'from epoch 1 on', None if they do not."""
-    ours, theirs = epochs_of(one), epochs_of(other)
-    if one.config["device"].type == "cuda":
-        losses = [torch.tensor([line["loss"] for line in lines]) for lines in (ours, theirs)]
-        alike = losses[0].shape == losses[1].shape
-        alike = alike and torch.allclose(*losses, rtol=CUDA_TOLERANCE)
+    lines, others = epochs_of(run), epochs_of(other)
+    if run.config["device"].type == "cuda":
+        losses, wanted = (torch.tensor([line["loss"] for line in of]) for of in (lines, others))
+        alike = losses.shape == wanted.shape
+        alike = alike and torch.allclose(losses, wanted, rtol=CUDA_TOLERANCE)
         return None if alike else "in the losses"
-    for epoch, pair in enumerate(zip(ours, theirs, strict=False)):
-        if pair[0] != pair[1]:
+    for epoch, (line, wanted) in enumerate(zip(lines, others, strict=False)):
+        if line != wanted:
             return f"from epoch {epoch} on"
-    same = len(ours) == len(theirs) and one.result["test"] == other.result["test"]
+    same = len(lines) == len(others) and run.result["test"] == other.result["test"]
     return None if same else "on the test split"
 
 

@@ -26,6 +26,7 @@ HEADER_LINE = (
     "garment_group_name,detail_desc"
 )
 HEADER = HEADER_LINE.split(",")
+IMAGE_FOLDERS = ("images", "images_128_128")
 FIRST_ARTICLE, ARTICLE_SPAN = 108_775_015, 850_685_989
 FIRST_DAY, DAYS = np.datetime64("2018-09-20"), 734
 DUPLICATES, REPEATS = 0.10, 0.15  # of the purchases: further rows of the same day, of another day
@@ -102,15 +103,9 @@ def write_transactions(path, world, customers, articles, rng):
     order = np.lexsort((world.users[row], days))
     row, days = row[order], days[order]
     dates = (FIRST_DAY + days).astype(str)
-    lines = zip(
-        dates.tolist(),
-        customers[world.users[row]].tolist(),
-        articles[world.items[row]].tolist(),
-        price[row].tolist(),
-        channel[row].astype(str).tolist(),
-        strict=True,
-    )
-    text = "t_dat,customer_id,article_id,price,sales_channel_id\n"
-    lines = [",".join(line) for line in lines]
-    path.write_text(text + "".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
+    ids = customers[world.users[row]], articles[world.items[row]]
+    columns = dates, *ids, price[row], channel[row].astype(str)
+    lines = [",".join(line) for line in zip(*columns, strict=True)]
+    text = "\n".join(["t_dat,customer_id,article_id,price,sales_channel_id", *lines, ""])
+    path.write_text(text, encoding="utf-8", newline="\n")
     return len(lines), len(lines) - len(set(lines))

@@ -29,15 +29,8 @@ def write(folder, world, rng):
     item_ids = np.sort(rng.choice(np.arange(1, n_items + n_items // 8 + 1), n_items, replace=False))
     times = rng.integers(FIRST_MS, LAST_MS, size=len(world.users))
     order = np.lexsort((times, world.users))
-    rows = [
-        f"{user},{item},{time}\r\n"
-        for user, item, time in zip(
-            (world.users[order] + 1).tolist(),
-            item_ids[world.items[order]].tolist(),
-            times[order].tolist(),
-            strict=True,
-        )
-    ]
+    columns = world.users[order] + 1, item_ids[world.items[order]], times[order]
+    rows = [f"{user},{item},{time}\r\n" for user, item, time in zip(*columns, strict=True)]
     pairs = folder / f"{PREFIX}_pairs.csv"
     pairs.write_text("user,item,timestamp\r\n" + "".join(rows), encoding="ascii", newline="")
     titles = draw_titles(world, rng)
@@ -57,7 +50,7 @@ def write(folder, world, rng):
         f"a title of {LONG} characters": str(item_ids[1]),
         "titles with a comma, quoted": sum("," in title for title in titles),
         "ids": {
-            "items": [str(item) for item in item_ids.tolist()],
+            "items": item_ids.astype(str).tolist(),
             "users": [str(user + 1) for user in range(n_users)],
         },
     }
@@ -71,6 +64,5 @@ def draw_titles(world, rng):
         comma = "look, " if rng.random() < 0.2 else ""
         titles.append(f"{comma}{words} {tags[0]} {tags[1]}")
     titles[0] = "NA"
-    titles[1] = (titles[1] + " ") * (LONG // (len(titles[1]) + 1) + 1)
-    titles[1] = titles[1][:LONG]
+    titles[1] = ((titles[1] + " ") * LONG)[:LONG]
     return titles

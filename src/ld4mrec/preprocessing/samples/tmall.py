@@ -28,7 +28,6 @@ PRODUCT = "tianchi_2014001_rec_tmall_product"
 LOG = "tianchi_2014002_rec_tmall_log"
 PARTS = ("a", "b", "c")
 DUPLICATES, NO_BRAND, NO_IMAGE = 0.056, 0.25, 1 / 3
-PACKINGS = ("zip", "txt", "tar.gz")
 
 
 def write(folder, world, rng, packing="zip"):
@@ -44,7 +43,7 @@ def write(folder, world, rng, packing="zip"):
     parts, counts = draw_log(world, item_ids, user_ids, int(unknown), rng)
     files = {f"{PRODUCT}.txt": products}
     files |= {f"{LOG}_part{part}.txt": text for part, text in zip(PARTS, parts, strict=True)}
-    PACKERS[packing](folder, files)
+    PACKINGS[packing](folder, files)
     hidden = rng.choice(n_items, round(NO_IMAGE * n_items), replace=False)
     (folder / "images").mkdir()
     for item in np.setdiff1d(np.arange(n_items), hidden).tolist():
@@ -129,10 +128,9 @@ def draw_log(world, item_ids, user_ids, unknown, rng):
     cuts = [0, len(lines) // 3, 2 * len(lines) // 3, len(lines)]
     parts = ["".join(lines[a:b]) for a, b in itertools.pairwise(cuts)]
     counts = {"log lines": len(lines), "exact duplicate log rows": len(twin), "short log lines": 1}
-    for place, name in enumerate(ACTIONS):
-        counts[f"rows of {name}"] = int((action == place).sum())
-    counts["rows of alipay"] += 1  # the unknown item's
-    return parts, counts
+    of_action = dict(zip(ACTIONS, np.bincount(action, minlength=4).tolist(), strict=True))
+    of_action["alipay"] += 1  # the unknown item's
+    return parts, counts | {f"rows of {name}": n for name, n in of_action.items()}
 
 
 def pack_txt(folder, files):
@@ -152,9 +150,9 @@ def pack_zip(folder, files):
 
 def pack_tar(folder, files):
     """The older packing: one archive per table, the log's in three pieces."""
-    for table, name, pieces in (
-        ("product", "Tianchi_2014001_Rec_Tmall_Product.tar.gz", 1),
-        ("log", "Tianchi_2014002_Rec_Tmall_Log.tar.gz", 3),
+    for table, name, endings in (
+        ("product", "Tianchi_2014001_Rec_Tmall_Product.tar.gz", [""]),
+        ("log", "Tianchi_2014002_Rec_Tmall_Log.tar.gz", [".001", ".002", ".003"]),
     ):
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
@@ -164,12 +162,10 @@ def pack_tar(folder, files):
                     member = tarfile.TarInfo(member_name)
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
-        content = packed.getvalue()
-        size = -(-len(content) // pieces)
-        for piece in range(pieces):
-            ending = f".{piece + 1:03d}" if pieces > 1 else ""
-            part = content[piece * size : (piece + 1) * size]
-            (folder / (name + ending)).write_bytes(part)
+        size = -(-packed.tell() // len(endings))
+        packed.seek(0)
+        for ending in endings:
+            (folder / (name + ending)).write_bytes(packed.read(size))
 
 
-PACKERS = {"zip": pack_zip, "txt": pack_txt, "tar.gz": pack_tar}
+PACKINGS = {"zip": pack_zip, "txt": pack_txt, "tar.gz": pack_tar}

@@ -12,7 +12,7 @@ import numpy as np
 
 from ld4mrec.data.counts import Counts
 from ld4mrec.errors import UserError
-from ld4mrec.preprocessing.steps.interactions import Ids, Interactions, k_core
+from ld4mrec.preprocessing.steps.interactions import coded, k_core
 
 SUBJECTS, LOOKS = 6, 6
 KINDS = SUBJECTS * LOOKS
@@ -31,14 +31,15 @@ LOOK_PARTS = (
     ("ring", (130, 50, 160), "stripes"),
     ("diamond", (20, 20, 20), "dots"),
 )
+# corners, and the angle of the first
+CORNERS = {"square": (4, math.pi / 4), "triangle": (3, -math.pi / 2), "diamond": (4, 0)}
 
 
 @dataclass(frozen=True)
 class World:
     """Users like a kind, items are of a kind: subject * LOOKS + look.
 
-    user_kind (U,), item_kind (I,); exposure (I,): its sum is 1; users, items (N,): the distinct
-    clicks, in no order.
+    user_kind (U,), item_kind (I,); exposure (I,), sum 1; users, items (N,): the distinct clicks.
     """
 
     user_kind: np.ndarray
@@ -103,9 +104,7 @@ def click_odds(item_kind: np.ndarray, exposure: np.ndarray) -> np.ndarray:
 
 def core_counts(world: World, k: int = 5) -> tuple[Counts, Counts]:
     """Counts of the clicks' k-core, and of all clicks."""
-    numbers = np.arange(max(len(world.user_kind), len(world.item_kind)))
-    ids = Ids(numbers, numbers.astype(np.uint64))
-    clicks = Interactions(world.users, world.items, np.zeros(len(world.users)), ids, ids)
+    clicks = coded(world.users, world.items, np.zeros(len(world.users)))
     return k_core(clicks, k)[0].counts(), clicks.counts()
 
 
@@ -132,20 +131,17 @@ def picture(look: int, rng: np.random.Generator) -> bytes:
 def outline(draw, shape: str, x: int, y: int, r: int) -> None:
     """Draw a filled shape of radius r around (x, y)."""
     box = (x - r, y - r, x + r, y + r)
-    if shape == "circle":
+    if shape in ("circle", "ring"):
         draw.ellipse(box, fill=255)
-    elif shape == "ring":
-        draw.ellipse(box, fill=255)
-        draw.ellipse((x - r // 2, y - r // 2, x + r // 2, y + r // 2), fill=0)
+        if shape == "ring":
+            draw.ellipse((x - r // 2, y - r // 2, x + r // 2, y + r // 2), fill=0)
     elif shape == "cross":
         draw.rectangle((x - r, y - r // 3, x + r, y + r // 3), fill=255)
         draw.rectangle((x - r // 3, y - r, x + r // 3, y + r), fill=255)
     else:
-        corners = {"square": 4, "triangle": 3, "diamond": 4}[shape]
-        turn = {"square": math.pi / 4, "triangle": -math.pi / 2, "diamond": 0}[shape]
+        corners, turn = CORNERS[shape]
         angles = [turn + 2 * math.pi * step / corners for step in range(corners)]
-        points = [(x + r * math.cos(angle), y + r * math.sin(angle)) for angle in angles]
-        draw.polygon(points, fill=255)
+        draw.polygon([(x + r * math.cos(a), y + r * math.sin(a)) for a in angles], fill=255)
 
 
 def decorate(draw, pattern: str, step: int) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ld4mrec.preprocessing.steps.interactions import Ids, earliest, number_ids, user_order
+from ld4mrec.preprocessing.steps.interactions import Ids, earliest, user_order
 from ld4mrec.preprocessing.steps.raw import RawError
 
 
@@ -58,7 +58,7 @@ class NumberCodes(Codes):
 
     def ids(self, digits: int = 0) -> Ids:
         """The numbers as ids, written with at least so many digits."""
-        return number_ids(self.keys().astype(np.int64), digits=digits)
+        return Ids(self.keys().astype(np.int64), digits=digits)
 
 
 class TextCodes(Codes):
@@ -91,7 +91,7 @@ class TextCodes(Codes):
     def ids(self) -> Ids:
         """The texts as ids."""
         texts = np.ascontiguousarray(self.texts[: len(self)])
-        return Ids(texts.view(f"S{texts.shape[1]}").ravel(), self.keys())
+        return Ids(texts.view(f"S{texts.shape[1]}").ravel(), text_keys=self.keys())
 
 
 class Collector:

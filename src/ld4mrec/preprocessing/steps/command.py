@@ -13,7 +13,7 @@ import pandas as pd
 from ld4mrec.data import splits
 from ld4mrec.data.counts import TABLE_1, Counts
 from ld4mrec.errors import DataError, UserError
-from ld4mrec.preprocessing.steps import feature_report, features, published, writing
+from ld4mrec.preprocessing.steps import features, published, writing
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, MODALITIES
 from ld4mrec.preprocessing.steps.images import Images
@@ -23,7 +23,7 @@ from ld4mrec.preprocessing.steps.interactions import (
     sample_for_core,
     sample_users,
 )
-from ld4mrec.preprocessing.steps.options import check_options, parser_of, wants
+from ld4mrec.preprocessing.steps.options import check_options, parser_of
 from ld4mrec.preprocessing.steps.report import Report, table_row
 from ld4mrec.preprocessing.steps.sources import raw_folder
 
@@ -35,55 +35,34 @@ def chosen(
     data_set: DataSet, options: Namespace, report: Report
 ) -> tuple[Interactions, list[dict], list[Counts]]:
     """The interactions to write, renumbered; records of the files read; the core's rounds."""
-    everything, files = data_set.interactions(options, report)
-    left = everything
+    left, files = data_set.interactions(options, report)
     # equal where the rows were sampled while they were read
     if options.users is not None and options.users != left.counts().users:
         left = sample_users(left, options.users, options.seed)
         report.step(f"sample of {options.users:,} users (seed {options.seed})", left.counts())
-    if options.target_users is not None:
-        target, k = options.target_users, options.k_core
+    k, target = options.k_core, options.target_users
+    if target is not None:
         report.say(f"searching the sample of users whose {k}-core has {target:,} users")
         left, n = sample_for_core(left, k, target, options.seed)
         report.step(f"sample of {n:,} users (seed {options.seed})", left.counts())
-    left, rounds = k_core(left, options.k_core)
+    left, rounds = k_core(left, k)
     why = (
         "Every user or item has too few interactions, directly or after others were dropped: use a "
         "smaller --k-core, more users, or a longer window."
     )
-    report.step(f"{options.k_core}-core ({len(rounds) - 1} rounds)", left.counts(), why)
+    report.step(f"{k}-core ({len(rounds) - 1} rounds)", left.counts(), why)
     return left.renumbered(), files, rounds
-
-
-def beside_the_paper(data_set: DataSet, report: Report) -> None:
-    """Print the paper's counts under ours, and what must be said about them."""
-    paper = TABLE_1[data_set.name]
-    row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
-    report.say(table_row(row))
-    report.note(published.NOT_A_10_CORE)
-    report.note(published.NOT_PUBLISHED)
-
-
-def image_source(data_set: DataSet, options: Namespace) -> Images:
-    """Where the images are; DataError if there are none."""
-    images = data_set.images(options)
-    if images is None:
-        raise DataError(
-            f"no images in {options.raw}; {data_set.image_hint}. --images PATH names another "
-            "place, --image-encoder none goes on without"
-        )
-    return images
 
 
 def check_images(images: Images, items: list[str]) -> None:
     """DataError if almost no item has an image."""
-    held = np.fromiter((item in images for item in items), dtype=bool, count=len(items))
-    if held.mean() < FEW_IMAGES:
+    held = sum(item in images for item in items)
+    if held < FEW_IMAGES * len(items):
         looked_for = ", ".join(images.where(item) for item in items[:3])
         raise DataError(
-            f"{images.describe()['path']} has an image for {int(held.sum())} of {len(items)} "
-            f"items; looked for {looked_for}, ... Is it the folder of another data set? "
-            "--images PATH names the right one, --image-encoder none goes on without"
+            f"{images.path} has an image for {held} of {len(items)} items; looked for "
+            f"{looked_for}, ... Is it the folder of another data set? --images PATH names the "
+            "right one, --image-encoder none goes on without"
         )
 
 
@@ -99,10 +78,7 @@ def check_apart(out: Path, options: Namespace) -> None:
     for flag, path in paths.items():
         path = None if path is None else os.path.realpath(os.path.expanduser(path))
         if path is not None and Path(path).is_relative_to(os.path.realpath(out)):
-            raise UserError(
-                f"{flag}: {path} lies in {out}, the folder to make, which would replace it; name "
-                "another place for one of them"
-            )
+            raise UserError(f"{flag}: {path} lies in {out}, the folder to make; move one of them")
 
 
 def prepare(
@@ -113,18 +89,21 @@ def prepare(
     raw_folder(options.raw)
     check_apart(out, options)
     check_options(data_set, options)
-    if wants("image", options):  # told before hours of reading
-        image_source(data_set, options)
+    # looked for before hours of reading
+    images = data_set.images(options) if features.wants("image", options) else None
     if not options.dry_run:
         writing.check_free(out, options.force)
     report = Report(say)
     interactions, files, rounds = chosen(data_set, options, report)
-    beside_the_paper(data_set, report)
+    paper = TABLE_1[data_set.name]
+    row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
+    report.say(table_row(row))
+    report.note(published.NOT_A_10_CORE)
+    report.note(published.NOT_PUBLISHED)
     labels = splits.split(options.split, interactions, options.seed)
     parts = splits.describe(interactions, labels)
-    say_split(report, options, parts)
+    say_split(report, options.split, parts)
     items = interactions.item_ids.texts()
-    images = image_source(data_set, options) if wants("image", options) else None
     if images is not None:
         check_images(images, items)
     if options.dry_run:
@@ -133,13 +112,11 @@ def prepare(
     data_set.side_files(options, items, report)
     with writing.staged(out, options.force) as folder:
         writing.write_interactions(folder, out.name, interactions, labels)
-        made = {}
-        if not options.no_features:
-            texts, more = None, []
-            if wants("text", options):
-                texts, more = data_set.texts(options, items, report)
-            files = files + [one for one in more if one not in files]
-            made = features.encode(options, items, texts, images, folder)
+        texts = None
+        if features.wants("text", options):
+            texts, more = data_set.texts(options, items, report)
+            files = files + [record for record in more if record not in files]
+        made = features.encode(options, items, texts, images, folder)
         manifest = {
             "generator": f"{writing.GENERATORS}{data_set.name}.py, version {VERSION}",
             "name": out.name,
@@ -147,8 +124,8 @@ def prepare(
             "sources": files,
             "lines": report.bad_lines,
             "steps": report.steps,
-            "core_rounds": [one._asdict() for one in rounds],
-            "published": TABLE_1[data_set.name]._asdict(),
+            "core_rounds": [counts._asdict() for counts in rounds],
+            "published": paper._asdict(),
             "notes": report.notes,
             "split": {"rule": options.split, **parts},
             "timestamp": {"unit": data_set.time_unit, "since": "1970-01-01", "zone": data_set.zone},
@@ -160,40 +137,36 @@ def prepare(
     return manifest
 
 
-def say_split(report: Report, options: Namespace, parts: dict) -> None:
+def say_split(report: Report, rule: str, parts: dict) -> None:
     """Print the sizes of the split, and what training never shows."""
-    report.say(
-        f"split {options.split}: {parts['train']:,} train, {parts['validation']:,} validation, "
-        f"{parts['test']:,} test"
-    )
-    lost = parts["held_out_rows_of_users_not_in_train"]
-    if lost or parts["held_out_rows_of_items_not_in_train"]:
+    sizes = ", ".join(f"{parts[name]:,} {name}" for name in splits.NAMES)
+    report.say(f"split {rule}: {sizes}")
+    of_users = parts["held_out_rows_of_users_not_in_train"]
+    of_items = parts["held_out_rows_of_items_not_in_train"]
+    if of_users or of_items:
         report.say(
             f"training never shows {parts['users_not_in_train']:,} users and "
-            f"{parts['items_not_in_train']:,} items; {lost:,} held-out rows are of such users (the "
-            f"host drops these) and {parts['held_out_rows_of_items_not_in_train']:,} of such items "
-            "(these stay)"
+            f"{parts['items_not_in_train']:,} items; {of_users:,} held-out rows are of such users "
+            f"(the host drops these) and {of_items:,} of such items (these stay)"
         )
 
 
 def estimate(options, interactions, images, items, say) -> None:
     """Print what writing and encoding would take."""
-    say(f"interactions and mappings: about {writing.inter_bytes(interactions) / 2**20:.1f} MiB")
+    users, n_items, n = interactions.counts()
+    size = 32 * n + 72 * users + 24 * n_items  # bytes of the text files, roughly
+    say(f"interactions and mappings: about {size / 2**20:.1f} MiB")
     if not options.no_features:
         n_images = sum(item in images for item in items) if images is not None else 0
-        for line in feature_report.estimate(options, len(items), n_images):
+        for line in features.estimate(options, len(items), n_images):
             say(line)
     say("nothing was written (--dry-run)")
 
 
 def plain(options: Namespace) -> dict:
-    """The options as JSON can hold them."""
+    """The options for the manifest."""
     hidden = {"window", "dry_run", "force"}
-    return {
-        name: value if isinstance(value, (int, float, str, list, type(None))) else str(value)
-        for name, value in sorted(vars(options).items())
-        if name not in hidden
-    }
+    return {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
 
 
 def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None = None) -> int:

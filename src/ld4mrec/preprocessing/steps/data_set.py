@@ -1,20 +1,21 @@
 """What a data set brings to its command."""
 
-from argparse import Namespace
+from argparse import Namespace, _ArgumentGroup
 from pathlib import Path
 from typing import NamedTuple
 
-from ld4mrec.preprocessing.steps.images import Images
+from ld4mrec.errors import DataError
+from ld4mrec.preprocessing.steps import features, sources
+from ld4mrec.preprocessing.steps.images import ImageFolder, Images
 from ld4mrec.preprocessing.steps.interactions import Interactions
 from ld4mrec.preprocessing.steps.raw import BadLines
 from ld4mrec.preprocessing.steps.report import Report
 
 
 class RawRows(NamedTuple):
-    """What a loader made of a file of interactions.
+    """What a loader made of a file of interactions: distinct pairs with their earliest time.
 
-    interactions: distinct pairs with their earliest time. n_rows, n_inside: rows that can be used,
-    and those of them in the window. records: of the file, for the manifest.
+    n_rows, n_inside: rows that can be used, and of them in the window. records: of the file.
     """
 
     interactions: Interactions
@@ -33,45 +34,57 @@ class RawTexts(NamedTuple):
 
 
 class DataSet:
-    """A data set's own part of its command; the classes of tmall.py, microlens.py and hm.py.
+    """A data set's own part of its command.
 
-    name: as in data.counts.TABLE_1. time_unit: of Interactions.times. zone: what is known about the
-    times' zone. period: what the download spans, in words. image_hint: where images come from, for
-    the message that there are none.
+    One whose interactions and texts lie in a file each names the two, and reads them with read_rows
+    and read_texts. name: as in data.counts.TABLE_1. time_unit: of Interactions.times. zone: what is
+    known about the times' zone. period, image_hint: what the download spans, and where its images
+    are, in words.
     """
 
-    name = ""
-    title = ""
-    time_unit = "s"
-    zone = "UTC"
-    text_encoder = ""
-    image_encoder = "efficientnet-lite0"
-    image_hint = ""
+    name = title = rows_file = texts_file = ""
+    time_unit, zone = "s", "UTC"
+    text_encoder, image_encoder = "", "efficientnet-lite0"
+    period = image_hint = ""
+    image_places: tuple[str, ...] = ("images",)  # in the raw folder
     row_name, pair_name = "rows", "distinct (user, item), earliest time"  # in the table of steps
-    period = ""
     subsampled = True  # the paper used a part of the download
 
-    def add_arguments(self, parser) -> None:
+    def add_arguments(self, parser: _ArgumentGroup) -> None:
         """Options that only this data set has."""
 
     def check(self, options: Namespace) -> None:
         """UserError for options that cannot be; called before anything is read."""
+        if features.wants("text", options):
+            self.find(self.texts_file, options)
+
+    def find(self, file: str, options: Namespace) -> Path:
+        """A file of the raw download; RawError if it is absent."""
+        return sources.find(sources.raw_folder(options.raw), file)
+
+    def read_rows(self, path: Path, options: Namespace) -> RawRows:
+        """Read the file of interactions."""
+        raise NotImplementedError
+
+    def read_texts(self, path: Path, options: Namespace) -> RawTexts:
+        """Read the file of texts."""
+        raise NotImplementedError
 
     def interactions(self, options: Namespace, report: Report) -> tuple[Interactions, list[dict]]:
         """Read the raw rows: distinct Interactions, and records of the files read."""
-        raise NotImplementedError
-
-    def reported(
-        self, read: RawRows, path: Path, options: Namespace, report: Report
-    ) -> tuple[Interactions, list[dict]]:
-        """What `interactions` returns of one file's rows, after their counts are reported."""
+        path = self.find(self.rows_file, options)
+        read = self.read_rows(path, options)
         report.lines_left_out(read.bad)
         report.step(self.row_name, read.n_rows, f"{path} has no usable row.")
-        if options.window != (None, None):
-            why = f"--from and --to leave no row; the data is of {self.period}."
-            report.step("rows in the window", read.n_inside, why)
+        self.report_window(read.n_inside, options, report)
         report.step(self.pair_name, read.interactions.counts())
         return read.interactions, read.records
+
+    def report_window(self, n_inside: int, options: Namespace, report: Report) -> None:
+        """Report the rows in the window, where --from or --to sets one."""
+        if options.window != (None, None):
+            why = f"--from and --to leave no row; the data is of {self.period}."
+            report.step("rows in the window", n_inside, why)
 
     def side_files(self, options: Namespace, items: list[str], report: Report) -> None:
         """Write what the options ask for beside the data folder; items: original ids."""
@@ -80,8 +93,21 @@ class DataSet:
         self, options: Namespace, items: list[str], report: Report
     ) -> tuple[list[str | None], list[dict]]:
         """Text of each original id, None where there is none; and records of the files read."""
-        raise NotImplementedError
+        read = self.read_texts(self.find(self.texts_file, options), options)
+        report.lines_left_out(read.bad)
+        return [read.texts.get(item) or None for item in items], read.records
 
-    def images(self, options: Namespace) -> Images | None:
-        """Where the images come from, or None if there are none."""
-        raise NotImplementedError
+    def images(self, options: Namespace) -> Images:
+        """The images, of --images or one of `image_places`; DataError if there are none."""
+        found = [Path(options.raw) / name for name in self.image_places]
+        found = [Path(options.images)] if options.images else [p for p in found if p.exists()]
+        if found:
+            return self.images_at(found[0])
+        raise DataError(
+            f"no images in {options.raw}; {self.image_hint}. --images PATH names another place, "
+            "--image-encoder none goes on without"
+        )
+
+    def images_at(self, path: Path) -> Images:
+        """The images in a folder, or in a zip where a data set has that."""
+        return ImageFolder(path, lambda item: f"{item}.jpg")

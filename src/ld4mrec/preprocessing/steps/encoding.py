@@ -1,36 +1,37 @@
 """Encoding the texts or images of a data set into the store, so that it can stop and go on.
 
-Inputs are known by the hash of their content. The distinct hashes of a data set, sorted, are cut
-into batches at fixed positions; of each batch, what the store lacks is encoded and stored in one
-transaction. So a stopped run loses one batch at most, goes on with the same batches, and ends with
-the same bytes; what another data set or another k-core has encoded is not encoded again.
+Inputs are known by the hash of their content. The distinct hashes, sorted, are cut into batches at
+fixed positions; of each, what the store lacks is encoded and stored in one transaction. So a
+stopped run loses one batch at most and ends with the same bytes, and what another data set or
+another k-core has encoded is not encoded again.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from ld4mrec.errors import DataError
+from ld4mrec.preprocessing.steps.encoders import inference
 from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError
-from ld4mrec.preprocessing.steps.encoders.inference import (
-    default_batch_size,
-    threads,
-    vectors,
-    workers,
-)
 from ld4mrec.preprocessing.steps.images import BrokenImageError, Images, decode
 from ld4mrec.preprocessing.steps.stores import Space, content_key
 from ld4mrec.progress import Display
 
-# (keys, pool) to the encoder's inputs, aligned with keys; BrokenImageErrors among them
-Load = Callable[[Sequence[bytes], ThreadPoolExecutor], list]
 HASHED_AT_ONCE = 1024
+SHOWN = 5  # broken images that a message names
 
 
-@dataclass
+class Outcome(NamedTuple):
+    """encoded: how many distinct inputs were encoded now; seconds: the time that took."""
+
+    encoded: int
+    seconds: float
+    batch_size: int
+
+
 class Contents:
     """What the items of a data set hold in one modality.
 
@@ -38,181 +39,163 @@ class Contents:
     source: {key: the text, or the id of an item whose image it is}.
     """
 
-    keys: list[bytes | None]
-    broken: dict[int, str] = field(default_factory=dict)
-    source: dict[bytes, str] = field(default_factory=dict)
+    def __init__(self):
+        self.keys: list[bytes | None] = []
+        self.broken: dict[int, str] = {}
+        self.source: dict[bytes, str] = {}
+
+    def add(self, key: bytes | None, source: str) -> None:
+        """The next item's content."""
+        self.keys.append(key)
+        if key is not None:
+            self.source.setdefault(key, source)
+
+    def load(self, keys: Sequence[bytes], pool: ThreadPoolExecutor) -> list:
+        """The encoder's inputs, aligned with keys; BrokenImageErrors among them."""
+        raise NotImplementedError
+
+    def check_broken(self) -> None:
+        """DataError where too much is broken."""
+
+    def encode(
+        self, encoder: Encoder, space: Space, batch_size: int | None, resume: bool
+    ) -> Outcome:
+        """Encode into `space` the contents that it lacks; without `resume` all of them.
+
+        batch_size: None for the memory's. Items whose input cannot be loaded become broken.
+        """
+        size = batch_size or inference.default_batch_size(encoder)
+        keys = sorted(self.source)
+        encoded, started = 0, time.monotonic()
+        label, unit = f"{encoder.modality}: {encoder.name}", f"{encoder.modality}s"
+        with inference.workers(encoder) as pool, Display(label, len(keys), unit) as shown:
+            for start in range(0, len(keys), size):
+                batch = keys[start : start + size]
+                wanted = space.absent(batch) if resume else batch
+                inputs = dict(zip(wanted, self.load(wanted, pool), strict=True)) if wanted else {}
+                why = {k: str(v) for k, v in inputs.items() if isinstance(v, BrokenImageError)}
+                if why:
+                    self._note_broken(why)
+                good = {key: value for key, value in inputs.items() if key not in why}
+                if good:
+                    rows = inference.vectors(encoder, list(good.values()), pool, size)
+                    space.write(list(good), rows)
+                    encoded += len(good)
+                shown.advance(len(batch), worked=len(wanted))
+                shown.show()
+        return Outcome(encoded, time.monotonic() - started, size)
+
+    def _note_broken(self, why):
+        """Take the items with these keys, {key: why}, out of `keys` and into `broken`."""
+        for row, key in enumerate(self.keys):
+            if key in why:
+                self.keys[row], self.broken[row] = None, why[key]
+        self.check_broken()
 
 
-@dataclass(frozen=True)
-class Settings:
-    """batch_size: None for one that fits the memory. resume: leave alone what the store has.
-
-    limit: called with the Contents when something was found broken; raises when it is too much.
-    """
-
-    batch_size: int | None
-    resume: bool
-    limit: Callable[[Contents], None]
-
-
-@dataclass
-class Outcome:
-    """encoded: how many distinct inputs were encoded now; seconds: the time that took."""
-
-    encoded: int = 0
-    seconds: float = 0.0
-    batch_size: int = 0
-
-
-def text_contents(texts: list[str | None]) -> Contents:
+class Texts(Contents):
     """The Contents of texts (str or None); blank ones have none, white space is collapsed."""
-    contents = Contents([])
-    for text in texts:
-        clean = clean_text(text)
-        key = content_key(clean) if clean else None
-        contents.keys.append(key)
-        contents.source.setdefault(key, clean)
-    contents.source.pop(None, None)
-    return contents
+
+    def __init__(self, texts: list[str | None]):
+        super().__init__()
+        for text in texts:
+            # what UTF-8 cannot hold becomes ?
+            text = " ".join((text or "").split()).encode("utf-8", "replace").decode()
+            self.add(content_key(text) if text else None, text)
+
+    def load(self, keys, pool):
+        return [self.source[key] for key in keys]
 
 
-def clean_text(text: str | None) -> str:
-    """White space collapsed to single blanks, none at the ends; what UTF-8 cannot hold becomes ?"""
-    return " ".join((text or "").split()).encode("utf-8", "replace").decode()
-
-
-def text_loader(contents: Contents) -> Load:
-    """What `encode_contents` needs as `load` for texts."""
-    return lambda keys, _pool: [contents.source[key] for key in keys]
-
-
-def image_contents(items: list[str], images: Images, limit: Callable[[Contents], None]) -> Contents:
+class Pictures(Contents):
     """The Contents of the items' images, all of them read once.
 
-    limit: called with the contents; raises when too many are broken.
+    most_broken: share of the images that may be broken. covers: space of decoded covers, which are
+    taken from there or put there; None keeps none.
     """
-    contents = Contents([])
 
-    def key_of(item):
+    def __init__(
+        self,
+        items: list[str],
+        images: Images,
+        most_broken: float,
+        encoder: Encoder,
+        covers: Space | None,
+    ):
+        super().__init__()
+        self.items, self.images, self.most_broken = items, images, most_broken
+        self.encoder, self.covers = encoder, covers
+        with (
+            ThreadPoolExecutor(inference.threads()) as pool,
+            Display("reading images", len(items), "images") as shown,
+        ):
+            for start in range(0, len(items), HASHED_AT_ONCE):
+                chunk = items[start : start + HASHED_AT_ONCE]
+                for item, key in zip(chunk, pool.map(self._key_of, chunk), strict=True):
+                    if isinstance(key, str):
+                        self.broken[len(self.keys)], key = key, None
+                    self.add(key, item)
+                shown.advance(len(chunk))
+                shown.show()
+        self.check_broken()
+
+    def _key_of(self, item):
+        """Hash of an item's image, None where there is none, or in words why it is broken."""
         try:
-            content = images.read(item)
-            if content == b"":
-                return "the file is empty"
-            return None if content is None else content_key(content)
+            content = self.images.read(item)
         except BrokenImageError as error:
             return str(error)
+        if content == b"":
+            return "the file is empty"
+        return None if content is None else content_key(content)
 
-    with (
-        ThreadPoolExecutor(threads()) as pool,
-        Display("reading images", len(items), "images") as shown,
-    ):
-        for start in range(0, len(items), HASHED_AT_ONCE):
-            chunk = items[start : start + HASHED_AT_ONCE]
-            for row, (item, key) in enumerate(
-                zip(chunk, pool.map(key_of, chunk), strict=True), start
-            ):
-                if isinstance(key, str):
-                    contents.broken[row], key = key, None
-                contents.keys.append(key)
-                contents.source.setdefault(key, item)
-            shown.advance(len(chunk))
-            shown.show()
-    contents.source.pop(None, None)
-    limit(contents)
-    return contents
+    def check_broken(self):
+        n_images = len(self.keys) - self.keys.count(None) + len(self.broken)
+        if len(self.broken) <= self.most_broken * n_images:
+            return
+        first = "\n  ".join(
+            f"{self.images.where(self.items[row])}: {why}"
+            for row, why in sorted(self.broken.items())[:SHOWN]
+        )
+        raise DataError(
+            f"{len(self.broken)} of {n_images} images are broken so far, more than --max-broken "
+            f"{self.most_broken} allows; the first:\n  {first}\nFetch them again, or allow more"
+        )
 
+    def load(self, keys, pool):
+        absent = list(keys if self.covers is None else self.covers.absent(keys))
+        inputs = dict(zip(absent, pool.map(self._decoded, absent), strict=True))
+        if self.covers is not None:
+            held = [key for key in keys if key not in inputs]
+            whole = [key for key in absent if isinstance(inputs[key], np.ndarray)]
+            self.covers.write(whole, [inputs[key] for key in whole])
+            inputs |= zip(held, self.covers.read(held), strict=True)
+        return [inputs[key] for key in keys]
 
-def encode_contents(
-    contents: Contents, encoder: Encoder, space: Space, load: Load, settings: Settings
-) -> Outcome:
-    """Encode into `space` the contents that it lacks; returns the Outcome.
-
-    The items whose input cannot be loaded become broken in `contents`.
-    """
-    size = settings.batch_size or default_batch_size(encoder)
-    outcome = Outcome(batch_size=size)
-    keys = sorted(contents.source)
-    started = time.monotonic()
-    label = f"{encoder.modality}: {encoder.name}"
-    with workers(encoder) as pool, Display(label, len(keys), f"{encoder.modality}s") as shown:
-        for start in range(0, len(keys), size):
-            batch = keys[start : start + size]
-            wanted = space.absent(batch) if settings.resume else batch
-            if wanted:
-                inputs = load(wanted, pool)
-                good = [
-                    (key, one)
-                    for key, one in zip(wanted, inputs, strict=True)
-                    if not isinstance(one, BrokenImageError)
-                ]
-                if len(good) < len(wanted):
-                    _note_broken(contents, dict(zip(wanted, inputs, strict=True)))
-                    settings.limit(contents)
-                if good:
-                    done, ready = zip(*good, strict=True)
-                    space.write(done, vectors(encoder, list(ready), pool, size))
-                    outcome.encoded += len(good)
-            shown.advance(len(batch), worked=len(wanted))
-            shown.show()
-    outcome.seconds = time.monotonic() - started
-    return outcome
-
-
-def _note_broken(contents, inputs):
-    """Take the items whose input is a BrokenImageError out of `keys` and into `broken`."""
-    why = {key: str(one) for key, one in inputs.items() if isinstance(one, BrokenImageError)}
-    for row, key in enumerate(contents.keys):
-        if key in why:
-            contents.keys[row] = None
-            contents.broken[row] = why[key]
-
-
-def pixel_loader(
-    contents: Contents, encoder: Encoder, images: Images, covers: Space | None
-) -> Load:
-    """What `encode_contents` needs as `load` for images: decoded covers, out of the space `covers`
-    or decoded now and put there; covers may be None.
-    """
-
-    def decoded(key):
-        item = contents.source[key]
+    def _decoded(self, key):
+        """The pixels of the image with this key, or a BrokenImageError."""
+        item, encoder = self.source[key], self.encoder
         try:
-            content = images.read(item)
+            content = self.images.read(item)
             if content is None or content_key(content) != key:
-                raise DataError(f"{images.where(item)} changed while it was read; run again")
-            return _pixels(encoder, decode(content))
+                raise DataError(f"{self.images.where(item)} changed while it was read; run again")
+            picture = decode(content)
         except BrokenImageError as error:
             return error
-
-    def load(keys, pool):
-        absent = list(keys if covers is None else covers.absent(keys))
-        made = dict(zip(absent, pool.map(decoded, absent), strict=True))
-        held = [key for key in keys if key not in made]
-        found = dict(zip(held, covers.read(held), strict=True)) if held else {}
-        if covers is not None:
-            whole = [key for key in keys if isinstance(made.get(key), np.ndarray)]
-            covers.write(whole, [made[key] for key in whole])
-        return [found[key] if key in found else made[key] for key in keys]
-
-    return load
-
-
-def _pixels(encoder, picture):
-    pixels = encoder.pixels(picture)
-    if pixels.shape != encoder.pixel_shape:
-        raise EncoderError(
-            f"{encoder.name} made pixels of shape {pixels.shape} from a picture of {picture.size}, "
-            f"wanted {encoder.pixel_shape}"
-        )
-    return pixels
+        pixels = encoder.pixels(picture)
+        if pixels.shape != encoder.pixel_shape:
+            raise EncoderError(
+                f"{encoder.name} made pixels of shape {pixels.shape} from a picture of "
+                f"{picture.size}, wanted {encoder.pixel_shape}"
+            )
+        return pixels
 
 
 def filled(keys: list[bytes | None], space: Space) -> np.ndarray:
     """(I, D) float32: each item's vector, and the mean of those for items whose key is None."""
-    distinct = sorted({key for key in keys if key is not None})
+    distinct = sorted(set(keys) - {None})
     place = {key: row for row, key in enumerate(distinct)}
-    where = np.fromiter((place.get(key, -1) for key in keys), np.int64, len(keys))
-    return fill(space.read(distinct), where)
+    return fill(space.read(distinct), np.array([place.get(key, -1) for key in keys]))
 
 
 def fill(vectors: np.ndarray, where: np.ndarray) -> np.ndarray:

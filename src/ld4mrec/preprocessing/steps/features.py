@@ -7,9 +7,8 @@ these items. Vectors and decoded covers are kept in a store, see stores.py, and 
 
 import argparse
 import csv
-import importlib.util
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,22 +20,22 @@ from ld4mrec.preprocessing.steps.encoders.base import (
     FILE,
     MODALITIES,
     NONE,
-    EncoderError,
-    how_to_install,
+    OFFLINE,
+    need_packages,
     offline_names,
     versions_of,
 )
-from ld4mrec.preprocessing.steps.encoders.inference import choose_device
+from ld4mrec.preprocessing.steps.encoders.inference import choose_device, threads
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
 from ld4mrec.preprocessing.steps.encoders.registry import check_encoder, load_encoder
-from ld4mrec.preprocessing.steps.feature_report import summary
 from ld4mrec.preprocessing.steps.images import Images
 from ld4mrec.preprocessing.steps.stores import ArrayStore
 
 DEFAULT_STORE = from_yaml("../cache/encoded")
 MAX_BROKEN = 0.05
+SHOWN = 5  # broken images that the summary names
+PAGE = 4096  # LMDB keeps a large value in pages of its own, after a header of 16 bytes
 FEWEST_OWN = 0.02  # below this share of items with a vector, the file is another data set's
-SHOWN = 5
 
 
 def share(text: str) -> float:
@@ -57,78 +56,71 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_arguments(parser, text_default: str, image_default: str) -> None:
+def add_arguments(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, text_default: str, image_default: str
+) -> None:
     """Add the options of the feature step to an argparse parser or group of arguments."""
     names = (
         "a hub id or local folder of a sentence-transformers or transformers model, "
         f"{FILE}PATH for your own vectors by original item id (.npz, .csv, .tsv), or {NONE}"
     )
+    add = parser.add_argument
     for modality, default in (("text", text_default), ("image", image_default)):
-        known = ", ".join(offline_names(modality))
-        parser.add_argument(
-            f"--{modality}-encoder",
-            default=default,
-            metavar="NAME",
-            help=f"{known}, {names}; default {default}",
-        )
-    parser.add_argument(
+        what = f"{', '.join(offline_names(modality))}, {names}; default {default}"
+        add(f"--{modality}-encoder", default=default, metavar="NAME", help=what)
+    add(
         "--batch-size",
         type=positive,
         metavar="N",
         help="items stored together, and on a GPU encoded together; default: by memory",
     )
-    parser.add_argument(
-        "--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps"
-    )
-    parser.add_argument(
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps")
+    add(
         "--store",
         default=str(DEFAULT_STORE),
         metavar="DIR",
         help="where finished vectors and decoded covers are kept for the next run; a local disk; "
         f"default {DEFAULT_STORE.parent.name}/{DEFAULT_STORE.name} in the project's folder",
     )
-    parser.add_argument(
+    add(
         "--no-covers",
         action="store_true",
         help="keep no decoded covers in the store (saves disk; another encoder then decodes again)",
     )
-    parser.add_argument(
+    add(
         "--max-broken",
         type=share,
         default=MAX_BROKEN,
         metavar="SHARE",
         help=f"share of the images that may be broken; default {MAX_BROKEN}",
     )
-    parser.add_argument(
-        "--no-features", action="store_true", help="write the interactions only, encode nothing"
-    )
+    add("--no-features", action="store_true", help="write the interactions only, encode nothing")
 
 
 def check(options: argparse.Namespace) -> None:
     """Raise UserError where it can be seen at once that `encode` would fail; loads no weights."""
-    if options.no_features:
-        return
     for modality in MODALITIES:
-        name = encoder_name(options, modality)
-        if name == NONE:
-            continue
-        check_encoder(name, modality)
-        if not name.startswith(FILE):
+        name = getattr(options, f"{modality}_encoder")
+        if not options.no_features and name != NONE:
+            check_encoder(name, modality)
+        if wants(modality, options):
             choose_device(options.device)
-            _need_packages("lmdb", *(["PIL"] if modality == "image" else []))
+            need_packages("encoding", {"text": ["lmdb"], "image": ["lmdb", "PIL"]}[modality])
 
 
-def _need_packages(*modules):
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise EncoderError(
-                f"encoding needs the package {module}: {how_to_install('preprocessing')}"
-            )
+def wants(modality: str, options: argparse.Namespace) -> bool:
+    """Whether a modality, `text` or `image`, is to be encoded from the download's own content."""
+    encoder = getattr(options, f"{modality}_encoder")
+    return not (options.no_features or encoder == NONE or encoder.startswith(FILE))
 
 
-def encoder_name(options: argparse.Namespace, modality: str) -> str:
-    """The encoder that the options name for a modality."""
-    return getattr(options, f"{modality}_encoder")
+class Made(NamedTuple):
+    """Features (I, D) float32; facts for the manifest; rows filled in, of the broken ones why."""
+
+    features: np.ndarray
+    facts: dict
+    missing: list[int]
+    broken: dict[int, str]
 
 
 def encode(
@@ -140,72 +132,53 @@ def encode(
 ) -> dict:
     """Encode a data set's items; returns the manifest's part, {modality: facts}.
 
-    options: namespace of `add_arguments`, and `resume`; False encodes anew what the store has.
-    items: I original item ids, item r has itemID r. texts: I texts, None or blank where there is
-    none, or None for no text modality. images: None for no image modality.
-    out: existing folder; gets <modality>_feat.npy, (I, D) float32, and <modality>_missing.csv.
-    Raises UserError: an encoder that cannot be loaded, a store that cannot be used, no content at
-    all, more broken images than --max-broken.
+    options: of `add_arguments`, and `resume`; False encodes anew what the store has. items: I
+    original item ids, item r has itemID r. texts: I texts, None or blank where there is none. None
+    for texts or images leaves the modality out. out: existing folder; gets <modality>_feat.npy,
+    (I, D) float32, and <modality>_missing.csv. UserError for an encoder or a store that cannot be
+    used, no content at all, more broken images than --max-broken.
     """
     if options.no_features:
         return {}
-    items = [str(item) for item in items]
-    if texts is not None and len(texts) != len(items):
-        raise ValueError(f"{len(texts)} texts for {len(items)} items")
     part = {}
     for modality, content in (("text", texts), ("image", images)):
-        name = encoder_name(options, modality)
-        if name.startswith(FILE):
-            made = _own(load_encoder(name, modality), items)
-        elif content is None or name == NONE:
+        name = getattr(options, f"{modality}_encoder")
+        if name == NONE or (content is None and not name.startswith(FILE)):
             continue
+        encoder = load_encoder(name, modality, options.device)
+        if isinstance(encoder, OwnVectors):
+            made = _own(encoder, items)
         else:
-            made = _encoded(options, modality, items, content)
+            made = _encoded(options, encoder, items, content)
         part[modality] = made.facts
         _write(Path(out), modality, items, made)
         print(summary(modality, made), flush=True)
     return part
 
 
-@dataclass
-class Made:
-    """features: (I, D) float32. facts: for the manifest. missing, broken: {row: why}."""
-
-    features: np.ndarray
-    facts: dict
-    missing: dict[int, str]
-    broken: dict[int, str] = field(default_factory=dict)
-
-
-def _encoded(options, modality, items, content):
+def _encoded(options, encoder, items, content):
     """The features of an encoder that computes, out of the store or made now."""
-    encoder = load_encoder(encoder_name(options, modality), modality, options.device)
-    settings = encoding.Settings(
-        batch_size=options.batch_size,
-        resume=options.resume,
-        limit=lambda contents: _limit_broken(contents, items, content, options.max_broken),
-    )
-    made_with = {**encoder.versions(), "device": encoder.device}
+    modality, made_with = encoder.modality, {**encoder.versions(), "device": encoder.device}
     store = Path(options.store)
     with ArrayStore(store / "vectors") as vectors, ArrayStore(store / "covers") as covers:
         space = vectors.space(encoder.identity(), (encoder.dimension,), np.float32, made_with)
         if modality == "text":
-            contents = encoding.text_contents(content)
-            load = encoding.text_loader(contents)
+            contents = encoding.Texts(content)
         else:
-            contents = encoding.image_contents(items, content, settings.limit)
-            held = None if options.no_covers else _cover_space(covers, encoder)
-            load = encoding.pixel_loader(contents, encoder, content, held)
-        outcome = encoding.encode_contents(contents, encoder, space, load, settings)
-        _refuse_nothing(contents.keys, modality)
-        features = encoding.filled(contents.keys, space)
+            # shared by all encoders that want the same pixels
+            form = encoder.pixel_preprocessing, encoder.pixel_shape, np.uint8
+            held = None if options.no_covers else covers.space(*form, versions_of("pillow"))
+            contents = encoding.Pictures(items, content, options.max_broken, encoder, held)
+        outcome = contents.encode(encoder, space, options.batch_size, options.resume)
+        keys = contents.keys
+        distinct = len(set(keys) - {None})
+        if not distinct:
+            raise DataError(
+                f"no item has a usable {modality}, so there is no mean to fill in; "
+                f"leave it out with --{modality}-encoder {NONE}"
+            )
+        features = encoding.filled(keys, space)
         first_made_with = space.record()["first made with"]
-    missing = {
-        row: "missing"
-        for row, key in enumerate(contents.keys)
-        if key is None and row not in contents.broken
-    }
-    distinct = len(set(contents.keys) - {None})
     facts = {
         "encoder": encoder.name,
         "revision": encoder.revision,
@@ -221,13 +194,8 @@ def _encoded(options, modality, items, content):
     }
     if modality == "image":
         facts["source"] = content.describe()
-    return _with_fill(Made(features, facts, missing, contents.broken), items, content)
-
-
-def _cover_space(store, encoder):
-    """Decoded covers are shared by all encoders that want the same pixels."""
-    made_with = versions_of("pillow")
-    return store.space(encoder.pixel_preprocessing, encoder.pixel_shape, np.uint8, made_with)
+    missing = [row for row, key in enumerate(keys) if key is None and row not in contents.broken]
+    return _made(features, facts, missing, contents.broken, items, content)
 
 
 def _own(vectors: OwnVectors, items):
@@ -237,56 +205,32 @@ def _own(vectors: OwnVectors, items):
     if found < FEWEST_OWN * len(items) or not found:
         raise DataError(
             f"{vectors.path} has vectors for {found} of {len(items)} items; its ids look like "
-            f"{vectors.ids[0]!r}, the data set's like {items[0]!r}. Wanted original item ids, as "
-            "text (leading zeros count)"
+            f"{vectors.ids[0]!r}, the data set's like {items[0]!r}; leading zeros count"
         )
-    missing = {int(row): "missing" for row in np.flatnonzero(where < 0)}
     facts = {
         "encoder": vectors.name,
         "revision": vectors.revision,
         "dimension": vectors.dimension,
         "vectors of other items": len(vectors.ids) - found,
     }
-    return _with_fill(Made(encoding.fill(vectors.vectors, where), facts, missing), items, None)
+    missing = np.flatnonzero(where < 0).tolist()
+    return _made(encoding.fill(vectors.vectors, where), facts, missing, {}, items, None)
 
 
-def _with_fill(made, items, images):
-    """The same, whose facts also list the rows that were filled in."""
-    made.facts |= {
+def _made(features, facts, missing, broken, items, images):
+    """The Made, whose facts also list the rows that were filled in."""
+    facts |= {
         "fill": "mean of the available vectors",
-        "missing": {"count": len(made.missing), "itemIDs": sorted(made.missing)},
+        "missing": {"count": len(missing), "itemIDs": missing},
         "broken": {
-            "count": len(made.broken),
+            "count": len(broken),
             "images": [
                 {"itemID": row, "image": images.where(items[row]), "why": why}
-                for row, why in sorted(made.broken.items())
+                for row, why in sorted(broken.items())
             ],
         },
     }
-    return made
-
-
-def _limit_broken(contents, items, images, allowed):
-    """DataError if more than the allowed share of the images is broken."""
-    broken = contents.broken
-    n_images = len(contents.keys) - contents.keys.count(None) + len(broken)
-    if len(broken) <= allowed * n_images:
-        return
-    first = "\n  ".join(
-        f"{images.where(items[row])}: {why}" for row, why in sorted(broken.items())[:SHOWN]
-    )
-    raise DataError(
-        f"{len(broken)} of {n_images} images are broken so far, more than --max-broken {allowed} "
-        f"allows; the first:\n  {first}\nFetch them again, or allow more"
-    )
-
-
-def _refuse_nothing(keys, modality):
-    if all(key is None for key in keys):
-        raise DataError(
-            f"no item has a usable {modality}, so there is no mean to fill in; "
-            f"leave it out with --{modality}-encoder {NONE}"
-        )
+    return Made(features, facts, missing, broken)
 
 
 def _write(out, modality, items, made):
@@ -295,5 +239,66 @@ def _write(out, modality, items, made):
     with replacing(out / f"{modality}_missing.csv", "w") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(["itemID", "item_id", "why"])
-        for row in sorted({**made.missing, **made.broken}):
+        for row in sorted([*made.missing, *made.broken]):
             writer.writerow([row, items[row], "broken" if row in made.broken else "missing"])
+
+
+def summary(modality: str, made: Made) -> str:
+    """Lines on what a Made holds."""
+    n_items, facts = len(made.features), made.facts
+    line = f"{modality}: {n_items:,} items, {facts['encoder']}, {facts['dimension']}-d"
+    encoded = facts.get("encoded now")
+    if encoded is not None:
+        rate = encoded / max(facts["seconds"], 0.1)
+        time = f" in {facts['seconds']:.0f} s ({rate:.0f}/s)" if encoded else ""
+        line += f"; {encoded:,} encoded{time}, {facts['from the store']:,} from the store"
+    n_filled = len(made.missing) + len(made.broken)
+    line += (
+        f"; filled with the mean: {n_filled:,} ({n_filled / n_items:.2%}), "
+        f"{len(made.missing):,} missing and {len(made.broken):,} broken"
+    )
+    for image in facts["broken"]["images"][:SHOWN]:
+        line += f"\n  broken: {image['image']}: {image['why']}"
+    rest = len(made.broken) - SHOWN
+    return line + (f"\n  and {rest:,} more, see the manifest" if rest > 0 else "")
+
+
+def estimate(options: argparse.Namespace, n_items: int, n_images: int) -> list[str]:
+    """Lines on the time, memory and disk that `encode` will take at most; for --dry-run.
+
+    Loads and writes nothing. What the store has already is not subtracted.
+    """
+    if options.no_features:
+        return ["features: none (--no-features)"]
+    counts = (("text", n_items), ("image", n_images))
+    return [_estimate_of(options, modality, n) for modality, n in counts]
+
+
+def _estimate_of(options, modality, n):
+    name = getattr(options, f"{modality}_encoder")
+    if name.startswith(FILE):
+        return f"{modality}: vectors are read from {name.removeprefix(FILE)}"
+    if name == NONE or n == 0:
+        return f"{modality}: no features"
+    facts = OFFLINE.get(name)
+    if facts is None:
+        return (
+            f"{modality}: {n:,} to encode with {name}; its time and size are not known before it "
+            "runs (the progress bar tells after the first batches)"
+        )
+    cores = threads()
+    hours = n / (facts.per_second * cores) / 3600
+    time = f"{hours:.1f} h" if hours > 1.5 else f"{max(1, hours * 60):.0f} min"
+    disk = n * _stored_bytes(4 * facts.dimension)
+    if facts.pixel_bytes and not options.no_covers:
+        disk += n * _stored_bytes(facts.pixel_bytes)
+    return (
+        f"{modality}: {n:,} to encode with {name}, at most {time} on a CPU with "
+        f"{cores} core{'s' if cores > 1 else ''} ({facts.per_second:.0f}/s each), "
+        f"{facts.memory / 1024:.1f} GB of memory, {disk / 1e9:.2f} GB of disk in {options.store}, "
+        f"{n * 4 * facts.dimension / 1e9:.2f} GB for {modality}_feat.npy"
+    )
+
+
+def _stored_bytes(size):
+    return -(-(size + 16) // PAGE) * PAGE if size > PAGE // 2 else size + 64

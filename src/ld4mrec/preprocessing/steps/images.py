@@ -24,56 +24,83 @@ class BrokenImageError(ValueError):
     """An image that is there and cannot be read or decoded; the message says why."""
 
 
-class ImageFolder:
-    """Images that are files below a folder.
+class Images:
+    """Encoded images of items, by item id (str)."""
 
-    relative: item id (str) -> the file's path below `root`. A path that leads out of the folder
-    counts as no image.
-    """
+    kind, unreadable = "", "cannot be read"
 
-    def __init__(self, root: str | Path, relative: Callable[[str], str]):
-        self.root = Path(root)
-        self.relative = relative
-        if not self.root.is_dir():
-            what = "is a file" if self.root.exists() else "does not exist"
-            raise DataError(f"{self.root} {what}; the images should be files below this folder")
+    def __init__(self, path: str | Path, place: Callable[[str], str]):
+        self.path, self.place = Path(path), place
 
     def where(self, item_id: str) -> str:
         """The place where the image is looked for, for messages."""
-        return str(self.root / self.relative(item_id))
+        raise NotImplementedError
 
     def __contains__(self, item_id: str) -> bool:
-        return self._inside(item_id) and os.path.isfile(self.where(item_id))
+        raise NotImplementedError
 
     def read(self, item_id: str) -> bytes | None:
-        """The file's bytes, or None if there is no such file. Raises BrokenImageError."""
+        """The image's bytes, or None if there is no such image. Raises BrokenImageError.
+
+        May be called from several threads.
+        """
         if item_id not in self:
             return None
         try:
-            size = os.path.getsize(self.where(item_id))
-            _limit(size)
-            return Path(self.where(item_id)).read_bytes()
-        except OSError as error:
-            raise BrokenImageError(f"cannot be read ({error.strerror or error})") from error
+            size = self._size(item_id)
+            if size > MAX_FILE_BYTES:
+                raise BrokenImageError(f"has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+            return self._content(item_id)
+        except BrokenImageError:
+            raise
+        except Exception as error:  # of a zip's member: wrong checksum, zlib, encryption, seek, ...
+            why = getattr(error, "strerror", None) or error
+            raise BrokenImageError(f"{self.unreadable} ({why})") from error
 
     def describe(self) -> dict:
         """What the manifest says of the source."""
-        return {"kind": "folder", "path": str(self.root)}
-
-    def _inside(self, item_id):
-        path = Path(self.relative(item_id))
-        return not path.is_absolute() and ".." not in path.parts
+        return {"kind": self.kind, "path": str(self.path)}
 
 
-class ImageZip:
-    """Images that are members of a zip file, read without unpacking it.
+class ImageFolder(Images):
+    """Images that are files below a folder.
 
-    member: item id (str) -> the member's name. Raises DataError for a file that is no whole zip.
+    place: item id -> the file's path below it. A path that leads out of it counts as no image.
     """
 
-    def __init__(self, path: str | Path, member: Callable[[str], str]):
-        self.path = Path(path)
-        self.member = member
+    kind = "folder"
+
+    def __init__(self, path: str | Path, place: Callable[[str], str]):
+        super().__init__(path, place)
+        if not self.path.is_dir():
+            what = "is a file" if self.path.exists() else "does not exist"
+            raise DataError(f"{self.path} {what}; the images should be files below this folder")
+
+    def where(self, item_id):
+        return str(self.path / self.place(item_id))
+
+    def __contains__(self, item_id):
+        path = Path(self.place(item_id))
+        inside = not path.is_absolute() and ".." not in path.parts
+        return inside and os.path.isfile(self.where(item_id))
+
+    def _size(self, item_id):
+        return os.path.getsize(self.where(item_id))
+
+    def _content(self, item_id):
+        return Path(self.where(item_id)).read_bytes()
+
+
+class ImageZip(Images):
+    """Images that are members of a zip file, read without unpacking it.
+
+    place: item id -> the member's name. Raises DataError for a file that is no whole zip.
+    """
+
+    kind, unreadable = "zip", "cannot be read from the zip"
+
+    def __init__(self, path: str | Path, place: Callable[[str], str]):
+        super().__init__(path, place)
         try:
             self._zip = zipfile.ZipFile(self.path)
         except (OSError, zipfile.BadZipFile) as error:
@@ -83,40 +110,17 @@ class ImageZip:
             ) from error
         self.names = set(self._zip.namelist())
 
-    def where(self, item_id: str) -> str:
-        """The place where the image is looked for, for messages."""
-        return f"{self.path}:{self.member(item_id)}"
+    def where(self, item_id):
+        return f"{self.path}:{self.place(item_id)}"
 
-    def __contains__(self, item_id: str) -> bool:
-        return self.member(item_id) in self.names
+    def __contains__(self, item_id):
+        return self.place(item_id) in self.names
 
-    def read(self, item_id: str) -> bytes | None:
-        """The member's bytes, or None if the zip has no such member. Raises BrokenImageError.
+    def _size(self, item_id):
+        return self._zip.getinfo(self.place(item_id)).file_size
 
-        May be called from several threads.
-        """
-        if item_id not in self:
-            return None
-        try:
-            info = self._zip.getinfo(self.member(item_id))
-            _limit(info.file_size)
-            return self._zip.read(info)
-        except BrokenImageError:
-            raise
-        except Exception as error:  # a damaged member: wrong checksum, zlib, encryption, seek, ...
-            raise BrokenImageError(f"cannot be read from the zip ({error})") from error
-
-    def describe(self) -> dict:
-        """What the manifest says of the source."""
-        return {"kind": "zip", "path": str(self.path)}
-
-
-Images = ImageFolder | ImageZip
-
-
-def _limit(size):
-    if size > MAX_FILE_BYTES:
-        raise BrokenImageError(f"has {size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+    def _content(self, item_id):
+        return self._zip.read(self.place(item_id))
 
 
 def decode(content: bytes):

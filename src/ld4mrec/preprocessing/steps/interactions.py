@@ -16,21 +16,26 @@ TOLERANCE = 0.01  # of the users that --target-users asks for
 class Ids:
     """Original ids of the codes 0, 1, 2, ...: numbers, or bytes of one width.
 
-    values: (n,) int64, or S bytes. keys: (n,) uint64 that a sample ranks users by. A number n is
-    written as `prefix` and n, filled with zeros to `digits`.
+    values: (n,) int64, or S bytes. A number n is written as `prefix` and n, filled with zeros to
+    `digits`. keys: (n,) uint64 that a sample ranks users by, for numbers the numbers.
     """
 
     values: np.ndarray
-    keys: np.ndarray
     prefix: str = ""
     digits: int = 0
+    text_keys: np.ndarray | None = None
+
+    @property
+    def keys(self) -> np.ndarray:
+        return self.values.astype(np.uint64) if self.text_keys is None else self.text_keys
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, codes: np.ndarray) -> "Ids":
         """The ids of some codes, which become 0, 1, 2, ..."""
-        return Ids(self.values[codes], self.keys[codes], self.prefix, self.digits)
+        keys = None if self.text_keys is None else self.text_keys[codes]
+        return Ids(self.values[codes], self.prefix, self.digits, keys)
 
     def texts(self) -> list[str]:
         """The ids as the raw files write them."""
@@ -38,11 +43,6 @@ class Ids:
             return np.char.decode(self.values, "ascii").tolist()
         digits = np.char.zfill(self.values.astype(str), self.digits)
         return np.char.add(self.prefix, digits).tolist()
-
-
-def number_ids(values: np.ndarray, prefix: str = "", digits: int = 0) -> Ids:
-    """Ids that are whole numbers."""
-    return Ids(values, values.astype(np.uint64), prefix, digits)
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,12 @@ def renumber(codes: np.ndarray, ids: Ids) -> tuple[np.ndarray, Ids]:
 
 
 def coded(
-    users: np.ndarray,
-    items: np.ndarray,
-    times: np.ndarray,
-    user_prefix: str = "",
-    item_prefix: str = "",
+    users: np.ndarray, items: np.ndarray, times: np.ndarray, user_prefix: str = ""
 ) -> Interactions:
     """Interactions of id numbers (N,), which become codes in ascending order."""
-    users, user_values = compressed(users)
-    items, item_values = compressed(items)
-    ids = number_ids(user_values, user_prefix), number_ids(item_values, item_prefix)
-    return Interactions(users, items, times, *ids)
+    users, user_numbers = compressed(users)
+    items, item_numbers = compressed(items)
+    return Interactions(users, items, times, Ids(user_numbers, user_prefix), Ids(item_numbers))
 
 
 def compressed(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +200,7 @@ def places(interactions: Interactions, seed: int) -> np.ndarray:
 
 def sample_users(interactions: Interactions, n: int, seed: int) -> Interactions:
     """The rows of n users: the first in the seeded order. UserError if there are fewer."""
-    there = interactions.counts()[0]
+    there = interactions.counts().users
     if n > there:
         raise UserError(f"--users {n}: the data has {there} users at this step; ask for fewer")
     return of_the_first(interactions, places(interactions, seed), n)
@@ -240,18 +235,17 @@ def k_core(interactions: Interactions, k: int) -> tuple[Interactions, list[Count
 
 
 def sample_for_core(
-    interactions: Interactions, k: int, target: int, seed: int, tolerance: float = TOLERANCE
+    interactions: Interactions, k: int, target: int, seed: int
 ) -> tuple[Interactions, int]:
-    """The seeded sample of users whose k-core has `target` users, within `tolerance`.
+    """The seeded sample of users whose k-core has `target` users, within TOLERANCE.
 
-    Returns the sample's rows and its number of users. Samples are nested and the k-core of a part
-    lies within the k-core of the whole, so the size of the core grows with the sample: bisection
-    finds the smallest sample whose core has at least `target` users, looking only at the rows in
-    the core of the smallest sample so far that is large enough. UserError where neither it nor the
-    next smaller sample is within the tolerance.
+    Returns the sample's rows and its number of users. Samples are nested, so the core grows with
+    the sample: bisection finds the smallest sample whose core has at least `target` users, looking
+    only at the rows in the core of the smallest so far that is large enough. UserError where
+    neither it nor the next smaller sample is within the tolerance.
     """
     place = places(interactions, seed)
-    n_users = interactions.counts()[0]
+    n_users = interactions.counts().users
 
     def core_of(rows, size):
         core, rounds = k_core(of_the_first(rows, place, size), k)
@@ -273,10 +267,10 @@ def sample_for_core(
     if high > 1:
         sizes[high - 1] = core_of(core, high - 1)[1]
     best = min(sizes, key=lambda size: abs(sizes[size] - target))
-    if abs(sizes[best] - target) > tolerance * target:
+    if abs(sizes[best] - target) > TOLERANCE * target:
         tried = " and ".join(f"{core} users out of a sample of {n}" for n, core in sizes.items())
         raise UserError(
-            f"no sample of users has a {k}-core of {target} users within {tolerance:.0%}: the "
+            f"no sample of users has a {k}-core of {target} users within {TOLERANCE:.0%}: the "
             f"nearest are {tried}; ask for another number, or use --users"
         )
     return of_the_first(interactions, place, best), best

@@ -10,7 +10,6 @@ from ld4mrec.data.counts import TABLE_1
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing.steps import features
 from ld4mrec.preprocessing.steps.data_set import DataSet
-from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE
 
 Window = tuple[int | None, int | None]  # from and to, in the data set's unit; None where open
 
@@ -25,12 +24,8 @@ def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentPa
     )
     add = parser.add_argument
     add("--raw", required=True, metavar="DIR", help="folder of the downloaded files")
-    add(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help=f"folder to make; its last part is the data set's name: data/{data_set.name}",
-    )
+    what = f"folder to make; its last part is the data set's name: data/{data_set.name}"
+    add("--out", required=True, metavar="DIR", help=what)
     add("--force", action="store_true", help="replace a folder that preprocessing made")
     add("--dry-run", action="store_true", help="count and estimate; write nothing")
     add(
@@ -51,17 +46,10 @@ def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentPa
         "(default 5; 1 drops none)",
     )
     add("--users", type=int, metavar="N", help="first draw N users, seeded (default: all)")
-    add(
-        "--target-users",
-        type=int,
-        metavar="N",
-        help="draw as many users as leave N in the core, within 1 %%",
-    )
-    add(
-        "--size",
-        choices=["paper"],
-        help="paper: --target-users with the paper's number of users, by our choice of users",
-    )
+    what = "draw as many users as leave N in the core, within 1 %%"
+    add("--target-users", type=int, metavar="N", help=what)
+    what = "paper: --target-users with the paper's number of users, by our choice of users"
+    add("--size", choices=["paper"], help=what)
     add("--from", dest="since", metavar="DATE", help="only from this day on, YYYY-MM-DD")
     add("--to", dest="until", metavar="DATE", help="only before this day, YYYY-MM-DD")
     add("--seed", type=int, default=0, help="of the sample of users and the mmrec split")
@@ -72,19 +60,13 @@ def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentPa
         help="mmrec: random per user, seeded (default); temporal: 8:1:1 in time over all users; "
         "leave-one-out: each user's last for test, the one before for validation",
     )
-    add(
-        "--max-bad-lines",
-        type=float,
-        default=0.01,
-        metavar="SHARE",
-        help="largest share of lines that may be unusable (default 0.01)",
-    )
-    data_set.add_arguments(parser.add_argument_group(f"{data_set.title}"))
+    what = "largest share of lines that may be unusable (default 0.01)"
+    add("--max-bad-lines", type=float, default=0.01, metavar="SHARE", help=what)
+    data_set.add_arguments(parser.add_argument_group(data_set.title))
 
     content = parser.add_argument_group("features")
-    content.add_argument(
-        "--images", metavar="PATH", help=f"where the images are; {data_set.image_hint}"
-    )
+    what = f"where the images are; {data_set.image_hint}"
+    content.add_argument("--images", metavar="PATH", help=what)
     features.add_arguments(content, data_set.text_encoder, data_set.image_encoder)
     return parser
 
@@ -98,9 +80,9 @@ def check_options(data_set: DataSet, options: argparse.Namespace) -> None:
             raise UserError(f"{flag} is {value}; wanted a whole number from {least}")
     if not 0 <= options.max_bad_lines <= 1:
         raise UserError(f"--max-bad-lines is {options.max_bad_lines}; wanted a share from 0 to 1")
-    if options.size and options.target_users:
-        raise UserError("--size and --target-users both set the number of users; give one")
     if options.size:
+        if options.target_users:
+            raise UserError("--size and --target-users both set the number of users; give one")
         if not data_set.subsampled:
             raise UserError(
                 f"--size paper is not needed for {data_set.title}: the paper's counts are near the "
@@ -117,11 +99,10 @@ def window(options: argparse.Namespace, unit: str) -> Window:
     bounds = []
     for flag, text in (("--from", options.since), ("--to", options.until)):
         try:
-            day = None if text is None else datetime.strptime(text, "%Y-%m-%d")
+            day = None if text is None else datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
         except ValueError as error:
             raise UserError(f"{flag} is '{text}'; wanted a date YYYY-MM-DD") from error
-        scale = {"s": 1, "ms": 1000}[unit]
-        bounds.append(None if day is None else int(day.replace(tzinfo=UTC).timestamp()) * scale)
+        bounds.append(day and int(day.timestamp()) * {"s": 1, "ms": 1000}[unit])
     if None not in bounds and bounds[0] >= bounds[1]:
         raise UserError(f"--from {options.since} is not before --to {options.until}")
     return tuple(bounds)
@@ -130,15 +111,5 @@ def window(options: argparse.Namespace, unit: str) -> Window:
 def in_window(times: np.ndarray, window: Window) -> np.ndarray:
     """Mask of the times within (from, to), to excluded."""
     since, until = window
-    inside = np.ones(len(times), dtype=bool)
-    if since is not None:
-        inside &= times >= since
-    if until is not None:
-        inside &= times < until
-    return inside
-
-
-def wants(modality: str, options: argparse.Namespace) -> bool:
-    """Whether a modality, `text` or `image`, is to be encoded from the download's own content."""
-    encoder = getattr(options, f"{modality}_encoder")
-    return not (options.no_features or encoder == NONE or encoder.startswith(FILE))
+    inside = np.ones(len(times), dtype=bool) if since is None else times >= since
+    return inside if until is None else inside & (times < until)

@@ -1,8 +1,7 @@
 """Reading large text files as arrays of bytes: block by block, lines cut into fields, counted.
 
-No line becomes a Python object, so the time goes into a few passes over bytes and the memory does
-not grow with the file. A line that cannot be used is counted, and its file refused when there are
-too many of them.
+No line becomes a Python object, and the memory does not grow with the file. Lines that cannot be
+used are counted, and a file with too many of them is refused.
 """
 
 import csv
@@ -35,10 +34,9 @@ class RawError(DataError):
 
 @dataclass
 class BadLines:
-    """Lines of one file that were left out. The first are kept, to be shown with their number.
+    """Lines of one file that were left out; the first are kept, to be shown with their number.
 
-    wanted: what a line should be, in words. share: most that may be bad, as a share of the lines
-    read; `check` raises RawError beyond it. lines: how many were read, a header among them.
+    wanted: what a line should be. share: of the `lines` read, a header among them, may be bad.
     """
 
     path: str
@@ -62,12 +60,11 @@ class BadLines:
             self.check()
 
     def check(self) -> None:
-        """RawError where the share is passed; to be called at the end of the file."""
+        """RawError where the share is passed."""
         if self.bad > self.share * self.lines:
             raise RawError(
                 f"{self.path}: {self.describe()}. A line should be: {self.wanted}. More than "
-                f"{self.share:.2%} of such lines (--max-bad-lines) mean another file, or a damaged "
-                "one"
+                f"{self.share:.2%} of them (--max-bad-lines) mean another file, or a damaged one"
             )
 
     def describe(self) -> str:
@@ -94,9 +91,7 @@ def blocks(stream: BinaryIO, path: str | Path, size: int = BLOCK) -> Iterator[by
         else:
             rest += chunk
         if len(rest) > LONGEST_LINE:
-            raise RawError(
-                f"{path}: a line of more than {LONGEST_LINE} bytes; this is no text file of lines"
-            )
+            raise RawError(f"{path}: a line of more than {LONGEST_LINE} bytes; this is no text")
     if rest:
         yield rest + b"\n"
 
@@ -112,33 +107,31 @@ def csv_rows(stream: BinaryIO, n_fields: int, bad: BadLines) -> Iterator[tuple[i
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
     for number in itertools.count(2):
+        row, why = [], ""
         try:
             row = next(reader, None)
         except csv.Error as error:  # the reader goes on behind it
-            bad.lines += 1
-            bad.add(str(error), [number], [b""])
-            continue
+            why = str(error)
         if row is None:
             break
         bad.lines += 1
         joined = ",".join(row)
-        why = None
-        if len(row) != n_fields:
+        if row and len(row) != n_fields:
             why = f"not {n_fields} fields"
         elif re.search("[\ud800-\udfff]", joined):
             why = "bytes that are no UTF-8"
-        if why is None:
-            yield number, row
-        elif row:
+        if why:
             bad.add(why, [number], [joined.encode("utf-8", "surrogateescape")])
+        elif row:
+            yield number, row
     text.detach()
 
 
 class Table:
     """The lines of a block that have the right number of fields, as positions in its bytes.
 
-    data: (bytes,) uint8; line_start: (lines,), end: (lines, fields) positions; number: (lines,) of
-    the line in its file, from 1. Other lines are counted in `bad`; blank ones are passed over.
+    data: (bytes,) uint8; line_start: (lines,), end: (lines, fields); number: (lines,) from 1 in the
+    file. Other lines are counted in `bad`; blank ones are passed over.
     """
 
     def __init__(self, block: bytes, separator: str, n_fields: int, bad: BadLines):
@@ -148,18 +141,15 @@ class Table:
         n_lines = block.count(b"\n")
         bad.lines += n_lines
         marks = np.flatnonzero((self.data == ord(separator)) | (self.data == LF))
-        if len(marks) == n_lines * n_fields:
+        line_end = marks[n_fields - 1 :: n_fields]
+        # the usual case: every line has its fields, and then no other mark ends a line
+        if len(marks) == n_lines * n_fields and (self.data[line_end] == LF).all():
             self.end = marks.reshape(n_lines, n_fields)
-            line_end = self.end[:, -1]
-            regular = (self.data[line_end] == LF).all()  # then no other mark ends a line
-        else:
-            regular = False
-        if regular:
             self.line_start = np.concatenate([[0], line_end + 1])[:n_lines]
             self.number = np.arange(first_line, first_line + n_lines)
         else:
             self._only_good(marks, block, n_fields, first_line)
-        if len(self) and (self.data[self.end[:, -1] - 1] == CR).any():
+        if len(self):
             self.end[:, -1] -= self.data[self.end[:, -1] - 1] == CR
 
     def _only_good(self, marks, block, n_fields, first_line):
@@ -169,7 +159,7 @@ class Table:
         good = np.diff(last, prepend=-1) == n_fields
         end = line_end - (self.data[line_end - 1] == CR)
         other = np.flatnonzero(~good & (end > line_start))
-        contents = (block[line_start[one] : end[one]] for one in other)
+        contents = (block[line_start[line] : end[line]] for line in other)
         self.bad.add(f"not {n_fields} fields", first_line + other, contents)
         self.number = first_line + np.flatnonzero(good)
         self.end = marks[last[good][:, None] + np.arange(1 - n_fields, 1)]
@@ -184,9 +174,8 @@ class Table:
             return
         if why is not None:
             other = np.flatnonzero(~rows)
-            contents = (
-                self.data[self.line_start[one] : self.end[one, -1]].tobytes() for one in other
-            )
+            bounds = zip(self.line_start[other], self.end[other, -1], strict=True)
+            contents = (self.data[start:end].tobytes() for start, end in bounds)
             self.bad.add(why, self.number[other], contents)
         rows = np.flatnonzero(rows)
         self.end, self.number = self.end[rows], self.number[rows]
@@ -239,7 +228,7 @@ class Table:
         code = decimal(digits[:, [0, 1, 2, 3, 5, 6, 8, 9]])  # 20130826
         place, known = pd.factorize(np.where(dashes, code, -1))
         values = np.full(len(self), -1, dtype=np.int64)
-        values[rows] = np.array([day_of(int(one)) for one in known], dtype=np.int64)[place]
+        values[rows] = np.array([day_of(int(code)) for code in known], dtype=np.int64)[place]
         return values
 
     def seconds(self, column: int) -> np.ndarray:

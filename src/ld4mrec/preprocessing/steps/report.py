@@ -14,10 +14,7 @@ class EmptyResultError(DataError):
 
 
 class Report:
-    """steps: one dict per step, for table and manifest; notes: sentences; bad_lines: by file.
-
-    say: takes a line for the user.
-    """
+    """steps: a dict each, for table and manifest; notes; bad_lines: by file. say: takes a line."""
 
     def __init__(self, say: Callable[[str], object] = print):
         self.say = say
@@ -28,12 +25,11 @@ class Report:
 
         counts: a number is of rows whose users and items are not known yet.
         """
+        row = {"step": name, "users": None, "items": None, "interactions": counts}
         if isinstance(counts, Counts):
-            row = {"step": name, **counts._asdict()}
-        else:
-            row = {"step": name, "users": None, "items": None, "interactions": int(counts)}
-        if row["users"] and row["items"]:
-            row["density"] = counts.density
+            row |= counts._asdict()
+            if counts.interactions:
+                row["density"] = counts.density
         if not self.steps:
             self.say(COLUMNS)
         self.steps.append(row)

@@ -8,20 +8,17 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from ld4mrec.files import sha256
-from ld4mrec.preprocessing.steps.raw import BLOCK, RawError, blocks
+from ld4mrec.preprocessing.steps.raw import BLOCK, BadLines, RawError, Table, blocks
 from ld4mrec.progress import progress
-
-PACKINGS = (".zip",)  # what a single file may be packed in, beside lying there unpacked
 
 
 class HashedFile(io.RawIOBase):
-    """Files read one after the other as if they were one, and hashed on the way.
+    """Files, such as the pieces of an archive, read as if they were one and hashed on the way.
 
-    Splits of a large archive (x.tar.gz.001, .002, ...) are such files. `records` is complete when
-    everything was read.
+    records: {file, bytes, sha256} of each, for the manifest; complete when all was read.
     """
 
     def __init__(self, paths: Iterable[str | Path]):
@@ -46,7 +43,8 @@ class HashedFile(io.RawIOBase):
                 self._bytes += count
                 return count
             self._file.close()
-            self.records.append(record(self._path, self._bytes, self._hash.hexdigest()))
+            facts = {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
+            self.records.append({"file": self._path.name, **facts})
             self._open_next()
         return 0
 
@@ -63,24 +61,11 @@ class HashedFile(io.RawIOBase):
         super().close()
 
 
-def record(path: str | Path, size: int, digest: str) -> dict:
-    """What the manifest says of a file."""
-    return {"file": Path(path).name, "bytes": size, "sha256": digest}
-
-
-def file_record(path: str | Path) -> dict:
-    """The record of a file that lies there."""
-    return record(path, Path(path).stat().st_size, sha256(path))
-
-
 def contents_of(folder: Path, most: int = 12) -> str:
     """What a folder holds, in words, for the message that something was not found in it."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
-    if not names:
-        return "it is empty"
-    return f"it holds {', '.join(names[:most])}" + f" and {len(names) - most} more" * (
-        len(names) > most
-    )
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"it holds {', '.join(names[:most])}{more}" if names else "it is empty"
 
 
 def raw_folder(path: str | Path) -> Path:
@@ -94,12 +79,11 @@ def raw_folder(path: str | Path) -> Path:
 
 def find(folder: Path, name: str) -> Path:
     """Path of the file `name` in a raw folder, also packed as `name`.zip; RawError if absent."""
-    for candidate in (name, *(name + packing for packing in PACKINGS)):
-        if (folder / candidate).is_file():
-            return folder / candidate
+    for path in (folder / name, folder / f"{name}.zip"):
+        if path.is_file():
+            return path
     raise RawError(
-        f"{folder} has no {name} (nor {name}.zip); {contents_of(folder)}. docs/data.md says where "
-        "each file comes from"
+        f"{folder} has no {name} (nor {name}.zip); {contents_of(folder)}; see docs/data.md"
     )
 
 
@@ -113,29 +97,26 @@ def check_header(path: Path, line: bytes, wanted: list[str]) -> None:
         )
 
 
-class Opened(NamedTuple):
-    """A stream, the bytes in it, and a list that holds the file's record when it is closed."""
-
-    stream: BinaryIO
-    size: int
-    records: list[dict]
-
-
 @contextmanager
 def reading(
     path: str | Path, wanted: Callable[[str], bool] = lambda name: True
-) -> Iterator[Opened]:
-    """Open a plain file or the one member of a zip; wanted: tells the member by its name."""
+) -> Iterator[tuple[BinaryIO, int, list[dict]]]:
+    """Open a plain file or the one member of a zip; wanted: tells the member by its name.
+
+    Yields a stream, the bytes in it, and a list that holds the file's record when it is closed.
+    """
     records = []
-    if Path(path).suffix.lower() == ".zip":
+    path = Path(path)
+    size = path.stat().st_size
+    if path.suffix.lower() == ".zip":
         with damage_named(path), zipfile.ZipFile(path) as archive:
             member = the_member(path, archive, wanted)
             with archive.open(member) as stream:
-                yield Opened(stream, member.file_size, records)
-        records.append(file_record(path))
+                yield stream, member.file_size, records
+        records.append({"file": path.name, "bytes": size, "sha256": sha256(path)})
         return
     with HashedFile([path]) as file:
-        yield Opened(io.BufferedReader(file, BLOCK), Path(path).stat().st_size, records)
+        yield io.BufferedReader(file, BLOCK), size, records
         records += file.finish()
 
 
@@ -168,7 +149,14 @@ def damage_named(path: str | Path) -> Iterator[None]:
         raise RawError(f"{path}: {error}; unpack it yourself, unpacked files are read") from error
 
 
-def shown_blocks(stream: BinaryIO, size: int | None, path: str | Path) -> Iterator[bytes]:
-    """The stream's blocks of whole lines, with progress; size: its bytes, None if unknown."""
-    total = None if size is None else -(-size // BLOCK)
-    return progress(blocks(stream, path), Path(path).name, total)
+def tables(
+    stream: BinaryIO, size: int, separator: str, n_fields: int, bad: BadLines
+) -> Iterator[Table]:
+    """The Table of each block of a stream of `size` bytes, with progress.
+
+    RawError where most lines are bad, so that a wrong file is not read to its end.
+    """
+    n_blocks = -(-size // BLOCK)
+    for block in progress(blocks(stream, bad.path), Path(bad.path).name, n_blocks):
+        yield Table(block, separator, n_fields, bad)
+        bad.check_early()

@@ -6,22 +6,23 @@ maker (an encoder of one revision with one preprocessing) made, arrays of one dt
     space record:  b"space:" + id  ->  JSON: description, dtype, shape, format, first made with
     array:         id + content    ->  the array's raw bytes, C order, little-endian
 
-id is the first 16 bytes of the SHA-256 of the description, content a SHA-256 of 32 bytes. Nothing
-is pickled. A write is one transaction, on the disk when it returns: a process killed at any moment
-leaves all of it or nothing. Several processes may read and write at once, on a local disk (LMDB's
-locks do not work on network file systems).
+id is the first 16 bytes of the SHA-256 of the description, content a SHA-256 of 32 bytes. A write
+is one transaction, on the disk when it returns: a process killed at any moment leaves all of it or
+nothing. Several processes may use a store at once, on a local disk (LMDB's locks need one).
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.steps.encoders.base import needed
 
 T = TypeVar("T")
 FORMAT = 1
@@ -33,40 +34,27 @@ class StoreError(UserError):
     """A store that cannot be opened, read or written."""
 
 
-class ArrayStore:
-    """An LMDB environment in `folder`, made when absent. Use it as a context manager.
+class ArrayStore(AbstractContextManager):
+    """An LMDB environment in `folder`, made when absent.
 
-    A process may open a folder once at a time. Raises StoreError if it cannot be opened.
+    A process may open a folder once at a time. StoreError if it cannot be opened.
     """
 
     def __init__(self, folder: str | Path, map_size: int = FIRST_MAP):
-        try:
-            import lmdb
-        except ImportError as error:
-            raise StoreError(
-                "the store of encoded features needs lmdb: run, in the project's folder, "
-                "pip install --constraint constraints.txt --editable '.[preprocessing]'"
-            ) from error
-        self._lmdb = lmdb
+        self._lmdb = needed("lmdb", "the store of encoded features", "preprocessing")
         self.folder = Path(folder)
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
             held = self.folder / "data.mdb"
             size = max(map_size, held.stat().st_size if held.exists() else 0)
-            self._env = lmdb.open(str(self.folder), map_size=size)
+            self._env = self._lmdb.open(str(self.folder), map_size=size)
             self._env.reader_check()  # frees the places of readers that were killed
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
         self._env.close()
 
     def space(
-        self, description: object, shape: Sequence[int], dtype, made_with: object = None
+        self, description: object, shape: Sequence[int], dtype: DTypeLike, made_with: object = None
     ) -> "Space":
         """The Space of what `description`, a JSON value, describes.
 
@@ -81,15 +69,12 @@ class ArrayStore:
                 with self._explained(), self._env.begin(write=write) as transaction:
                     return action(transaction)
             except self._lmdb.MapFullError:
-                self._grow()
+                size = self._env.info()["map_size"]
+                with self._explained():
+                    self._env.set_mapsize(size + min(size, LARGEST_STEP))
             except self._lmdb.MapResizedError:  # another process has made it larger
                 with self._explained():
                     self._env.set_mapsize(0)
-
-    def _grow(self):
-        size = self._env.info()["map_size"]
-        with self._explained():
-            self._env.set_mapsize(size + min(size, LARGEST_STEP))
 
     @contextmanager
     def _explained(self):
@@ -116,12 +101,8 @@ class Space:
     def __init__(self, store, description, shape, dtype, made_with):
         self._store = store
         self.shape, self.dtype = shape, dtype
-        identity = {
-            "description": description,
-            "dtype": dtype.str,
-            "shape": list(shape),
-            "format": FORMAT,
-        }
+        form = {"dtype": dtype.str, "shape": list(shape), "format": FORMAT}
+        identity = {"description": description, **form}
         text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
         self.id = hashlib.sha256(text.encode()).digest()[:16]
         self._record = json.dumps({**identity, "first made with": made_with}).encode()
@@ -157,17 +138,14 @@ class Space:
     def write(self, keys: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
         """Store one array per key, in one transaction; what is there is replaced.
 
-        rows: (n, *shape), or n arrays of the space's shape. Raises ValueError for another number,
-        shape or dtype.
+        rows: (n, *shape), or n arrays. ValueError for another number, shape or dtype.
         """
         if len(keys) != len(rows):
             raise ValueError(f"{len(keys)} keys for {len(rows)} arrays")
         for row in rows:
             if row.shape != self.shape or row.dtype != self.dtype:
-                raise ValueError(
-                    f"this space holds {self.dtype} of shape {self.shape}, "
-                    f"got {row.dtype} of shape {row.shape}"
-                )
+                got = f"{row.dtype} of shape {row.shape}"
+                raise ValueError(f"it holds {self.dtype} of shape {self.shape}, got {got}")
         values = [np.ascontiguousarray(row).tobytes() for row in rows]
 
         def put(transaction):

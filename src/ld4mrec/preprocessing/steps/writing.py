@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec import files
-from ld4mrec.errors import DataError, UserError
+from ld4mrec.errors import DataError
 from ld4mrec.preprocessing.steps.interactions import Interactions
 
 MANIFEST = "manifest.json"
@@ -69,24 +69,6 @@ def unchanged(folder: Path, asked: dict) -> dict | None:
     return manifest
 
 
-def made_once(
-    out: str | Path, asked: dict, force: bool, make: Callable[[Path], dict]
-) -> tuple[dict, bool]:
-    """The manifest of a made-up folder, and whether it was made now: the same one is left alone.
-
-    asked: its manifest's generator, name and options. make: writes the files, and returns what else
-    the manifest says. UserError for a folder that holds something else; `force` replaces it.
-    """
-    seed = asked["options"]["seed"]
-    if not 0 <= seed < 2**63:
-        raise UserError(f"--seed is {seed}; wanted a whole number from 0")
-    there = None if force else unchanged(Path(out), asked)
-    if there is not None:
-        return there, False
-    with staged(out, force) as folder:
-        return write_manifest(folder, asked | make(folder)), True
-
-
 @contextmanager
 def staged(out: str | Path, force: bool = False) -> Iterator[Path]:
     """files.staged for a data folder; OutputError where `out` must not or cannot be made."""
@@ -122,11 +104,9 @@ def write_interactions(
         "timestamp": interactions.times[order],
     }
     write_table(folder / f"{name}.inter", columns)
-    for file, original, column, ids in (
-        ("u_id_mapping.csv", "user_id", "userID", interactions.user_ids),
-        ("i_id_mapping.csv", "item_id", "itemID", interactions.item_ids),
-    ):
-        write_table(folder / file, {original: ids.texts(), column: range(len(ids))})
+    for side, ids in (("user", interactions.user_ids), ("item", interactions.item_ids)):
+        mapping = {f"{side}_id": ids.texts(), f"{side}ID": range(len(ids))}
+        write_table(folder / f"{side[0]}_id_mapping.csv", mapping)
 
 
 def write_table(path: Path, columns: dict) -> None:
@@ -147,9 +127,3 @@ def write_manifest(folder: Path, manifest: dict) -> dict:
     manifest = manifest | {"outputs": outputs}
     files.write_json(folder / MANIFEST, manifest)
     return manifest
-
-
-def inter_bytes(interactions: Interactions) -> int:
-    """Rough size of the text files, for --dry-run."""
-    users, items, n = interactions.counts()
-    return 32 * n + 72 * users + 24 * items

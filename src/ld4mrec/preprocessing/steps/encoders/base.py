@@ -1,7 +1,7 @@
 """What every encoder is, the facts of those that come as packages, and words for their errors."""
 
-import difflib
-import importlib
+import importlib.util
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -9,9 +9,12 @@ from types import ModuleType
 
 import numpy as np
 
-from ld4mrec.errors import UserError, nearest
+from ld4mrec.errors import UserError
 
 FILE = "file:"
+INSTALL = (
+    "run, in the project's folder, pip install --constraint constraints.txt --editable '.[{}]'"
+)
 NONE = "none"  # in place of a name: leave the modality out
 MODALITIES = ("text", "image")
 
@@ -113,20 +116,11 @@ def offline_names(modality: str) -> list[str]:
     return [name for name, facts in OFFLINE.items() if facts.modality == modality]
 
 
-def how_to_install(extra: str) -> str:
-    """What to run to have the packages of an extra."""
-    return (
-        "run, in the project's folder, "
-        f"pip install --constraint constraints.txt --editable '.[{extra}]'"
-    )
-
-
-def similar(name: str, modality: str) -> str:
-    """' Did you mean ...?' for a name like that of an offline encoder, else the list of those."""
-    known = offline_names(modality)
-    if difflib.get_close_matches(name, known):
-        return nearest(name, known)
-    return f" Without a download there {'is' if len(known) == 1 else 'are'} {', '.join(known)}."
+def need_packages(what: str, modules: Sequence[str], extra: str = "preprocessing") -> None:
+    """EncoderError saying what to install if a module that `what` needs is absent."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise EncoderError(f"{what} needs the package {module}: {INSTALL.format(extra)}")
 
 
 def versions_of(*packages: str) -> dict[str, str]:
@@ -139,4 +133,4 @@ def needed(module: str, what: str, extra: str = "encoders") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise EncoderError(f"{what} needs {module} ({error}): {how_to_install(extra)}") from error
+        raise EncoderError(f"{what} needs {module} ({error}): {INSTALL.format(extra)}") from error

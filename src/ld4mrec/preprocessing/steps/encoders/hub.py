@@ -20,8 +20,9 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+from ld4mrec.errors import nearest
 from ld4mrec.preprocessing.steps.encoders import towers
-from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, needed, similar
+from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, needed, offline_names
 
 WEIGHTS_AND_SETTINGS = {".json", ".txt", ".model", ".safetensors", ".bin"}
 
@@ -55,7 +56,7 @@ def load(name: str, modality: str, device: str) -> Encoder:
 
 @contextmanager
 def _explained(name, modality):
-    """Turns the errors of three libraries that read files of anybody's making into EncoderError."""
+    """Turn the errors of three libraries that read anybody's files into EncoderError."""
     try:
         yield
     except EncoderError:
@@ -93,7 +94,11 @@ class _Model:
         self.is_sentence_model = False
         modules = self._json("modules.json")
         if modules is not None:
-            self.subfolder = self._first_module(modules)["path"]
+            kinds = [module["type"] for module in modules]
+            own = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+            if own:
+                raise EncoderError(f"{name} brings code of its own ({own[0]}), which is not run")
+            self.subfolder = modules[0]["path"]
         config = self._json(os.path.join(self.subfolder, "config.json"))
         if config is None and (modules is None or modality == "image"):
             raise self._not_at_hand("it has no config.json")
@@ -111,15 +116,6 @@ class _Model:
         """Keyword arguments that name exactly these files to transformers."""
         pinned = {"revision": self.commit} if self.commit else {}
         return {"subfolder": self.subfolder, "trust_remote_code": False, **pinned}
-
-    def _first_module(self, modules):
-        kinds = [module["type"] for module in modules]
-        strange = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
-        if strange:
-            raise EncoderError(
-                f"{self.given} brings code of its own ({strange[0]}), which is not run"
-            )
-        return modules[0]
 
     def _json(self, file):
         """Content of one of the model's files, None if the model has no such file."""
@@ -160,5 +156,5 @@ class _Model:
             f"model neither the hub nor its cache here has the files ({why}). Give a folder, "
             "file:PATH, or a hub id where there is network access; where there is none, "
             "HF_HUB_OFFLINE=1 uses what the cache has."
-            f"{similar(self.given, self.modality)}"
+            f"{nearest(self.given, offline_names(self.modality))}"
         )

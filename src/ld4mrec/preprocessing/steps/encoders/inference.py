@@ -16,9 +16,7 @@ import numpy as np
 
 from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, versions_of
 
-LARGEST_BATCH = {"cpu": 64}
-LARGEST_ON_GPU = 256
-SMALLEST_BATCH = 8
+LARGEST_BATCH, LARGEST_ON_GPU, SMALLEST_BATCH = 64, 256, 8
 SHARE_OF_MEMORY = 8  # a batch may take one eighth of it
 
 
@@ -53,16 +51,14 @@ def vectors(
     Raises EncoderError if the encoder gives another shape or something not finite.
     """
     if encoder.device == "cpu":
-        rows = list(pool.map(lambda one: encoder.forward([one])[0], inputs))
+        rows = list(pool.map(lambda item: encoder.forward([item])[0], inputs))
     else:
         filling = [inputs[-1]] * (batch_size - len(inputs))
         rows = encoder.forward([*inputs, *filling])[: len(inputs)]
     rows = np.asarray(rows, dtype=np.float32)
     if rows.shape != (len(inputs), encoder.dimension):
-        raise EncoderError(
-            f"{encoder.name} gave an array of shape {rows.shape} for {len(inputs)} inputs, wanted "
-            f"{encoder.dimension} numbers for each"
-        )
+        got = f"an array of shape {rows.shape} for {len(inputs)} inputs"
+        raise EncoderError(f"{encoder.name} gave {got}, wanted {encoder.dimension} numbers each")
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         first = inputs[int(finite.argmin())]
@@ -75,7 +71,7 @@ def vectors(
 
 def default_batch_size(encoder: Encoder) -> int:
     """Power of two that fits the memory of the encoder's device, the same on every run there."""
-    largest = LARGEST_BATCH.get(encoder.device, LARGEST_ON_GPU)
+    largest = LARGEST_BATCH if encoder.device == "cpu" else LARGEST_ON_GPU
     fitting = device_memory(encoder.device) // SHARE_OF_MEMORY // encoder.item_bytes
     return min(largest, max(SMALLEST_BATCH, 2 ** max(0, int(fitting).bit_length() - 1)))
 

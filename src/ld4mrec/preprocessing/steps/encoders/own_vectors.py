@@ -1,19 +1,18 @@
 """`file:PATH`: vectors that the user made elsewhere, keyed by original item id.
 
-Two forms. `.npz`: an array `ids` of n texts (or integers) and an array `vectors` (n, D) of
-numbers, as by `numpy.savez(path, ids=ids, vectors=vectors)`. `.csv` (comma), `.tsv` or `.txt`
-(TAB): a line per item, the id and then D numbers; a first line that has no number in its second
-field is a header. Ids are compared as text: H&M's keep their leading zero. Items without a vector
-count as missing; vectors of other items are ignored.
+`.npz`: an array `ids` of n texts (or integers) and an array `vectors` (n, D) of numbers. `.csv`
+(comma), `.tsv` or `.txt` (TAB): a line per item, the id and then D numbers; a first line without a
+number in its second field is a header. Ids are compared as text: H&M's keep their leading zero.
+Items without a vector count as missing; vectors of other items are ignored.
 """
 
 import csv
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.encoders.base import EncoderError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -40,10 +39,7 @@ class OwnVectors:
         with np.errstate(over="ignore"):
             self.vectors = vectors.astype(np.float32)
         self.dimension = self.vectors.shape[1]
-        self._check()
-        self.revision = "sha256:" + hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
-
-    def _check(self):
+        self.revision = "sha256:" + sha256(self.path)[:16]
         repeated = pd.Index(self.ids).duplicated()
         if repeated.any():
             raise EncoderError(
@@ -73,18 +69,16 @@ def _read_npz(path):
             ids, vectors = archive["ids"], archive["vectors"]
     except EncoderError:
         raise
-    except (ValueError, EOFError, AttributeError, TypeError) as error:
+    except Exception as error:  # numpy's and zipfile's, of all kinds
         raise EncoderError(
             f"{path} is not a .npz archive of plain arrays ({error}); write it with "
             "numpy.savez(path, ids=ids, vectors=vectors), ids as a list of texts"
         ) from error
-    except Exception as error:  # zipfile's errors on a damaged archive
-        raise EncoderError(f"{path} is damaged ({error}); write it again") from error
     if ids.ndim != 1 or ids.dtype.kind not in "Uiu":
         raise EncoderError(
             f"{path} has ids of type {ids.dtype} and shape {ids.shape}; wanted a list of texts"
         )
-    return [str(one) for one in ids.tolist()], vectors
+    return ids.astype(str).tolist(), vectors
 
 
 def _read_table(path):
@@ -106,8 +100,7 @@ def _read_table(path):
         vectors = frame.iloc[:, 1:].to_numpy()
     except (ValueError, csv.Error) as error:  # pandas' own are ValueErrors; so are wrong encodings
         raise EncoderError(
-            f"{path} is not a table of an id and numbers per line, UTF-8, separated by "
-            f"{separator!r} ({error})"
+            f"{path} is not a table in UTF-8 of an id and numbers, by {separator!r} ({error})"
         ) from error
     if vectors.dtype.kind not in "fiu":
         raise EncoderError(f"{path} {_first_bad_line(path, separator)}")

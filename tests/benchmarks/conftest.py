@@ -1,0 +1,5 @@
+import sys
+
+import support
+
+sys.path.insert(0, str(support.ROOT / "benchmarks"))
