@@ -315,7 +315,7 @@ class Findings:
             yield Cell(", ".join(f"{key}={value}" for key, value in keys.items()) or "none")
             yield Cell(", ".join(str(run.config["seed"]) for run in row.done))
             yield Cell(", ".join(str(run.result["best_epoch"] + 1) for run in row.done))
-            yield Cell(", ".join(run.folder.id for run in row.done))
+            yield Cell(", ".join(run.id for run in row.done))
 
         columns = ("from", "hyper-parameters", "seeds", "best epochs", "runs")
         return self._table("settings", "Settings and runs", columns, cells)
@@ -380,7 +380,7 @@ class Findings:
     def _twins(self) -> Iterator[str]:
         by_runs = {}
         for row in self.rows:
-            by_runs.setdefault(tuple(run.folder.id for run in row.done), []).append(row.label)
+            by_runs.setdefault(tuple(run.id for run in row.done), []).append(row.label)
         for labels in by_runs.values():
             if len(labels) > 1:
                 yield f"{' and '.join(labels)} are the same runs under different labels"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ld4mrec.comparison.cells import accuracy_columns
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper import published
 from ld4mrec.paper.runs import METRICS, cell
 from ld4mrec.report.tables import Cell, Table
@@ -15,7 +16,7 @@ OVER_SEEDS = "mean and standard deviation over seeds"
 def accuracy_table(
     name: str,
     title: str,
-    rows: Mapping[str | None],
+    rows: Mapping[str, Row | None],
     notes: Iterable[str] = (),
     row_title: str = "model",
     absent: str | None = None,

@@ -34,7 +34,7 @@ def colophon(
     data: False where the experiment has no data set of its own.
     """
     made_of = {"seeds": (", ".join(map(str, setup.seeds)),)}
-    ids = [f"{row.dataset}/{row.entry.model}/{run.folder.id}" for row in rows for run in row.done]
+    ids = [f"{row.dataset}/{row.entry.model}/{run.id}" for row in rows for run in row.done]
     if ids:
         made_of["runs"] = tuple(dict.fromkeys(ids))
     config = host_config(setup.dataset, setup.keys) if data else None

@@ -18,7 +18,7 @@ SHARES = (0.05, 0.10, 0.15, 0.20, 0.25)  # of the training interactions
 MODELS = (OURS, "DiffRec", "LightGCN", "MGCN")
 ALL = (*MODELS, "DiffMM", "MMSSL", "LATTICE")  # with those that the paper's text names
 METRICS = ("recall@20", "ndcg@20")
-ByShare = dict[float]  # share 0 is the clean row
+ByShare = dict[float, Row]  # share 0 is the clean row
 
 
 def rows(setup: Setup) -> list[Row]:

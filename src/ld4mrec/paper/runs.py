@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ld4mrec.comparison import ledger
+from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.entries import Entry, declared, entries, read_settings
-from ld4mrec.comparison.findings import over_seeds
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, UserError, nearest
@@ -148,14 +148,7 @@ def cell(row: ledger.Row, split: str, metric: str, form: str = ".4f") -> Cell:
     """Mean and spread of a metric over a row's finished seeds; empty, with the reason, where there
     is none.
     """
-    return cell_of(row.values(split, metric), why_missing(row), form)
-
-
-def cell_of(values: list[float], why: str | None, form: str = ".4f") -> Cell:
-    """Mean and spread of values with a note `why`; empty where there are none."""
-    if not values:
-        return Cell(None, note=why)
-    return replace(over_seeds(values, form), note=why)
+    return over_seeds(row.values(split, metric), form, why_missing(row))
 
 
 def check_models(models, where="-m"):

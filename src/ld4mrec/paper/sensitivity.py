@@ -159,7 +159,7 @@ def _map(found, values, base, split):
     )
 
 
-def _line(key: str, line: dict[float], default: float) -> Iterator[Table | Panels]:
+def _line(key: str, line: dict[float, Row], default: float) -> Iterator[Table | Panels]:
     name, meaning = key.replace("_", "-"), MEANINGS[key]
     rows = {f"{value:g}": row for value, row in line.items()}
     table = accuracy_table(name, meaning, rows, row_title=meaning)
