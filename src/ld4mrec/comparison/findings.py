@@ -54,11 +54,10 @@ class Findings:
             users = self.over_users()
             forest = self._forest(users)
             sections.append(Section("How sure", (users, forest, self.over_seeds())))
-        users, items = self.by_user(), self.by_item()
         sections += [
             Section("Cost", (cost, *self._scatter(cost))),
             Section("Beyond accuracy", (self.beyond(),)),
-            Section("For whom", (users, *self._bands(users), items, *self._bands(items))),
+            Section("For whom", (*self._bands(self.by_user()), *self._bands(self.by_item()))),
             Section("Settings", (self.settings(),)),
         ]
         return Report(
@@ -111,11 +110,10 @@ class Findings:
         )
         return (scatter,)
 
-    def _bands(self, table: Table) -> tuple[Figure, ...]:
-        return Bands.if_any(
+    def _bands(self, table: Table) -> tuple[Table | Figure, ...]:
+        return Bands.with_table(
             table,
             table.columns,
-            name=table.name,
             caption=f"{table.title}.",
             axis=f"Recall@{self.cut_off}",
             highlight=(self.target.label,),

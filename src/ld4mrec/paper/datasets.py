@@ -34,11 +34,9 @@ def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
     """Of the paper's data sets and of those asked for."""
     found = {name: counted(name, setup.keys) for name in names(setup)}
     present = {name: counts for name, counts in found.items() if not isinstance(counts, str)}
-    lengths = _lengths(found)
-    figures = Lines.if_any(
-        lengths,
-        lengths.columns,
-        name="history-lengths",
+    histories = Lines.with_table(
+        _lengths(found),
+        tuple(PLACES),
         caption="Interactions of a user, all splits: the share of users who have so many or fewer.",
         places=PLACES,
         x_axis="share of the users, %",
@@ -51,7 +49,7 @@ def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
         lead=tuple(_words(present)),
         sections=(
             Section("Counts", (_counts(found), _beside(found))),
-            Section("Histories", (lengths, *figures)),
+            Section("Histories", histories),
         ),
         colophon=colophon(setup, data=setup.dataset in present),
     )

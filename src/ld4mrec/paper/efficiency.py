@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ld4mrec import files
+from ld4mrec.comparison.entries import Keys, keys_of
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.counts import TITLES
 from ld4mrec.errors import ConfigError, RunError, nearest
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
-from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, keys_of, settings_of
+from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, settings_of
 from ld4mrec.places import CONFIGS, PACKAGE
 from ld4mrec.plugins import sources
 from ld4mrec.report.panels import Panels
@@ -67,7 +68,7 @@ class Measurement:
 
     model: str
     dataset: str
-    keys: dict[str, Any]
+    keys: Keys
     batches: int
 
 
@@ -220,21 +221,17 @@ def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
             *(f"Measured on: {machine}." for machine in machines),
         ),
         sections=tuple(
-            Section(TITLES[size], tuple(_of_size(setup, size, of_size)))
-            for size, of_size in found.items()
+            Section(TITLES[size], _of_size(setup, size, of_size)) for size, of_size in found.items()
         ),
         colophon=colophon(setup, data=False),
     )
 
 
-def _of_size(setup: Setup, size: str, found: dict[str, Found | None]) -> Iterator[Table | Panels]:
-    table = costs(setup, size, found)
+def _of_size(setup: Setup, size: str, found: dict[str, Found | None]) -> tuple[Table | Panels, ...]:
     columns = tuple(cost.column for cost in COSTS.values())
-    yield table
-    yield from Panels.if_any(
-        table,
+    return Panels.with_table(
+        costs(setup, size, found),
         columns,
-        name=table.name,
         caption=f"Cost on generated data of the size of {TITLES[size]}, logarithmic.",
         logarithmic=columns,
         highlight=(OURS,) if OURS in found else (),

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from common.largest import largest
-from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.configuration import Config
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.paper.accuracy import COLUMNS
-from ld4mrec.paper.colophon import colophon
+from ld4mrec.paper.colophon import report_of
 from ld4mrec.paper.measured import measured
 from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Panels
@@ -26,6 +26,11 @@ from ld4mrec.runs.run import Run
 from ld4mrec.training.timing import Clock
 
 TITLE = "Inference strategies (Fig. 3)"
+LEAD = (
+    "The paper's inference reads the history as it is; the other strategies put t steps of "
+    "noise on it and tell the network so, still in one pass. The paper's figure has no "
+    "numbers in its text.",
+)
 VERSION = 2  # of what is measured
 STEPS = (0, 1, 2, 5, 10, 20, 40, 100)  # as far as the model has them
 TURNS = 3  # timed passes of each strategy, after one that is not
@@ -52,30 +57,19 @@ class Way(NamedTuple):
 
 def rows(setup: Setup) -> list[Row]:
     """The model as it is."""
-    return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
+    return planned(setup, [entry_of(setup, {"inference_steps": 0})])
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
     """What is missing is measured first."""
-    table = strategies(*measured(*rows, "inference", VERSION, measure))
-    figures = Panels.if_any(
-        table,
-        (*(f"test {shown(metric)}" for metric in ("recall@20", "ndcg@20")), TIME),
-        name="inference",
+    blocks = Panels.with_table(
+        strategies(*measured(*rows, "inference", VERSION, measure)),
+        ("test Recall@20", "test NDCG@20", TIME),
         caption="The same weights asked with and without noise on the history: accuracy, mean and "
         "standard deviation over seeds, and seconds to rank all items for all users.",
         highlight=(FREE,),
     )
-    return Report(
-        title=f"{TITLE}: {setup.dataset}",
-        lead=(
-            "The paper's inference reads the history as it is; the other strategies put t steps of "
-            "noise on it and tell the network so, still in one pass. The paper's figure has no "
-            "numbers in its text.",
-        ),
-        sections=(Section("Strategies", (table, *figures)),),
-        colophon=colophon(setup, rows),
-    )
+    return report_of(setup, rows, TITLE, LEAD, [Section("Strategies", blocks)])
 
 
 def name_of(steps: int) -> str:

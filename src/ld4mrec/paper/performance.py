@@ -45,17 +45,16 @@ def report(setup: Setup, rows: list[Row]) -> Report:
         rows, setup.dataset, METRICS, target, popularity if popularity.result else None
     )
     made, table = findings.report(), beside(setup, rows)
-    figures = Panels.if_any(
+    blocks = Panels.with_table(
         table,
         tuple(name for name in table.columns if "20" in name),
-        name="beside-the-paper",
         caption="Test accuracy of every system, ours and, where it has the data set, the paper's.",
         highlight=(OURS,) if OURS in table.labels else (),
     )
     return replace(
         made,
         title=f"{TITLE}: {setup.dataset}",
-        sections=(Section("Beside the paper", (table, *figures)), *made.sections),
+        sections=(Section("Beside the paper", blocks), *made.sections),
     )
 
 
