@@ -249,7 +249,7 @@ def rank_biserial(differences: ArrayLike) -> float:
 def bootstrap_interval(
     differences: ArrayLike, seed: int = 0, level: float = 0.95, n: int = 2000
 ) -> Interval:
-    """(low, high) of the mean difference: the percentile bootstrap, Efron 1979, n resamples."""
+    """Of the mean difference: the percentile bootstrap, Efron 1979, of n resamples."""
     check_number("level", level, 0, 1)
     check_integer("n", n, 1)
     d = _checked(differences)
@@ -260,7 +260,7 @@ def bootstrap_interval(
 
 
 def t_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
-    """(low, high) of the mean difference by Student's t distribution."""
+    """Of the mean difference, by Student's t distribution."""
     check_number("level", level, 0, 1)
     d = _checked(differences)
     reach = stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / math.sqrt(len(d))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ld4mrec.comparison.cells import accuracy_columns
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper import published
 from ld4mrec.paper.runs import METRICS, cell
 from ld4mrec.report.tables import Cell, Table
@@ -15,23 +16,17 @@ OVER_SEEDS = "mean and standard deviation over seeds"
 def accuracy_table(
     name: str,
     title: str,
-    rows: Mapping[str | None],
+    rows: Mapping[str, Row | None],
     notes: Iterable[str] = (),
     row_title: str = "model",
     absent: str | None = None,
 ) -> Table:
-    """Validation and test accuracy of {label: row}, best and second marked. absent: why a row is
-    None.
-    """
-    lines = tuple(
-        (
-            label,
-            tuple(
-                cell(row, *where) if row else Cell(None, note=absent) for where in COLUMNS.values()
-            ),
-        )
+    """Accuracy of {label: row}, best and second marked. absent: why a row is None."""
+    empty = (Cell(None, note=absent),) * len(COLUMNS) if absent else ()
+    lines = [
+        (label, tuple(cell(row, *where) for where in COLUMNS.values()) if row else empty)
         for label, row in rows.items()
-    )
+    ]
     return Table(name, title, tuple(COLUMNS), lines, tuple(notes), row_title).marked(COLUMNS)
 
 

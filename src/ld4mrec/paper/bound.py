@@ -82,7 +82,10 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, list]:
             model.inference_steps = t
             predicted = model.full_sort_predict([batch, None])
             free = predicted if free is None else free
-            still = predicted if t == 0 else at_step(model, batch, x, t)
+            still = predicted
+            if t:  # the clean rows, said to be of step t
+                code = model.codes[t] + model.user_step[batch]
+                still = model.net(x, code, *model.conditions(batch))
             parts = terms_of(x, predicted, free, still)
             sums[t] += torch.stack([part.sum() for part in parts]).cpu()
     model.inference_steps = 0
@@ -90,11 +93,6 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, list]:
     found = {"steps": steps} | dict(zip(MEASURED, means, strict=True))
     variance = (1 - model.diffusion.alpha_bar).tolist()  # of q(x_t | x), t = 1..T
     return found | {"variance": [0.0, *variance]}
-
-
-def at_step(model: nn.Module, users: Tensor, x: Tensor, t: int) -> Tensor:
-    """Predictions (B, I) for clean rows x (B, I) that are said to be of step t."""
-    return model.net(x, model.codes[t] + model.user_step[users], *model.conditions(users))
 
 
 def terms_of(x: Tensor, predicted: Tensor, free: Tensor, still: Tensor) -> tuple[Tensor, ...]:

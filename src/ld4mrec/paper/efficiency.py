@@ -8,12 +8,12 @@ decides it: settings, model code, data, batches. So the same command goes on whe
 import hashlib
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cost(NamedTuple):
-    """A figure of a measurement: its column, the paper's name for it, the column's unit in ours."""
+    """A measured cost: its column, the paper's name for it, the column's unit in ours."""
 
     column: str
     published: str
@@ -62,9 +62,7 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured: a model's class with its keys, on data of a size, by the time of some
-    batches. The fields are the arguments of `cell.measure`.
-    """
+    """What is measured, by the time of some batches: the arguments of `cell.measure`."""
 
     model: str
     dataset: str
@@ -73,8 +71,7 @@ class Measurement:
 
 
 def rows(setup: Setup) -> list[Row]:
-    """None: what is measured is no run. ConfigError for an unknown size."""
-    asked(setup)
+    """None: what is measured is no run."""
     return []
 
 
@@ -100,9 +97,7 @@ def missing(setup: Setup) -> list[Measurement]:
     """Those asked for that are neither there nor were stopped by as long a limit."""
 
     def is_done(found: Found | None) -> bool:
-        if found is None or "reason" in found:
-            return found is not None and found["cell_minutes"] >= setup.cell_minutes
-        return True
+        return bool(found) and found.get("cell_minutes", math.inf) >= setup.cell_minutes
 
     return [what for what in asked(setup) if not is_done(kept(setup, what))]
 
@@ -127,27 +122,21 @@ def place(setup: Setup, what: Measurement, runs_dir: Path | None = None) -> Path
 
 
 def kept(setup: Setup, what: Measurement) -> Found | None:
-    """What a finished measurement found, of runs_dir or setup.ledger; else why there is none, or
-    None.
-    """
-    places = [place(setup, what, folder) for folder in (None, setup.ledger)]
-    found = [_read(path) for path in dict.fromkeys(places) if path.is_file()]
+    """What was found, in runs_dir or setup.ledger; a reason where nothing better is there."""
+    found = []
+    for path in {place(setup, what, folder): None for folder in (None, setup.ledger)}:
+        try:
+            found += [json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+        except ValueError as error:
+            raise RunError(f"{path} is damaged ({error}); delete it to measure again") from error
     return min(found, key=lambda content: "reason" in content, default=None)
-
-
-def _read(path: Path) -> Found:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}); delete it to measure again") from error
 
 
 def measure(setup: Setup) -> None:
     """Take the measurements that are missing, one after the other."""
-    todo = missing(setup)
-    if not todo:
-        return
-    with _data_folder(setup) as folder:
+    todo, cache = missing(setup), folder_of(setup.keys, "cache_dir")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(cache) / "sizes" if cache else Path(temporary)
         for done, what in enumerate(todo, start=1):
             size = what.dataset
             if not (folder / size / f"{size}.inter").is_file():
@@ -193,25 +182,13 @@ def alone(what: Measurement, folder: Path, minutes: float) -> Found:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@contextmanager
-def _data_folder(setup: Setup) -> Iterator[Path]:
-    """Where the generated data lies: in cache_dir, or for this time where there is none."""
-    cache = folder_of(setup.keys, "cache_dir")
-    if cache is None:
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(temporary)
-    else:
-        yield Path(cache) / "sizes"
-
-
 def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
     """A table and a figure per size."""
-    found, machines = {}, {}
+    found = {}
     for what in asked(setup):
-        of_model = kept(setup, what)
-        found.setdefault(what.dataset, {})[what.model] = of_model
-        if of_model and "machine" in of_model:
-            machines[of_model["machine"]] = None
+        found.setdefault(what.dataset, {})[what.model] = kept(setup, what)
+    by_model = [of_model for of_size in found.values() for of_model in of_size.values() if of_model]
+    machines = dict.fromkeys(cost["machine"] for cost in by_model if "machine" in cost)
     return Report(
         title=TITLE,
         lead=(
@@ -281,7 +258,9 @@ def _empty(why: str) -> list[Cell]:
 def _width(setup: Setup, size: str) -> str:
     """LD4MRec's width beside the paper's, since the cost grows with it."""
     keys = read_yaml(CONFIGS / "model" / f"{OURS}.yaml") | measurement(setup, size, OURS).keys
-    ours = f"{OURS}: embedding_size {keys['embedding_size']}, hidden_size {keys['hidden_size']}"
-    if keys["embedding_size"] == PAPER_SIZE:
-        return f"{ours}; the paper's embedding size is the same."
-    return f"{ours}; the paper's embedding size is {PAPER_SIZE}, which costs more."
+    width = keys["embedding_size"]
+    theirs = "the same" if width == PAPER_SIZE else f"{PAPER_SIZE}, which costs more"
+    return (
+        f"{OURS}: embedding_size {width}, hidden_size {keys['hidden_size']}; the paper's embedding "
+        f"size is {theirs}."
+    )

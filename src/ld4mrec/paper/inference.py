@@ -87,17 +87,15 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, dict[str
     found = {}
     for name, way in ways.items():
         way.put_into(model)
-        metrics = [evaluator.evaluate(model, split).metrics for split in (valid, test)]
-        found[name] = {"valid": metrics[0], "test": metrics[1], "seconds": seconds[name]}
+        on_valid, on_test = (evaluator.evaluate(model, part).metrics for part in (valid, test))
+        found[name] = {"valid": on_valid, "test": on_test, "seconds": seconds[name]}
     before.put_into(model)
     return found
 
 
 @torch.no_grad()
 def timed(model: nn.Module, ways: dict[str, Way], config: Config) -> dict[str, float]:
-    """{name: median seconds to score all items and take the top K, for all users}; the strategies
-    take turns, so that a busy machine slows all alike.
-    """
+    """{name: median seconds to rank all items for all users}, the strategies taking turns."""
     users = torch.arange(model.n_users, device=config["device"])
     k, before = max(config["topk"]), Way.of(model)
 
@@ -127,11 +125,11 @@ def strategies(found: dict[int, dict[str, dict[str, Any]]], why: str | None) -> 
         ]
         seconds = [seed["seconds"] for seed in of_name]
         cells.append(over_seeds(seconds, ".3f", None if seconds else why))
-        lines.append((name, tuple(cells)))
+        lines.append((name, cells))
     notes = (
         f"{OURS}; mean and standard deviation over seeds. {TIME}: scores of all items and their "
         f"top K for all users, the median of {TURNS} passes, strategies taking turns.",
     )
     title = "Accuracy and time of the inference strategies"
-    table = Table("inference", title, (*COLUMNS, TIME), tuple(lines), notes, row_title="strategy")
+    table = Table("inference", title, (*COLUMNS, TIME), lines, notes, "strategy")
     return table.marked(COLUMNS, smaller=[TIME])

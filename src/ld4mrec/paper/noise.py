@@ -28,9 +28,7 @@ ByShare = dict[float, Row]  # share 0 is the clean row
 
 
 def rows(setup: Setup) -> list[Row]:
-    """For each model the clean row, then one per share, whose runs have a data set each: seed s
-    trains on the pairs that seed s drew.
-    """
+    """For each model the clean row, then one per share and seed, each on a data set of its own."""
     models = setup.models or MODELS
     found = entries_of(setup, models)
     config = host_config(setup.dataset, setup.keys)
@@ -76,11 +74,6 @@ def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
     return [1 - after[s] / before[s] for s in before if s in after and before[s]]
 
 
-def _places() -> dict[str, int]:
-    """{column: its place on x, in percent} of the shares."""
-    return {f"{share:.0%}": round(100 * share) for share in SHARES}
-
-
 def _losses(found: dict[str, ByShare], metric: str) -> tuple[Table | Lines, ...]:
     def loss(clean: Row, noisy: Row) -> Cell:
         values = relative_losses(clean, noisy, metric)
@@ -89,14 +82,14 @@ def _losses(found: dict[str, ByShare], metric: str) -> tuple[Table | Lines, ...]
         why = why_missing(clean) or why_missing(noisy)
         return Cell(None, note=why or "the clean value is 0")
 
-    lines = tuple(
-        (label, tuple(loss(levels[0.0], levels[share]) for share in SHARES))
+    lines = [
+        (label, [loss(levels[0.0], levels[share]) for share in SHARES])
         for label, levels in found.items()
-    )
+    ]
     notes = (f"1 - noisy / clean, {OVER_SEEDS}; negative: better with noise.",)
     name = f"relative-loss-{metric.split('@')[0]}"
     title = f"Relative loss of test {shown(metric)} by share of added interactions"
-    places = _places()
+    places = {f"{share:.0%}": round(100 * share) for share in SHARES}  # on x
     return Lines.with_table(
         Table(name, title, tuple(places), lines, notes),
         tuple(places),
@@ -110,10 +103,11 @@ def _losses(found: dict[str, ByShare], metric: str) -> tuple[Table | Lines, ...]
 
 
 def _accuracy(found: dict[str, ByShare], metric: str) -> Table:
-    lines = tuple(
-        (label, tuple(cell(row, "test", metric) for row in levels.values()))
+    lines = [
+        (label, [cell(row, "test", metric) for row in levels.values()])
         for label, levels in found.items()
-    )
+    ]
     notes = ("Mean and standard deviation over seeds.",)
     title = f"Test {shown(metric)} by share of added interactions"
-    return Table(f"accuracy-{metric.split('@')[0]}", title, ("clean", *_places()), lines, notes)
+    columns = ("clean", *(f"{share:.0%}" for share in SHARES))
+    return Table(f"accuracy-{metric.split('@')[0]}", title, columns, lines, notes)

@@ -34,9 +34,8 @@ DATA_KEYS = (
 def random_pairs(users: ArrayLike, items: int, taken: np.ndarray, n: int, seed: int) -> np.ndarray:
     """(n, 2) int64: distinct (user, item) pairs, uniform over users x range(items) without `taken`.
 
-    users: (U,) distinct ids that may occur. items: number of items. taken: (m, 2) pairs that must
-    not. The first rows of a larger n are those of a smaller one. Raises DataError if there are
-    fewer than n such pairs.
+    users: (U,) distinct ids. taken: (m, 2) pairs. The first rows of a larger n are those of a
+    smaller one. Raises DataError if there are fewer than n such pairs.
     """
     users = np.asarray(users, dtype=np.int64)
     excluded = np.unique(taken[:, 0].astype(np.int64) * items + taken[:, 1])

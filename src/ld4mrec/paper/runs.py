@@ -7,6 +7,7 @@ from pathlib import Path
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.entries import Entry, Keys, entries, keys_of, read_settings
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, UserError, nearest
@@ -80,7 +81,7 @@ def entries_of(setup: Setup, models: Iterable[str]) -> list[Entry]:
     return list(found.values())
 
 
-def planned(setup: Setup, found: Iterable[Entry]) -> list[ledger.Row]:
+def planned(setup: Setup, found: Iterable[Entry]) -> list[Row]:
     """A Row for each entry, with its runs as they are now; nothing is trained. A model gets those
     of the setup's keys that it has.
     """
@@ -91,7 +92,7 @@ def planned(setup: Setup, found: Iterable[Entry]) -> list[ledger.Row]:
     return rows
 
 
-def estimate(rows: list[ledger.Row]) -> list[str]:
+def estimate(rows: list[Row]) -> list[str]:
     """Sentences on the runs that are missing, see `ledger.estimate`."""
     groups = {}
     for row in rows:  # those of the same model and variant cost alike
@@ -101,7 +102,7 @@ def estimate(rows: list[ledger.Row]) -> list[str]:
     return ledger.estimate(groups)
 
 
-def train(rows: list[ledger.Row], setup: Setup) -> list[ledger.Row]:
+def train(rows: list[Row], setup: Setup) -> list[Row]:
     """The rows after training what is missing, with the reasons of what could not be trained."""
     trained = ledger.train_all(rows, setup.ledger, setup.engine)
     return [
@@ -120,7 +121,7 @@ def _refusal(run: Run) -> str:
     return "not finished; the log says why"
 
 
-def why_missing(row: ledger.Row) -> str | None:
+def why_missing(row: Row) -> str | None:
     """A sentence on the runs of a row that have no result; None if all have."""
     if all(run.result for run in row.runs):
         return None
@@ -129,7 +130,7 @@ def why_missing(row: ledger.Row) -> str | None:
     return f"{len(row.done)} of {len(row.runs)} seeds; {why}" if row.done else why
 
 
-def cell(row: ledger.Row, split: str, metric: str, form: str = ".4f") -> Cell:
+def cell(row: Row, split: str, metric: str, form: str = ".4f") -> Cell:
     """Mean and spread of a metric over a row's finished seeds, and why seeds are missing."""
     return over_seeds(row.values(split, metric), form, why_missing(row))
 

@@ -48,28 +48,21 @@ class Point(NamedTuple):
 
 def rows(setup: Setup) -> list[Row]:
     """The rows of the map, then those of the lines; points that coincide once."""
-    return planned(without_varied(setup), list(entries_at(setup).values()))
-
-
-def without_varied(setup: Setup) -> Setup:
-    """The setup without the keys that vary here."""
     keys = {key: value for key, value in setup.keys.items() if key not in VARIED}
-    return replace(setup, keys=keys)
+    return planned(replace(setup, keys=keys), entries_at(setup).values())
 
 
 def entries_at(setup: Setup) -> dict[Point, Entry]:
     """The entry of each point, those of the map first."""
-    base, values, plain = base_of(setup), varied(setup), without_varied(setup)
+    base, values = base_of(setup), varied(setup)
     pairs = product(values["soft_prob"], values["soft_gamma"])
     points = [base._replace(soft_prob=p, soft_gamma=gamma) for p, gamma in pairs]
     points += [base._replace(**{key: value}) for key in LINES for value in values[key]]
-    return {point: entry_of(plain, point._asdict(), str(point)) for point in dict.fromkeys(points)}
+    return {point: entry_of(setup, point._asdict(), str(point)) for point in dict.fromkeys(points)}
 
 
 def base_of(setup: Setup) -> Point:
-    """Where the keys are not varied: values of the settings, one value on the command line, or the
-    yaml.
-    """
+    """Where the keys are not varied: of the settings, the command line's one value, or the yaml."""
     declared, (settings, _) = _yaml(), settings_of(setup, OURS)
     base = {key: declared["defaults"].get(key, declared[key]) for key in VARIED}
     fixed = {k: v for k, v in setup.keys.items() if k in base and not isinstance(v, list)}

@@ -55,9 +55,7 @@ def name_rows(axes: "Axes", labels: list[str], look: Look) -> None:
 def numbers(
     axes: "Axes", cells: dict[str, Cell], reasons: bool = False
 ) -> Iterator[tuple[int, str, Cell]]:
-    """(place, row label, cell) of each number, to be drawn there. Where there is none a dash is
-    written, or with `reasons` the note.
-    """
+    """(place, row label, cell) of each number; where there is none, writes a dash or its note."""
     for at, (label, cell) in enumerate(cells.items()):
         if cell.is_number:
             yield at, label, cell
@@ -131,9 +129,7 @@ def _write_in_row(axes, place, text, gap, style):
 
 
 def plain_log_ticks(axis: "Axis") -> None:
-    """Ticks in plain numbers: 1, 10, 100; with 2 and 5 where there is room for them; evenly spaced
-    ones within less than a decade.
-    """
+    """Ticks in plain numbers: 1, 10, 100; with 2 and 5 where there is room; even in a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     low, high = axis.get_view_interval()
@@ -147,10 +143,7 @@ def plain_log_ticks(axis: "Axis") -> None:
 
 
 def label_points(
-    axes: "Axes",
-    places: dict[str, tuple[float, float]],
-    boxes: "list[Bbox]",
-    look: Look,
+    axes: "Axes", places: dict[str, tuple[float, float]], boxes: "list[Bbox]", look: Look
 ) -> None:
     """Write labels where they cover least: right, left, above, below or aslant of their points.
 
