@@ -86,9 +86,7 @@ class Row:
         return Request(self.entry.model, self.dataset, keys)
 
     def planned(self, also: Path | None = None) -> "Row":
-        """The same with its runs as they are now, those that runs_dir has not from folder `also`;
-        nothing is trained.
-        """
+        """The same with its runs as they are now; `also`: a folder of more runs, only read."""
         runs = plan(self.request(self.seeds), grid=True)
         return replace(self, runs=tuple(_lent(run, also) for run in runs))
 
@@ -213,9 +211,7 @@ def check_alike(rows: list[Row]) -> None:
 
 
 def check_protocol(rows: list[Row]) -> None:
-    """`check_alike`; also ConfigError for finished runs that were tested on different users,
-    RunError if no run is finished.
-    """
+    """`check_alike`, and that all were tested on the same users; RunError if no run is finished."""
     check_alike(rows)
     finished = [(row, run) for row in rows for run in row.done]
     if not finished:

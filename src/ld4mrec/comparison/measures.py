@@ -189,9 +189,7 @@ def item_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix)
 
 
 def quantile_ends(counts: np.ndarray, parts: int = 4) -> np.ndarray:
-    """The last count of each of at most `parts` bands with about equally many of the counts. Equal
-    counts stay together, so bands may be fewer and unequal; none is empty.
-    """
+    """Last counts of at most `parts` bands with about equally many of the counts, none empty."""
     if not len(counts):
         return np.array([], dtype=np.int64)
     ends = np.quantile(counts, np.arange(1, parts) / parts, method="inverted_cdf")

@@ -105,9 +105,7 @@ def _shared(best: dict[int, object], other: dict[int, object]) -> tuple[list[int
 
 
 def mean_over_seeds(tables: Sequence[UserValues], whose: str) -> UserValues:
-    """The mean of each user's values over tables, users ascending. whose: a system, for the
-    RunError if the tables have other users.
-    """
+    """Mean of each user over tables, users ascending; RunError if they are not the same."""
     users, values = _aligned(tables, f"the seeds of {whose}")
     return users, np.mean(values, axis=0)
 

@@ -14,9 +14,7 @@ from ld4mrec.search.train import plan, run
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is searched for an entry, with one seed. grid: the Runs of its grid as they are now.
-    ranges: {key: Range} that a search draws from.
-    """
+    """What is searched for an entry with a seed: the runs of its grid, or ranges to draw from."""
 
     entry: Entry
     request: Request

@@ -110,9 +110,7 @@ def terms_of(x: Tensor, predicted: Tensor, free: Tensor, still: Tensor) -> tuple
 
 
 def added_entropy(variance: Sequence[float]) -> list[float | None]:
-    """Entropy of a Gaussian of this variance over that of the first step's, nats per dimension;
-    None for step 0, which has none. variance: of steps 0, 1, ..., T.
-    """
+    """Entropy of Gaussians of steps 0, 1, ... over that of step 1, nats per dimension."""
     first = variance[1]
     return [None, *(0.5 * math.log(v / first) if first > 0 else None for v in variance[1:])]
 

@@ -62,9 +62,7 @@ def names(setup: Setup) -> list[str]:
 
 
 def counted(dataset: str, keys: dict[str, Any]) -> Counted:
-    """{column: value} of a data set as its folder has it, every split; the reason if it is absent.
-    lengths: percentiles of a user's interactions.
-    """
+    """{column: value} of a data set as its folder has it; the reason if it is absent."""
     try:
         config = host_config(dataset, keys).replace({"filter_out_cod_start_users": False})
         data = RecDataset(config)

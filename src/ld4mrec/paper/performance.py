@@ -30,9 +30,7 @@ def rows(setup: Setup) -> list[Row]:
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
-    """compare.py's report, after the table that has the paper's numbers. RunError if no run is
-    finished.
-    """
+    """compare.py's report, after ours beside the paper's; RunError if no run is finished."""
     done = [row for row in rows if row.done]
     if not done:
         raise RunError("no run of the tables is finished")

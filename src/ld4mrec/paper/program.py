@@ -84,9 +84,7 @@ def models_of(name: str, setup: Setup) -> tuple[str, ...]:
 
 
 def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report | None, list[Row]]:
-    """Train what is missing of an experiment and write its report: (Report, rows), (None, rows) for
-    a dry run.
-    """
+    """Train what is missing and write the report: (Report, rows), (None, rows) for a dry run."""
     module = MODULES[name]
     if name != "sensitivity":  # a list that it varies is for it alone
         keys = {key: value for key, value in setup.keys.items() if not _is_varied(key, value)}

@@ -82,9 +82,7 @@ def entries_of(setup: Setup, models: Iterable[str]) -> list[Entry]:
 
 
 def planned(setup: Setup, found: Iterable[Entry]) -> list[Row]:
-    """A Row for each entry, with its runs as they are now; nothing is trained. A model gets those
-    of the setup's keys that it has.
-    """
+    """A Row for each entry, with those of the keys that its model has; nothing is trained."""
     rows = []
     for entry in found:
         keys = keys_of(entry.model, setup.dataset, setup.keys)

@@ -121,7 +121,7 @@ class Dots(OfColumn):
         cells = {label: cells[label] for label in numbers} | cells  # those without at the end
         axes = self.rows(sheet, cells)
         for at, label, cell in drawing.numbers(axes, cells, reasons=True):
-            drawing.dot(axes, cell.value, at, self.look(label), cell.spread or 0)
+            drawing.dot(axes, (cell.value, at), self.look(label), (cell.spread or 0,) * 2)
             drawing.write_at_right(axes, at, cell.words, drawing.weight(cell))
         axes.margins(x=0.04)
 
@@ -156,7 +156,7 @@ class Forest(OfColumn):
             look = self.look(label) | ({"color": LIGHT["muted"]} if low <= 0 <= high else {})
             # a percentile interval may lie beside its mean
             axes.hlines(at, low, high, color=look["color"], linewidth=1.6, zorder=3)
-            drawing.dot(axes, cell.value, at, look)
+            drawing.dot(axes, (cell.value, at), look)
             drawing.write_at_right(axes, at, cell.words)
         room = 0.06 * (max(ends) - min(ends) or 1)
         axes.set_xlim(min(ends) - room, max(ends) + room)
@@ -241,8 +241,7 @@ class Scatter(Figure):
         for label, (x, y) in self._points().items():
             places[label] = (x.value, y.value)
             left, right = min(x.spread or 0, 0.9 * x.value), x.spread or 0  # a logarithm's domain
-            up = y.spread or 0
-            drawing.dot(axes, x.value, y.value, self.look(label), (left, right), up)
+            drawing.dot(axes, places[label], self.look(label), (left, right), y.spread or 0)
             boxes.append(Bbox([[x.value - left, y.value], [x.value + right, y.value]]))
             boxes.append(Bbox([[x.value, y.reach[0]], [x.value, y.reach[1]]]))
         axes.margins(0.1)

@@ -177,9 +177,7 @@ class Table:
         return tuple(name for name in columns if self.is_numeric(name))
 
     def marked(self, larger: Iterable[str], smaller: Iterable[str] = ()) -> "Table":
-        """The table with best and second marked in columns where the larger, or the smaller, number
-        is the better.
-        """
+        """The table with best and second marked in columns where larger, or smaller, is better."""
         marked = {name: mark_best(self.column(name).values()) for name in larger}
         marked |= {name: mark_best(self.column(name).values(), False) for name in smaller}
         rows = [
@@ -189,9 +187,7 @@ class Table:
         return replace(self, rows=rows)
 
     def spread_room(self, name: str, cell: Cell) -> str:
-        """What the longest spread of a column has and this cell's has not: set unseen, behind a ±
-        if the cell has a spread, it keeps the column's numbers in line.
-        """
+        """What a column's longest spread has and this cell's has not: it aligns them, unseen."""
         longest = max((other.spread_text for other in self.column(name).values()), key=len)
         missing = len(longest) - len(cell.spread_text)
         return longest[2 : 2 + missing] if cell.spread_text else longest

@@ -14,9 +14,7 @@ from ld4mrec.files import replacing
 
 
 def check_suffix(path: Path, option: str) -> None:
-    """ConfigError unless we read and write tables of this suffix, with the packages at hand; to be
-    asked before a table is read or written.
-    """
+    """ConfigError unless tables of this suffix are read and written with the packages at hand."""
     if path.suffix not in WRITERS:
         raise ConfigError(
             f"{option} is {path}, whose suffix '{path.suffix}' names no format; wanted one of "
@@ -33,9 +31,7 @@ def check_suffix(path: Path, option: str) -> None:
 
 
 def write_table(path: Path, frames: Iterable[pd.DataFrame]) -> None:
-    """Write DataFrames of the same columns, read one at a time, as one file: whole or not at all.
-    Raises DataError if it cannot be written.
-    """
+    """Write DataFrames of the same columns as one file, whole or not at all; else DataError."""
     try:
         with replacing(path) as file:
             WRITERS[path.suffix](file, frames)
@@ -44,9 +40,7 @@ def write_table(path: Path, frames: Iterable[pd.DataFrame]) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """DataFrame of these columns as texts. Raises DataError if the file is absent, is no such
-    table, lacks a column, a value or any row.
-    """
+    """DataFrame of these columns as texts; DataError where a column, a value or all rows lack."""
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     try:

@@ -100,9 +100,7 @@ def recommendations(
 def with_history(
     model: torch.nn.Module, users: np.ndarray, histories: sp.csr_matrix
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of users (n,), rows of histories, those whom the model can serve, and those whom it cannot:
-    without a history, where it needs one.
-    """
+    """Users (n,) whom the model can serve, and those without a history, where it needs one."""
     served = (np.diff(histories.indptr)[users] > 0) | (not needs_history(model))
     return users[served], users[~served]
 

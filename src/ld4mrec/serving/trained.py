@@ -167,9 +167,7 @@ def _check_same_data(path, config, trained_on):
 
 
 def changed_code(trained: Trained) -> list[str]:
-    """Names of the definitions in which the model's code differs from the run's, and the host's
-    version of results where that does.
-    """
+    """What of the model's code, and of the host's version of results, differs from the run's."""
     then = trained.run.folder.identity
     now = code_fingerprint(sources.find_model(trained.name))
     names = sorted(set(now) | set(then["code"]))
