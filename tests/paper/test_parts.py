@@ -212,11 +212,6 @@ def test_reasons():
     assert why_missing(row(open_run, reason="no features")) == "no features"
 
 
-def test_what_an_experiment_varies_is_not_given():
-    with pytest.raises(ConfigError, match="--ablation is what this experiment varies"):
-        entry_of(setup(keys={"ablation": "no_cg"}), changes={"ablation": "no_pg"})
-
-
 def test_names_are_checked():
     check_keys({"epochs": 1, "soft_prob": 0.1}, ["LD4MRec", "Pop"])
     with pytest.raises(ConfigError, match="--epochz is no option.* Did you mean 'epochs'"):

@@ -7,6 +7,7 @@ import numpy as np
 from ld4mrec import files
 from ld4mrec.comparison.ledger import Row, per_user
 from ld4mrec.errors import RunError
+from ld4mrec.runs.run import Run
 
 OF_THIS_MACHINE = "command"  # of a manifest: it names the machine's folders
 MEASURED = ("inference.json", "bound.json")
@@ -18,29 +19,26 @@ def archive(rows: list[Row], folder: str | Path) -> int:
 
     Kept: manifest.json without the command, per_user.npz (compressed, every metric as it was), what
     experiments measured on the model, and result.json, which is written last. `--ledger` reads such
-    a folder. Runs that a ledger of this form lent are there already. RunError if the folder cannot
-    be written.
+    a folder. RunError if it cannot be written.
     """
     try:
-        return _archive(rows, folder)
+        return sum(_keep(run, Path(folder)) for row in rows for run in row.done)
     except OSError as error:
         raise RunError(f"--archive {folder} cannot be written: {error}") from error
 
 
-def _archive(rows, folder):
-    new = 0
-    for run in (run for row in rows for run in row.done):
-        place = Path(folder) / run.result["dataset"] / run.result["model"] / run.id
-        for name in MEASURED:  # also later than the rest
-            if measured := run.folder.read_json(name):
-                files.write_json(place / name, measured)
-        if (place / "result.json").is_file():
-            continue
-        manifest = run.folder.read_json("manifest.json")
-        manifest.pop(OF_THIS_MACHINE, None)
-        files.write_json(place / "manifest.json", manifest)
-        with files.replacing(place / "per_user.npz") as file:
-            np.savez_compressed(file, **per_user(run))
-        files.write_json(place / "result.json", run.result)
-        new += 1
-    return new
+def _keep(run: Run, folder: Path) -> bool:
+    """Whether the run was new."""
+    place = folder / run.result["dataset"] / run.result["model"] / run.id
+    for name in MEASURED:  # also later than the rest
+        if measured := run.folder.read_json(name):
+            files.write_json(place / name, measured)
+    if (place / "result.json").is_file():
+        return False
+    manifest = run.folder.read_json("manifest.json")
+    manifest.pop(OF_THIS_MACHINE, None)
+    files.write_json(place / "manifest.json", manifest)
+    with files.replacing(place / "per_user.npz") as file:
+        np.savez_compressed(file, **per_user(run))
+    files.write_json(place / "result.json", run.result)
+    return True

@@ -29,9 +29,7 @@ def accuracy_columns(metrics: Iterable[str], valid_metric: str = "recall@20") ->
 
 
 def over_seeds(values: Sequence[float], form: str = ".4f", note: str | None = None) -> Cell:
-    """Mean with the standard deviation over seeds, where there are two or more, and a note; empty
-    with the note where there is no value.
-    """
+    """Mean, with the standard deviation over two seeds or more; empty without a value."""
     if not values:
         return Cell(None, note=note)
     spread = statistics.stdev(values) if len(values) > 1 else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.archive import archive
-from ld4mrec.comparison.entries import Entry, check_common, check_shared, entries
+from ld4mrec.comparison.entries import Entry, Keys, check_common, check_shared, entries
 from ld4mrec.comparison.findings import Findings
 from ld4mrec.comparison.tuning import Tuning, tuning_of
 from ld4mrec.config.configuration import of_the_host
@@ -22,16 +22,16 @@ from ld4mrec.search.options import Search
 class Comparison:
     """What is to be compared.
 
-    keys: {key: value} for all runs. names: of models, or labels of the file `settings`, in the
-    report's order; None for all labels of the file. target: the label that the others are tested
-    against, None for the first. metrics: of the report, such as "recall@10,ndcg@20". out: the
-    report's folder. ledger: a further folder of finished runs, only read. archive: where finished
-    runs are kept without weights. tune: each entry at the best point of its grid, or of `search`'s
-    trials. tuned: the same by the points that are finished. dry_run: say what is missing.
+    keys: for all runs. names: of models, or labels of the file `settings`, in the report's order;
+    None for all labels of the file. target: the label that the others are tested against, None for
+    the first. out: the report's folder. ledger: a further folder of finished runs, only read.
+    archive: where finished runs are kept without weights. tune: each entry at the best point of its
+    grid, or of `search`'s trials. tuned: the same by the points that are finished. dry_run: say
+    what is missing.
     """
 
     dataset: str
-    keys: dict
+    keys: Keys
     seeds: tuple[int, ...]
     names: list[str] | None = None
     settings: Path | None = None
@@ -131,22 +131,20 @@ def _announce(rows, engine):
 
 def _announce_search(asked, tunings):
     """Print what --tune is about to do: points or trials of each entry, and what they take."""
-    search = asked.search
-    rows, points, done = {}, 0, 0
-    for tuning in (tuning for tuning in tunings if tuning.is_search):
+    searched, search = [tuning for tuning in tunings if tuning.is_search], asked.search
+    if search:
+        points = sum(tuning.trials(search) for tuning in searched)
+        what = f"{points} trials of --search {search.method}"
+    else:
+        runs = [run for tuning in searched for run in tuning.grid]
+        done = sum(bool(run.result) for run in runs)
+        what = f"{len(runs)} grid points, {done} of them finished"
+    print(f"tuning {len(searched)} of {len(tunings)} rows on seed {asked.seeds[0]}: {what}")
+    rows = {}
+    for tuning in searched:
         runs = tuning.grid
-        if search:
-            left = [run for run in runs if not run.result]
-            trials = tuning.trials(search)
-            runs = left[:1] * trials  # one is timed, as costly as the others
-            points += trials
-        else:
-            points += len(runs)
-            done += sum(bool(run.result) for run in runs)
+        if search:  # one is timed, as costly as the others
+            runs = [run for run in runs if not run.result][:1] * tuning.trials(search)
         rows[tuning.entry.label] = [_row(asked, tuning, runs)]
-    what = f"trials of --search {search.method}" if search else "grid points"
-    finished = "" if search else f", {done} of them finished"
-    of_rows = f"tuning {len(rows)} of {len(tunings)} rows on seed {asked.seeds[0]}"
-    print(f"{of_rows}: {points} {what}{finished}")
     then = f"then {len(asked.seeds)} runs of each row"
     print(*ledger.estimate(rows), then, sep="\n", flush=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import parse_yaml
@@ -10,24 +11,23 @@ from ld4mrec.plugins.sources import find_model
 from ld4mrec.runs.request import Request
 from ld4mrec.search.train import plan
 
+Keys = dict[str, Any]
 VARIANTS = ("faithful", "repaired")  # of models whose reference computes something else than meant
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row: its label, the model's class name, settings {key: value}, where these come from, and
-    warnings that the choice of the settings gave rise to.
-    """
+    """A row. model: its class. origin: of the settings, whose choice may give warnings."""
 
     label: str
     model: str
-    settings: dict
+    settings: Keys
     origin: str
     warnings: tuple[str, ...] = ()
 
 
 def entries(
-    names: list[str] | None, dataset: str, keys: dict, settings_file: Path | None = None
+    names: list[str] | None, dataset: str, keys: Keys, settings_file: Path | None = None
 ) -> list[Entry]:
     """The entries of model names and of a settings file, those with variants once per variant.
 
@@ -51,13 +51,19 @@ def entries(
     return found
 
 
-def declared(model: str, dataset: str, keys: dict) -> set[str]:
+def declared(model: str, dataset: str, keys: Keys) -> set[str]:
     """Names of the keys that a run of a model on a data set has; keys: overrides, for data_path."""
     where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
     return set(Config(model, dataset, where).final_config_dict)
 
 
-def check_shared(found: list[Entry], dataset: str, keys: dict) -> None:
+def keys_of(model: str, dataset: str, keys: Keys) -> Keys:
+    """Those of the overrides that a model has."""
+    known = declared(model, dataset, keys)
+    return {key: value for key, value in keys.items() if key in known}
+
+
+def check_shared(found: list[Entry], dataset: str, keys: Keys) -> None:
     """ConfigError for an override that some of the entries' models have and others have not."""
     known = {entry.label: declared(entry.model, dataset, keys) for entry in found}
     for key in keys:
@@ -70,7 +76,7 @@ def check_shared(found: list[Entry], dataset: str, keys: dict) -> None:
             )
 
 
-def check_common(keys: dict) -> None:
+def check_common(keys: Keys) -> None:
     """ConfigError for overrides that cannot be shared by the runs of several seeds and models."""
     if "seed" in keys:
         raise ConfigError(f"--seed={keys['seed']}: give --seeds {keys['seed']}")
@@ -78,7 +84,7 @@ def check_common(keys: dict) -> None:
         raise ConfigError("--run_dir is the folder of one run; give --runs_dir=FOLDER")
 
 
-def read_settings(path: str | Path) -> dict[str, dict]:
+def read_settings(path: str | Path) -> dict[str, Keys]:
     """{label: {key: value}} of a settings file; `model` is the class where the label is not."""
     path = Path(path)
     if not path.is_file():
@@ -93,20 +99,16 @@ def read_settings(path: str | Path) -> dict[str, dict]:
     return {str(label): values for label, values in found.items()}
 
 
-def _variants(entry, dataset, keys):
+def _variants(entry: Entry, dataset: str, keys: Keys) -> list[Entry]:
     """The entry, or one for each variant where the model has variants and none was chosen."""
     if "variant" in entry.settings or "variant" in keys:
         return [entry]
-    names = declared(entry.model, dataset, keys)
-    shared = {key: value for key, value in keys.items() if key in names}
+    shared = keys_of(entry.model, dataset, keys)
     (first, *_) = plan(Request(entry.model, dataset, shared | entry.settings), grid=True)
     if "variant" not in first.config or first.config["variant"] not in VARIANTS:
         return [entry]
+    labels = {variant: f"{entry.label} ({variant})" for variant in VARIANTS}
     return [
-        replace(
-            entry,
-            label=f"{entry.label} ({variant})",
-            settings=entry.settings | {"variant": variant},
-        )
-        for variant in VARIANTS
+        replace(entry, label=label, settings=entry.settings | {"variant": variant})
+        for variant, label in labels.items()
     ]

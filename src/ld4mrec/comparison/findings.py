@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -9,6 +10,7 @@ import scipy.sparse as sp
 from ld4mrec.comparison import ledger, measures, significance
 from ld4mrec.comparison.cells import accuracy_columns, over_seeds, ratio, shown
 from ld4mrec.comparison.colophon import colophon
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.features import load_features
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.report.figures import Bands, Dots, Figure, Forest, Scatter
@@ -27,7 +29,7 @@ class Findings:
 
     def __init__(
         self,
-        rows: Iterable[ledger.Row],
+        rows: Iterable[Row],
         dataset: str,
         metrics: Sequence[str],
         target: str,
@@ -54,11 +56,10 @@ class Findings:
             users = self.over_users()
             forest = self._forest(users)
             sections.append(Section("How sure", (users, forest, self.over_seeds())))
-        users, items = self.by_user(), self.by_item()
         sections += [
             Section("Cost", (cost, *self._scatter(cost))),
             Section("Beyond accuracy", (self.beyond(),)),
-            Section("For whom", (users, *self._bands(users), items, *self._bands(items))),
+            Section("For whom", (*self._bands(self.by_user()), *self._bands(self.by_item()))),
             Section("Settings", (self.settings(),)),
         ]
         return Report(
@@ -111,11 +112,10 @@ class Findings:
         )
         return (scatter,)
 
-    def _bands(self, table: Table) -> tuple[Figure, ...]:
-        return Bands.if_any(
+    def _bands(self, table: Table) -> tuple[Table | Figure, ...]:
+        return Bands.with_table(
             table,
             table.columns,
-            name=table.name,
             caption=f"{table.title}.",
             axis=f"Recall@{self.cut_off}",
             highlight=(self.target.label,),
@@ -125,13 +125,12 @@ class Findings:
 
     def _table(self, name, title, columns, cells, notes=()):
         """A table with a line per row. cells: those of a row."""
-        lines = tuple((row.label, tuple(cells(row))) for row in self.rows)
-        return Table(name, title, tuple(columns), lines, notes)
+        return Table(name, title, columns, [(row.label, cells(row)) for row in self.rows], notes)
 
     def accuracy(self) -> Table:
         """Validation and test metrics, mean and spread over seeds."""
 
-        def cells(row: ledger.Row) -> list[Cell]:
+        def cells(row: Row) -> list[Cell]:
             note = _fewer_seeds(row)
             return [over_seeds(row.values(*where), note=note) for where in self.columns.values()]
 
@@ -152,16 +151,17 @@ class Findings:
     def improvement(self) -> Table:
         """The target's gain over the other row that is strongest on validation."""
         other = self.strongest(self.others)
-        means = [(self.target.mean(*at), other.mean(*at)) for at in self.columns.values()]
-        line = (f"{self.target.label} over {other.label}", tuple(ratio(*pair) for pair in means))
-        notes = (f"{other.label} is the strongest other by validation.",)
-        for row in (self.target, other):
-            if fewer := _fewer_seeds(row):
-                notes += (f"{row.label}: {fewer}.",)
-        title = "Improvement over the best baseline"
-        return Table("improvement", title, tuple(self.columns), (line,), notes)
+        at = self.columns.values()
+        gains = [ratio(self.target.mean(*where), other.mean(*where)) for where in at]
+        line = (f"{self.target.label} over {other.label}", gains)
+        notes = [f"{other.label} is the strongest other by validation."]
+        pair = (self.target, other)
+        notes += [f"{row.label}: {fewer}." for row in pair if (fewer := _fewer_seeds(row))]
+        return Table(
+            "improvement", "Improvement over the best baseline", self.columns, [line], notes
+        )
 
-    def strongest(self, rows: Iterable[ledger.Row]) -> ledger.Row:
+    def strongest(self, rows: Iterable[Row]) -> Row:
         """The row with the best mean on validation; one that lacks seeds only if all do."""
         return max(rows, key=lambda row: (not _fewer_seeds(row), row.mean("valid", self.metric)))
 
@@ -169,15 +169,14 @@ class Findings:
         """The target against each other row, paired by users."""
         return self._tests("over users", "users", self._compared(self.target, self.others))
 
-    def _compared(self, row, others):
+    def _compared(self, row: Row, others: Iterable[Row]) -> dict[str, significance.Comparison]:
         """{label: Comparison} of a row with others over the users."""
-        return significance.compare_users(
-            self._users_of(row), {other.label: self._users_of(other) for other in others}
-        )
 
-    def _users_of(self, row: ledger.Row) -> dict[int, significance.UserValues]:
-        arrays = {run.config["seed"]: ledger.per_user(run) for run in row.done}
-        return {seed: (found["users"], found[self.metric]) for seed, found in arrays.items()}
+        def values(row: Row) -> dict[int, significance.UserValues]:
+            arrays = {run.config["seed"]: ledger.per_user(run) for run in row.done}
+            return {seed: (found["users"], found[self.metric]) for seed, found in arrays.items()}
+
+        return significance.compare_users(values(row), {o.label: values(o) for o in others})
 
     def over_seeds(self) -> Table:
         """The target against each other row, paired by seeds."""
@@ -193,7 +192,7 @@ class Findings:
             *("difference", "p, t-test", "p, t-test, Holm", "p, Wilcoxon", "p, Wilcoxon, Holm"),
             *("d_z", "rank-biserial"),
         )
-        rows = tuple((label, _test_cells(found)) for label, found in compared.items())
+        rows = [(label, _test_cells(found)) for label, found in compared.items()]
         tested = sum(found.p_t is not None for found in compared.values())
         notes = (
             f"{self.target.label} minus the other, paired by {unit}; two-sided p-values, Holm's "
@@ -210,25 +209,22 @@ class Findings:
             shown(self.metric),
         )
 
-        def cells(row: ledger.Row) -> Iterator[Cell]:
+        def cells(row: Row) -> Iterator[Cell]:
             results = [run.result for run in row.done]
             epochs = [result["epochs"] for result in results]
             train, valid, model = (
-                [result["seconds"].get(phase, 0) for result in results]
+                np.array([result["seconds"].get(phase, 0) for result in results])
                 for phase in ("train", "valid", "model")
             )
-            each, checks = (
-                [s / max(n, 1) for s, n in zip(seconds, epochs, strict=True)]
-                for seconds in (train, valid)
-            )
+            each = np.maximum(epochs, 1)
             memory = [result["peak_memory"]["ram_bytes"] / 2**20 for result in results]
             trained = row.done[0].config["req_training"]
             no_epochs = Cell(None, note="not trained by gradient")
             yield Cell(results[0]["parameters"], format=",.0f")
             yield over_seeds(epochs, ".0f") if trained else no_epochs
-            yield over_seeds([a + b for a, b in zip(train, model, strict=True)], ",.1f")
-            yield over_seeds(each, ",.2f") if trained else no_epochs
-            yield over_seeds(checks, ",.2f")
+            yield over_seeds((train + model).tolist(), ",.1f")
+            yield over_seeds((train / each).tolist(), ",.2f") if trained else no_epochs
+            yield over_seeds((valid / each).tolist(), ",.2f")
             yield Cell(statistics.mean(memory), format=",.0f")
             yield Cell(row.mean("test", self.metric), note=_fewer_seeds(row))
 
@@ -249,7 +245,7 @@ class Findings:
         )
         names = next((tuple(runs[0]) for runs in found.values() if runs), ("coverage",))
 
-        def cells(row: ledger.Row) -> Iterator[Cell]:
+        def cells(row: Row) -> Iterator[Cell]:
             for name in names:
                 form = ".1f" if name in ("popularity", "popularity_history") else ".3f"
                 yield _mean_cell([run[name] for run in found[row.label]], row, "undefined", form)
@@ -266,9 +262,7 @@ class Findings:
         return self._table("beyond-accuracy", "Beyond accuracy", columns, cells, notes)
 
     def _of_lists(self, measure: Callable[[np.ndarray, np.ndarray], object]) -> dict[str, list]:
-        """{label: what is measured of each finished run that has lists}. measure: of users (n,)
-        and their lists (n, K), K the cut-off.
-        """
+        """{label: what is measured of users (n,) and their lists (n, K) of each run with lists}."""
         return {
             row.label: [
                 measure(users, items[:, : self.cut_off])
@@ -280,35 +274,36 @@ class Findings:
     def by_user(self) -> Table:
         """Recall by the user's number of training items."""
         title = "by the user's number of training items"
-        notes = ("Mean over the band's users.",)
-        return self._by_group("by-activity", title, measures.user_bands, notes)
+        return self._by_group(
+            "by-activity", title, measures.user_bands, "Mean over the band's users."
+        )
 
     def by_item(self) -> Table:
         """Recall by the target's number of training users."""
         title = "by the target's number of training users"
-        notes = (
+        note = (
             "Hits over targets in the band: each target counts once. Items in band 0 are cold: "
-            "nobody has them in training.",
+            "nobody has them in training."
         )
-        return self._by_group("by-popularity", title, measures.item_bands, notes)
+        return self._by_group("by-popularity", title, measures.item_bands, note)
 
-    def _by_group(self, name, title, measure, notes):
+    def _by_group(self, name: str, title: str, measure: Callable, note: str) -> Table:
         found = self._of_lists(lambda users, items: measure(items, users, self.test, self.train))
         bands = next((runs[0] for runs in found.values() if runs), None)
         columns = ["all"] if bands is None else [f"{b.label} ({b.targets:,})" for b in bands]
 
-        def cells(row: ledger.Row) -> Iterator[Cell]:
+        def cells(row: Row) -> Iterator[Cell]:
             for at in range(len(columns)):
                 recalls = [bands[at].recall for bands in found[row.label]]
                 yield _mean_cell(recalls, row, "no target in the band")
 
         title = f"Test Recall@{self.cut_off} {title} (targets in brackets)"
-        return self._table(name, title, columns, cells, notes).marked(columns)
+        return self._table(name, title, columns, cells, (note,)).marked(columns)
 
     def settings(self) -> Table:
         """Where each row's settings come from, and what differs from the yaml."""
 
-        def cells(row: ledger.Row) -> Iterator[Cell]:
+        def cells(row: Row) -> Iterator[Cell]:
             point = row.done[0].config.point
             keys = {key: v for key, v in point.items() if key != "seed"} | row.entry.settings
             yield Cell(row.entry.origin)
@@ -324,7 +319,7 @@ class Findings:
 
     def lead(self) -> tuple[str, ...]:
         """Which row is best on validation, and whether it is more than chance."""
-        best, other = self._first_two()
+        best, other, found = self._first_two
         said = (
             f"{best.label} is best on validation: {shown(self.metric)} "
             f"{best.mean('valid', self.metric):.4f}, on the test split "
@@ -332,25 +327,28 @@ class Findings:
         )
         if other is None:
             return said
-        found = self._compared(best, [other])[other.label]
         against = f"Against {other.label}, the next on validation, it"
         if found.interval is None:
             return (*said, f"{against} is not tested: {found.note}.")
         low, high = found.interval
         verdict = "is not" if _within_noise(found) else "is"
         seeds = f", {found.left_out}" if found.left_out else ""
-        difference = (
+        return (
+            *said,
             f"{against} has {found.difference:+.4f} [{low:+.4f}, {high:+.4f}] on the test users, "
             f"which {verdict} more than chance explains (paired t-test, p = {found.p_t:.2g}"
-            f"{seeds})."
+            f"{seeds}).",
         )
-        return (*said, difference)
 
-    def _first_two(self) -> tuple[ledger.Row, ledger.Row | None]:
-        """The best row on validation, and the next where there is another."""
+    @cached_property
+    def _first_two(self) -> tuple[Row, Row | None, significance.Comparison | None]:
+        """The best row on validation, the next where there is another, and how they compare."""
         best = self.strongest(self.rows)
         others = [row for row in self.rows if row is not best]
-        return best, self.strongest(others) if others else None
+        if not others:
+            return best, None, None
+        other = self.strongest(others)
+        return best, other, self._compared(best, [other])[other.label]
 
     def warnings(self) -> Iterator[str]:
         """What a reader must know before a number is used."""
@@ -358,9 +356,14 @@ class Findings:
             yield from row.entry.warnings
         for row in self.incomplete:
             yield from _missing_seeds(row)
-        yield from self._twins()
-        best, other = self._first_two()
-        if other and _within_noise(self._compared(best, [other])[other.label]):
+        twins = {}
+        for row in self.rows:
+            twins.setdefault(tuple(run.folder.id for run in row.done), []).append(row.label)
+        for labels in twins.values():
+            if len(labels) > 1:
+                yield f"{' and '.join(labels)} are the same runs under different labels"
+        best, other, found = self._first_two
+        if found and _within_noise(found):
             yield f"the lead of {best.label} over {other.label} is inside the noise of the users"
         if self.popularity:
             floor = self.popularity.result["valid"][self.metric]
@@ -377,19 +380,11 @@ class Findings:
                 "the differences over users together with the spread"
             )
 
-    def _twins(self) -> Iterator[str]:
-        by_runs = {}
-        for row in self.rows:
-            by_runs.setdefault(tuple(run.id for run in row.done), []).append(row.label)
-        for labels in by_runs.values():
-            if len(labels) > 1:
-                yield f"{' and '.join(labels)} are the same runs under different labels"
-
 
 def _test_cells(found: significance.Comparison) -> tuple[Cell, ...]:
     """Difference, p-values and effect sizes, or why there are none."""
     why = "; ".join(filter(None, (found.left_out, found.note))) or "not tested"
-    empty = Cell(None, note=why)
+    empty, infinite = Cell(None, note=why), Cell(None, note="all differences are equal")
     difference = empty
     if found.difference is not None:
         note = found.left_out or None
@@ -397,11 +392,7 @@ def _test_cells(found: significance.Comparison) -> tuple[Cell, ...]:
     p_values = (found.p_t, found.holm_t, found.p_wilcoxon, found.holm_wilcoxon)
     p = [empty if value is None else Cell(value, format="p") for value in p_values]
     sizes = [
-        empty
-        if value is None
-        else Cell(value, format="+.2f")
-        if np.isfinite(value)
-        else Cell(None, note="all differences are equal")
+        empty if value is None else Cell(value, format="+.2f") if np.isfinite(value) else infinite
         for value in (found.d_z, found.rank_biserial)
     ]
     return difference, *p, *sizes
@@ -414,7 +405,7 @@ def _within_noise(found: significance.Comparison) -> bool:
     return low <= 0 <= high or found.p_t > LEVEL
 
 
-def _missing_seeds(row: ledger.Row) -> Iterator[str]:
+def _missing_seeds(row: Row) -> Iterator[str]:
     """A sentence for each reason why seeds of a row are missing."""
     seeds = {}
     for run in row.runs:
@@ -426,17 +417,15 @@ def _missing_seeds(row: ledger.Row) -> Iterator[str]:
         yield f"{row.label}, {are.format(', '.join(of_why))} missing: {why}"
 
 
-def _fewer_seeds(row: ledger.Row) -> str | None:
+def _fewer_seeds(row: Row) -> str | None:
     done, wanted = len(row.done), len(row.runs)
     return f"{done} of {wanted} seeds" if done < wanted else None
 
 
 def _mean_cell(values, row, undefined, form=".4f"):
     """Mean over those runs of a row that have lists; a note where these are not all."""
-    if not values:
-        return Cell(None, note=NOT_KEPT)
-    if None in values:
-        return Cell(None, note=undefined)
+    if not values or None in values:
+        return Cell(None, note=undefined if values else NOT_KEPT)
     note = _fewer_seeds(row)
     if len(values) < len(row.done):
         note = f"{len(values)} of {len(row.runs)} seeds; of the others {NOT_KEPT}"

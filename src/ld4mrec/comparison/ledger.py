@@ -5,12 +5,14 @@ import statistics
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.entries import Entry, Keys
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError
@@ -44,7 +46,7 @@ class Row:
 
     entry: Entry
     dataset: str
-    keys: dict
+    keys: Keys
     seeds: tuple[int, ...]
     runs: tuple[Run, ...] = ()
     reason: str | None = None
@@ -70,38 +72,37 @@ class Row:
     def mean(self, split: str, metric: str) -> float:
         return statistics.mean(self.values(split, metric))
 
-    def request(self, seeds) -> Request:
+    def request(self, seeds: Iterable[int]) -> Request:
         """The request whose grid is one point per seed. Raises ConfigError for a real grid."""
-        points = plan(Request(self.entry.model, self.dataset, self.keys | self.entry.settings))
+        keys = self.keys | self.entry.settings
+        points = plan(Request(self.entry.model, self.dataset, keys))
         if len(points) > 1:
             raise ConfigError(
                 f"{self.label}: its yaml means a grid of {len(points)} points; name one of them in "
                 "--settings, or give --tune"
             )
-        fixed = {name: [value] for name, value in points[0].config.point.items() if name != "seed"}
-        keys = self.keys | self.entry.settings | fixed | {"seed": list(seeds)}
+        fixed = {name: [value] for name, value in points[0].config.point.items()}
+        keys = keys | fixed | {"seed": list(seeds)}
         return Request(self.entry.model, self.dataset, keys)
 
     def planned(self, also: Path | None = None) -> "Row":
-        """The same with its runs as they are now; nothing is trained.
-
-        also: a further folder like runs_dir, only read, for finished runs that runs_dir has not.
-        """
+        """The same with its runs as they are now; `also`: a folder of more runs, only read."""
         runs = plan(self.request(self.seeds), grid=True)
         return replace(self, runs=tuple(_lent(run, also) for run in runs))
 
 
-def _lent(run, also):
+def _lent(run: Run, also: Path | None) -> Run:
     """The run, from the further folder if only that has its result."""
-    if not also or run.result:
-        return run
-    place = Path(also) / run.config["dataset"] / run.config["model"] / run.id
-    if not (place / "result.json").is_file():
-        return run
-    return replace(run, folder=RunFolder(place, run.folder.identity)).as_found()
+    if also and not run.result:
+        place = Path(also) / run.config["dataset"] / run.config["model"] / run.id
+        if (place / "result.json").is_file():
+            return replace(run, folder=RunFolder(place, run.folder.identity)).as_found()
+    return run
 
 
-def rows_of(found: list[Entry], dataset, keys: dict, seeds, also: Path | None = None) -> list[Row]:
+def rows_of(
+    found: list[Entry], dataset: str, keys: Keys, seeds: Iterable[int], also: Path | None = None
+) -> list[Row]:
     """A planned Row for each entry. Raises ConfigError if there is no folder `also`."""
     if also and not Path(also).is_dir():
         raise ConfigError(f"--ledger is {also}, which is no folder; leave it out, or mend the path")
@@ -109,14 +110,12 @@ def rows_of(found: list[Entry], dataset, keys: dict, seeds, also: Path | None = 
 
 
 def train(row: Row, also: Path | None = None, engine: InTurn | None = None) -> Row:
-    """The row after training what is missing of it, unless it has a reason against that.
-
-    A stopped run goes on. Failed seeds stay among the runs. A row that refuses its data or settings
-    gets a reason. engine: who trains, None: this process.
+    """The row after training what is missing of it, unless it has a reason against that: it gets
+    one if it refuses its data or settings. engine: who trains, None: this process.
     """
     if not row.missing or row.reason:
         return row
-    request, reason = row.request(_seeds(row)), None
+    request, reason = _of_missing(row), None
     try:
         run(request.model, request.dataset, request.keys, grid=True, engine=engine)
     except UserError as error:
@@ -129,19 +128,16 @@ def train_all(rows: list[Row], also: Path | None = None, engine: InTurn | None =
     """`train` of several rows: an engine with several workers trains runs of all rows at a time."""
     if engine is None or engine.workers == 1:
         return [train(row, also, engine) for row in rows]
-    wanted = [row for row in rows if row.missing and not row.reason]
-    run_all([row.request(_seeds(row)) for row in wanted], engine)
+    run_all([_of_missing(row) for row in rows if row.missing and not row.reason], engine)
     return [row.planned(also) for row in rows]
 
 
-def _seeds(row):
-    return [run.config["seed"] for run in row.missing]
+def _of_missing(row: Row) -> Request:
+    return row.request([run.config["seed"] for run in row.missing])
 
 
 def timed(run: Run) -> tuple[float, float]:
-    """Seconds of building a run's model, and of an epoch with its validation, from some seconds of
-    steps; nothing is kept.
-    """
+    """Seconds to build a run's model, and of an epoch with validation, from some of its steps."""
     splits = RecDataset(run.config).split()
     started = time.monotonic()
     model, train_data, valid_data, _ = open_model(run.config, splits)
@@ -166,10 +162,9 @@ def timed(run: Run) -> tuple[float, float]:
 def estimate(groups: dict[str, list[Row]]) -> list[str]:
     """Sentences on the runs that are missing, one per group, and in all; [] if none is missing.
 
-    groups: {name: rows whose runs cost alike}; one run of each is timed, by some steps. The number
-    of epochs is that of the group's finished runs, or, where there are none, the least that early
-    stopping allows: then the estimate says "at least". Rows that refuse the data or the settings
-    are named.
+    groups: {name: rows whose runs cost alike}; one run of each is timed. Epochs: those of the
+    group's finished runs, else the least that early stopping allows ("at least"). Rows that refuse
+    the data or the settings are named.
     """
     lines, total, bound = [], 0.0, False
     for name, group in groups.items():
@@ -203,63 +198,50 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
 
 
 def check_alike(rows: list[Row]) -> None:
-    """Refuse, with ConfigError, rows whose runs, finished or not, differ in data, split or masks.
-
-    So it costs nothing to find out: this can be asked before anything is trained.
-    """
-    planned = [(row, run) for row in rows for run in row.runs]
-    first_row, first = planned[0]
-    for row, other in planned[1:]:
-        for what, mine, theirs in _protocol(other, first):
-            if mine != theirs:
+    """ConfigError for rows whose runs, finished or not, differ in data, split or masks."""
+    (first_row, first), *planned = [(row, run) for row in rows for run in row.runs]
+    wanted = _protocol(first)
+    for row, other in planned:
+        for what, value in _protocol(other).items():
+            if value != wanted[what]:
                 raise ConfigError(
-                    f"{row.label} and {first_row.label} do not compare: {what} is {mine!r} in "
-                    f"{other.folder.path} and {theirs!r} in {first.folder.path}"
+                    f"{row.label} and {first_row.label} do not compare: {what} is {value!r} in "
+                    f"{other.folder.path} and {wanted[what]!r} in {first.folder.path}"
                 )
 
 
 def check_protocol(rows: list[Row]) -> None:
-    """`check_alike`, and refuse finished runs that were tested on different users; RunError if no
-    run is finished.
-    """
+    """`check_alike`, and that all were tested on the same users; RunError if no run is finished."""
     check_alike(rows)
     finished = [(row, run) for row in rows for run in row.done]
     if not finished:
         raise RunError("no run of the comparison is finished; see the errors above")
-    first_row, first = finished[0]
-    expected_users = per_user(first)["users"]
-    for row, other in finished[1:]:
-        if not np.array_equal(per_user(other)["users"], expected_users):
+    (first_row, first), *others = finished
+    users = per_user(first)["users"]
+    for row, other in others:
+        if not np.array_equal(per_user(other)["users"], users):
             raise ConfigError(
                 f"{row.label} and {first_row.label} were tested on different users: "
                 f"{other.folder.path}, {first.folder.path}"
             )
 
 
-def _protocol(run, other):
-    for key in PROTOCOL:
-        yield key, run.config[key], other.config[key]
-    name = "SHA-256 of the interactions"
-    yield name, _interactions(run), _interactions(other)
-
-
-def _interactions(run):
-    """Digest of the interaction file in the run's identity."""
+def _protocol(run: Run) -> dict[str, Any]:
     data = run.folder.identity["data"]
-    return next(digest for name, digest in data.items() if not name.endswith(".npy"))
+    interactions = next(digest for name, digest in data.items() if not name.endswith(".npy"))
+    values = {key: run.config[key] for key in PROTOCOL}
+    return values | {"SHA-256 of the interactions": interactions}
 
 
-def popularity(rows: list[Row], dataset: str, keys: dict, trains: bool = True) -> Run:
-    """The run of Pop that the rows are held against, evaluated as they are; keys: the host's.
-
-    trains: run it if it is not there; else it may come back without a result. What a
-    search varies is no setting of Pop's, and left out.
+def popularity(rows: list[Row], dataset: str, keys: Keys, trains: bool = True) -> Run:
+    """The run of Pop that the rows are held against, evaluated as they are; keys: the host's, of
+    which a search's are left out. trains: run it, else it may come back without a result.
     """
-    points = take_ranges(keys)[0]
-    keys = {key: value for key, value in points.items() if not isinstance(value, list)}
+    keys = {
+        key: value for key, value in take_ranges(keys)[0].items() if not isinstance(value, list)
+    }
     keys |= {key: rows[0].runs[0].config[key] for key in PROTOCOL}
-    (pop,) = run("Pop", dataset, keys) if trains else plan(Request("Pop", dataset, keys))
-    return pop
+    return (run("Pop", dataset, keys) if trains else plan(Request("Pop", dataset, keys)))[0]
 
 
 def per_user(run: Run) -> dict[str, np.ndarray]:

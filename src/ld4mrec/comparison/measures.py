@@ -1,10 +1,9 @@
 """What accuracy does not show: coverage, novelty, popularity, diversity; and accuracy by group.
 
-topk: (n, K) item ids, the list of each user, best first; K is its width, so slice it for a smaller
-cut-off. users: (n,) whose lists they are. train, truth: sparse (U, I), training and test pairs;
-repeated pairs count once. Accuracy is `metrics`'. Raises ValueError for lists with ids out of range
-or an item twice, and for users that are not one for each list. Nothing loops over users or items;
-no (I, I) matrix is made.
+topk: (n, K) item ids, the list of each user, best first. users: (n,) whose lists they are. train,
+truth: sparse (U, I), training and test pairs; repeated pairs count once. Raises ValueError for
+lists with ids out of range or an item twice, and for users that are not one for each list. Nothing
+loops over users or items; no (I, I) matrix is made.
 """
 
 from collections.abc import Mapping
@@ -64,8 +63,7 @@ def gini(topk: np.ndarray, n_items: int) -> float:
 def novelty(topk: np.ndarray, train: Matrix) -> float:
     """Mean self-information@K: the mean of -log2(users of the item / U) over all places.
 
-    Zhou et al., PNAS 2010; the popularity-based novelty of Vargas & Castells, RecSys 2011, without
-    rank or relevance discount. An item without training rows counts as if it had one, log2 U.
+    Zhou et al., PNAS 2010. An item without training rows counts as if it had one, log2 U.
     """
     n_users, n_items = train.shape
     information = np.log2(n_users / np.maximum(item_counts(train), 1))  # (I,), bits
@@ -83,10 +81,9 @@ class Popularity(NamedTuple):
 def popularity_lift(topk: np.ndarray, users: ArrayLike, train: Matrix) -> Popularity:
     """Group average popularity of the lists and of the same users' training items.
 
-    An item's popularity is its number of training users; each user counts once, whatever the
-    length of the history (GAP of Abdollahpouri et al., RMSE workshop at RecSys 2019; the lift is
-    their Delta GAP, above 0 if lists are more popular than tastes). Users without training items
-    are left out of all three. Raises ValueError if nobody has any.
+    An item's popularity is its number of training users; each user counts once (GAP and Delta GAP
+    of Abdollahpouri et al., RMSE workshop at RecSys 2019). Users without training items are left
+    out of all three. Raises ValueError if nobody has any.
     """
     topk, counts = _lists(topk, train.shape[1]), item_counts(train)
     histories = binary_csr(train.copy())[_users(users, topk)]  # (n, I)
@@ -102,20 +99,18 @@ def popularity_lift(topk: np.ndarray, users: ArrayLike, train: Matrix) -> Popula
 def personalisation(topk: np.ndarray, n_items: int) -> float | None:
     """1 - the mean share of items that two users' lists have in common; None for a single list.
 
-    Zhou et al., PNAS 2010 (inter-user diversity). All pairs of n lists at once: an item in c lists
-    is common to c (c - 1) ordered pairs.
+    Zhou et al., PNAS 2010. An item in c lists is common to c (c - 1) ordered pairs.
     """
     exposure, (n, k) = _exposure(topk, n_items), topk.shape
     return float(1 - (exposure * (exposure - 1)).sum() / (n * (n - 1) * k)) if n > 1 else None
 
 
 def intra_list_diversity(topk: np.ndarray, features: np.ndarray) -> float | None:
-    """Mean over lists of 1 - mean pairwise cosine; features: (I, F).
+    """Mean over lists of 1 - mean pairwise cosine, in [0, 2]; features: (I, F).
 
-    Ziegler et al., WWW 2005; in [0, 2]. Items without features (zero rows) have no cosine and are
-    left out of their lists, lists with fewer than two others left out of the mean, which is None if
-    no list is left. Of unit vectors u the sum of all cosines of two different ones is
-    |sum u|^2 - m, so no pairs are made; columns of the features are taken in blocks.
+    Ziegler et al., WWW 2005. Items without features (zero rows) are left out of their lists, lists
+    with fewer than two others out of the mean, which is None if no list is left. Of m unit vectors
+    u the cosines of all pairs add up to |sum u|^2 - m: no pairs are made.
     """
     features = np.asarray(features)
     n_items, width = features.shape
@@ -161,8 +156,7 @@ class Band(NamedTuple):
 
 
 def user_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix) -> list[Band]:
-    """Recall@K by the user's activity, the number of training items: a Band for each quartile of
-    the users given (`quantile_ends`).
+    """Recall@K by the user's number of training items, a Band for each quartile of the users given.
 
     Means over the band's users; weighted by `size` they give the overall mean. Raises ValueError
     for a user without test items.
@@ -175,13 +169,12 @@ def user_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix)
     band, n_bands = np.searchsorted(ends, activity), len(ends) + 1
     size = np.bincount(band, minlength=n_bands)
     recall = np.bincount(band, metrics.recall(hits, targets)[:, -1], n_bands)
-    return _bands(ends, size, np.bincount(band, targets, n_bands), _ratio(recall, size))
+    return _bands(ends, size, np.bincount(band, targets, n_bands), recall, size)
 
 
 def item_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix) -> list[Band]:
-    """Recall@K by the popularity of the target, its number of training users: a Band for the cold
-    items, never seen in training, and for each quartile over training rows, so that these bands
-    hold about equally many of them.
+    """Recall@K by the target's number of training users, a Band for the cold items, never seen in
+    training, and for each quartile over training rows.
 
     Hits over targets in the band, so each target counts once, not each user; weighted by `targets`
     they give the overall hits over targets (Recall2).
@@ -192,15 +185,11 @@ def item_bands(topk: np.ndarray, users: ArrayLike, truth: Matrix, train: Matrix)
     hits, _ = _hits(topk, users, truth)
     found = np.bincount(band[topk[hits]], minlength=n_bands)
     targets = np.bincount(band[binary_csr(truth.copy())[users].indices], minlength=n_bands)
-    return _bands(ends, np.bincount(band, minlength=n_bands), targets, _ratio(found, targets))
+    return _bands(ends, np.bincount(band, minlength=n_bands), targets, found, targets)
 
 
 def quantile_ends(counts: np.ndarray, parts: int = 4) -> np.ndarray:
-    """The last count of each of at most `parts` bands with about equally many of the counts.
-
-    Equal counts stay together, so bands may be fewer and unequal; each but the open one is closed
-    by a count that occurs, so none is empty on these counts.
-    """
+    """Last counts of at most `parts` bands with about equally many of the counts, none empty."""
     if not len(counts):
         return np.array([], dtype=np.int64)
     ends = np.quantile(counts, np.arange(1, parts) / parts, method="inverted_cdf")
@@ -248,16 +237,12 @@ def _hits(topk: np.ndarray, users: ArrayLike, truth: Matrix) -> tuple[np.ndarray
     return known.contains(users[:, None], _lists(topk, truth.shape[1])), targets
 
 
-def _ratio(parts: np.ndarray, wholes: np.ndarray) -> list[float | None]:
-    """parts / wholes as a list, None where the whole is 0."""
+def _bands(ends, size, targets, parts, wholes):
+    """ends: the last count of each band but the open one. Recall is parts / wholes."""
     with np.errstate(invalid="ignore"):
-        ratio = (parts / wholes).tolist()
-    return [value if whole else None for value, whole in zip(ratio, wholes, strict=True)]
-
-
-def _bands(ends, size, targets, recall):
-    """ends: the last count of each band but the open one."""
-    lows = [0, *(ends + 1).tolist()]
-    highs = [*ends.tolist(), None]
-    size, targets = size.tolist(), targets.astype(np.int64).tolist()
-    return [Band(*row) for row in zip(lows, highs, size, targets, recall, strict=True)]
+        recall = (parts / wholes).tolist()
+    lows, highs = [0, *(ends + 1).tolist()], [*ends.tolist(), None]
+    rows = zip(lows, highs, size.tolist(), targets.astype(np.int64).tolist(), recall, strict=True)
+    return [
+        Band(*row[:4], row[4] if whole else None) for row, whole in zip(rows, wholes, strict=True)
+    ]

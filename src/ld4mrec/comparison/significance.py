@@ -32,9 +32,8 @@ FEWEST_FOR_WILCOXON = 6  # pairs; with n pairs no p-value is below 2 / 2^n, whic
 class Comparison:
     """One system against another over n pairs; None: left out, and `note` says why.
 
-    difference: mean of first - second. interval: of that mean, at .95. p_t, p_wilcoxon: as tested;
-    holm_t, holm_wilcoxon: adjusted for the other comparisons of the same call, each test for
-    itself. d_z: Cohen's, infinite if all differences are equal and not 0. rank_biserial: [-1, 1].
+    difference: mean of first - second. interval: of that mean, at .95. holm_t, holm_wilcoxon: p_t
+    and p_wilcoxon adjusted for the other comparisons of the same call, each test for itself.
     left_out: which seeds were not compared, as only one of the two has them.
     """
 
@@ -54,11 +53,11 @@ class Comparison:
 def compare_users(
     best: dict[int, UserValues], others: dict[str, dict[int, UserValues]], seed: int = 0
 ) -> dict[str, Comparison]:
-    """{name: Comparison} of one system with each of the others over the test users, each user's
-    value being the mean over the seeds that the two share.
+    """{name: Comparison} of one system, {seed: UserValues}, with each of the others over the test
+    users, whose values are means over the seeds that the two share.
 
-    best: {seed: UserValues}; others: {name: the same}. Users may stand in any order. The interval
-    is the bootstrap's, drawn with `seed`. Raises RunError if a system has other users.
+    Users may stand in any order. The interval is the bootstrap's, drawn with `seed`. Raises
+    RunError if a system has other users.
     """
     compared = {}
     for name, other in others.items():
@@ -79,10 +78,8 @@ def compare_users(
 def compare_seeds(
     best: dict[int, float], others: dict[str, dict[int, float]]
 ) -> dict[str, Comparison]:
-    """{name: Comparison} of one system with each of the others over the seeds they share.
-
-    best: {seed: value}, others: {name: {seed: value}}, value: the mean over users. The interval is
-    Student's: a percentile bootstrap of so few values is too narrow.
+    """{name: Comparison} of one system, {seed: mean over users}, with each of the others over the
+    seeds they share. The interval is Student's: a bootstrap of so few values is too narrow.
     """
     compared = {}
     for name, other in others.items():
@@ -100,19 +97,15 @@ def compare_seeds(
 def _shared(best: dict[int, object], other: dict[int, object]) -> tuple[list[int], str]:
     """(seeds that both have, what is left out in words) of two {seed: ...}."""
     shared, alone = sorted(best.keys() & other.keys()), sorted(best.keys() ^ other.keys())
-    text = f"of {', '.join(map(str, alone))} only one of the two is there" if alone else ""
-    return shared, f"over {_seeds(shared)}; {text}" if alone else ""
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else "no seed"
+    if not alone:
+        return shared, ""
+    seeds = f"seed{'s' * (len(shared) > 1)} {', '.join(map(str, shared))}" if shared else "no seed"
+    left = ", ".join(map(str, alone))
+    return shared, f"over {seeds}; of {left} only one of the two is there"
 
 
 def mean_over_seeds(tables: Sequence[UserValues], whose: str) -> UserValues:
-    """The mean of each user's values over tables; whose: a system, for the error.
-
-    Users come out in ascending order. Raises RunError if the tables have other users.
-    """
+    """Mean of each user over tables, users ascending; RunError if they are not the same."""
     users, values = _aligned(tables, f"the seeds of {whose}")
     return users, np.mean(values, axis=0)
 
@@ -137,19 +130,13 @@ def _aligned(tables: Sequence[UserValues], whose: str) -> tuple[np.ndarray, list
 
 
 def _compared(d: np.ndarray, unit: str, interval: Callable[[np.ndarray], Interval]) -> Comparison:
-    """The Comparison of differences d (n,), not yet corrected; interval: a function of d."""
+    """The Comparison of differences d (n,), not yet corrected."""
     n = len(d)
     if n < 2:
         note = f"{unit} shared: {n}; nothing can be tested"
         return Comparison(n, float(d[0]) if n else None, note=note)
-    found = Comparison(
-        n,
-        float(d.mean()),
-        interval(d),
-        p_t=paired_t(d),
-        d_z=cohen_d_z(d),
-        rank_biserial=rank_biserial(d),
-    )
+    sizes = {"d_z": cohen_d_z(d), "rank_biserial": rank_biserial(d)}
+    found = Comparison(n, float(d.mean()), interval(d), p_t=paired_t(d), **sizes)
     if n >= FEWEST_FOR_WILCOXON:
         return replace(found, p_wilcoxon=wilcoxon(d))
     note = f"Wilcoxon's test is left out: over {n} {unit} no p-value is below 2/2^{n} = {2 / 2**n}"
@@ -161,8 +148,8 @@ def _corrected(compared: dict[str, Comparison]) -> dict[str, Comparison]:
     t = holm([c.p_t for c in compared.values()])
     w = holm([c.p_wilcoxon for c in compared.values()])
     return {
-        name: replace(c, holm_t=t[at], holm_wilcoxon=w[at])
-        for at, (name, c) in enumerate(compared.items())
+        name: replace(c, holm_t=p_t, holm_wilcoxon=p_wilcoxon)
+        for (name, c), p_t, p_wilcoxon in zip(compared.items(), t, w, strict=True)
     }
 
 
@@ -189,9 +176,8 @@ def _checked(differences: ArrayLike) -> np.ndarray:
 
 
 def paired_t(differences: ArrayLike) -> float:
-    """p of Student's paired t-test: is the mean of the differences (n,) zero?
-
-    Equal differences: 1 if they are 0, else 0, the limit of ever smaller spread.
+    """p of Student's paired t-test: is the mean of the differences (n,) zero? Of equal ones: 1 if
+    they are 0, else 0, the limit of ever smaller spread.
     """
     d = _checked(differences)
     if np.ptp(d) == 0:
@@ -237,8 +223,7 @@ def holm(p_values: Iterable[float | None]) -> list[float | None]:
 
 
 def cohen_d_z(differences: ArrayLike) -> float:
-    """Mean of differences (n,) over their standard deviation (n - 1); Cohen 1988, d_z as in Lakens
-    2013.
+    """Mean of differences (n,) over their standard deviation (n - 1); Cohen 1988, Lakens 2013.
 
     0 if all differences are 0; infinite, with their sign, if they are equal otherwise.
     """
@@ -262,24 +247,18 @@ def rank_biserial(differences: ArrayLike) -> float:
 def bootstrap_interval(
     differences: ArrayLike, seed: int = 0, level: float = 0.95, n: int = 2000
 ) -> Interval:
-    """(low, high) of the mean difference: the percentile bootstrap, Efron 1979, n resamples."""
+    """Of the mean difference: the percentile bootstrap, Efron 1979, of n resamples."""
     check_number("level", level, 0, 1)
     check_integer("n", n, 1)
     d = _checked(differences)
-    found = stats.bootstrap(
-        (d,),
-        np.mean,
-        n_resamples=n,
-        batch=max(1, RESAMPLED // len(d)),
-        confidence_level=level,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    )
+    batch, generator = max(1, RESAMPLED // len(d)), np.random.default_rng(seed)
+    how = {"n_resamples": n, "batch": batch, "confidence_level": level, "method": "percentile"}
+    found = stats.bootstrap((d,), np.mean, random_state=generator, **how)
     return tuple(map(float, found.confidence_interval))
 
 
 def t_interval(differences: ArrayLike, level: float = 0.95) -> Interval:
-    """(low, high) of the mean difference by Student's t distribution."""
+    """Of the mean difference, by Student's t distribution."""
     check_number("level", level, 0, 1)
     d = _checked(differences)
     reach = stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / math.sqrt(len(d))

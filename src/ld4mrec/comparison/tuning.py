@@ -1,8 +1,9 @@
 """An entry at the best point of its grid or search, by validation alone."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from ld4mrec.comparison.entries import Entry
+from ld4mrec.comparison.entries import Entry, Keys
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.runs.request import Request
 from ld4mrec.runs.run import Run
@@ -13,9 +14,7 @@ from ld4mrec.search.train import plan, run
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is searched for an entry, with one seed. grid: the Runs of its grid as they are now.
-    ranges: {key: Range} that a search draws from.
-    """
+    """What is searched for an entry with a seed: the runs of its grid, or ranges to draw from."""
 
     entry: Entry
     request: Request
@@ -34,18 +33,21 @@ class Tuning:
 
     def first(self) -> Entry:
         """The entry at the first point of its grid."""
-        point = {name: v for name, v in self.grid[0].config.point.items() if name != "seed"}
-        return replace(self.entry, settings=self.entry.settings | point, origin="not tuned")
+        return self._at(self.grid[0], "not tuned")
+
+    def _at(self, run: Run, origin: str, warnings: Iterable[str] = ()) -> Entry:
+        point = {name: value for name, value in run.config.point.items() if name != "seed"}
+        settings = self.entry.settings | point
+        return replace(self.entry, settings=settings, origin=origin, warnings=tuple(warnings))
 
     def best(
         self, trains: bool, search: Search | None = None, engine: InTurn | None = None
     ) -> Entry:
-        """The entry at its best point.
+        """The entry at its best point; as it is without a grid, with a warning where nothing of it
+        is finished. Warnings name keys whose best value is the grid's first or last.
 
-        trains: run what is missing of the grid, or the trials of `search`, on an engine (None: this
-        process); else only the grid's finished runs count. A key whose best value is its first or
-        last, of three or more, is named in the warnings. An entry without a grid comes back as it
-        is; so does one of whose grid nothing is finished, with a warning.
+        trains: run what is missing of the grid, or the trials of `search`; else only the grid's
+        finished runs count. engine: who trains, None: this process.
         """
         if not self.is_search:
             return self.entry
@@ -54,36 +56,32 @@ class Tuning:
             how = {"search": search} if search else {"grid": True}
             points = run(request.model, request.dataset, request.keys, engine=engine, **how)
         done = [point for point in points if point.result]
-        label = self.entry.label
         if not done:
+            label = self.entry.label
             nothing = f"{label}: no point of its grid is finished, so it is at the yaml's defaults"
-            return replace(self.entry, warnings=(*self.entry.warnings, nothing))
+            return replace(self.entry, warnings=(nothing,))
         metric = done[0].config["valid_metric"].lower()
         best = max(done, key=lambda point: point.result["valid"][metric])
-        chosen = {name: value for name, value in best.config.point.items() if name != "seed"}
         what = f"trials of --search {search.method}" if trains and search else "grid points"
         origin = f"best of {len(done)} of {len(points)} {what} on validation, seed {self.seed}"
-        settings = self.entry.settings | chosen
-        return replace(self.entry, settings=settings, origin=origin, warnings=self._edges(best))
+        return self._at(best, origin, self._edges(best))
 
-    def _edges(self, best):
+    def _edges(self, best: Run) -> Iterator[str]:
         """Sentences on the keys whose best value lies on the edge of the grid."""
-        sentences = []
         for name, value in best.config.point.items():
-            if name in self.ranges:
+            if name in self.ranges or name == "seed":
                 continue  # a drawn value never lies on the edge of a range
-            values = list(dict.fromkeys(point.config.point[name] for point in self.grid))
-            if name == "seed" or len(values) < 3 or not all(map(_is_number, values)):
+            values = {point.config.point[name] for point in self.grid}
+            if len(values) < 3 or not all(map(_is_number, values)):
                 continue
             if value in (min(values), max(values)):
-                sentences.append(
+                yield (
                     f"{self.entry.label}: the best {name} of its grid, {value}, lies on the grid's "
                     f"edge ({min(values)} to {max(values)})"
                 )
-        return tuple(sentences)
 
 
-def tuning_of(entry: Entry, dataset: str, keys: dict, seed: int) -> Tuning:
+def tuning_of(entry: Entry, dataset: str, keys: Keys, seed: int) -> Tuning:
     """What is searched for an entry; nothing is trained."""
     request = Request(entry.model, dataset, keys | entry.settings | {"seed": [seed]})
     grid = plan(request, grid=True)

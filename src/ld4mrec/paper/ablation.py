@@ -8,7 +8,7 @@ from ld4mrec.comparison.findings import Findings
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.features import modality_files
 from ld4mrec.paper.accuracy import OVER_SEEDS, accuracy_table
-from ld4mrec.paper.colophon import colophon, host_config
+from ld4mrec.paper.colophon import host_config, report_of
 from ld4mrec.paper.runs import METRICS, OURS, Setup, entry_of, planned
 from ld4mrec.report.figures import Forest
 from ld4mrec.report.panels import Panels
@@ -17,34 +17,33 @@ from ld4mrec.report.tables import Table
 
 TITLE = "Ablation (Fig. 5)"
 PARTS = {OURS: "none", "w/o PG": "no_pg", "w/o CG": "no_cg", "w/o SR": "no_sr"}
+LEAD = (
+    "w/o PG: the two CG blocks in sequence; w/o CG: behaviour and step embedding alone; "
+    "w/o SR: plain squared error.",
+)
 NO_MODALITY = "the data set has no features: the full model has no PG blocks either"
 
 
 def rows(setup: Setup) -> list[Row]:
-    """The full model, then what is left without each part."""
-    found = [entry_of(setup, label=name, changes={"ablation": x}) for name, x in PARTS.items()]
-    if not has_features(setup):
-        found = [entry for entry in found if entry.settings["ablation"] != "no_pg"]
+    """The full model, then what is left without each part that it has."""
+    files = modality_files(host_config(setup.dataset, setup.keys)).values()
+    parts = dict(PARTS)
+    if not any(Path(path).is_file() for path in files):
+        del parts["w/o PG"]
+    found = [entry_of(setup, {"ablation": part}, label) for label, part in parts.items()]
     return planned(setup, found)
-
-
-def has_features(setup: Setup) -> bool:
-    """Whether a feature file of the data set is there."""
-    config = host_config(setup.dataset, setup.keys)
-    return any(Path(path).is_file() for path in modality_files(config).values())
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
     """Accuracy, and the differences over users where two rows are finished."""
     table = accuracy(rows)
-    figures = Panels.if_any(
+    blocks = Panels.with_table(
         table,
         tuple(name for name in table.columns if name.endswith("@20")),
-        name="ablation",
         caption=f"Accuracy of the model and of what is left without a part of it; {OVER_SEEDS}.",
         highlight=(OURS,),
     )
-    sections = [Section("Accuracy", (table, *figures))]
+    sections = [Section("Accuracy", blocks)]
     full = rows[0]
     if full.done and len([row for row in rows if row.done]) > 1:
         ledger.check_protocol(rows)
@@ -59,15 +58,7 @@ def report(setup: Setup, rows: list[Row]) -> Report:
             above="better with",
         )
         sections.append(Section("How sure", (users, forest)))
-    return Report(
-        title=f"{TITLE}: {setup.dataset}",
-        lead=(
-            "w/o PG: the two CG blocks in sequence; w/o CG: behaviour and step embedding alone; "
-            "w/o SR: plain squared error.",
-        ),
-        sections=tuple(sections),
-        colophon=colophon(setup, rows),
-    )
+    return report_of(setup, rows, TITLE, LEAD, sections)
 
 
 def accuracy(rows: list[Row]) -> Table:

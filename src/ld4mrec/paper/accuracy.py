@@ -21,18 +21,12 @@ def accuracy_table(
     row_title: str = "model",
     absent: str | None = None,
 ) -> Table:
-    """Validation and test accuracy of {label: row}, best and second marked. absent: why a row is
-    None.
-    """
-    lines = tuple(
-        (
-            label,
-            tuple(
-                cell(row, *where) if row else Cell(None, note=absent) for where in COLUMNS.values()
-            ),
-        )
+    """Accuracy of {label: row}, best and second marked. absent: why a row is None."""
+    empty = (Cell(None, note=absent),) * len(COLUMNS) if absent else ()
+    lines = [
+        (label, tuple(cell(row, *where) for where in COLUMNS.values()) if row else empty)
         for label, row in rows.items()
-    )
+    ]
     return Table(name, title, tuple(COLUMNS), lines, tuple(notes), row_title).marked(COLUMNS)
 
 

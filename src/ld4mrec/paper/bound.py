@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.ledger import Row
-from ld4mrec.paper.colophon import colophon
+from ld4mrec.paper.colophon import report_of
 from ld4mrec.paper.measured import measured
 from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Curves
@@ -29,6 +29,11 @@ from ld4mrec.report.tables import Cell, Table
 from ld4mrec.runs.run import Run
 
 TITLE = "The bound (section 4.3)"
+LEAD = (
+    "The paper argues that noise on the history raises the entropy of what the network "
+    "reads (eq. 10) and that each step-wise term pays for it (eq. 11-12). This measures "
+    "the terms on the trained model; it is no proof of either side."
+)
 VERSION = 2  # of what is measured
 ROWS = 1024  # users at a time
 FORMATS = {
@@ -44,33 +49,22 @@ AT_ZERO = "the history as it is: no distribution, no entropy"
 
 def rows(setup: Setup) -> list[Row]:
     """The model as it is."""
-    return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
+    return planned(setup, [entry_of(setup, {"inference_steps": 0})])
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
     """What is missing is measured first."""
     found, why = measured(*rows, "bound", VERSION, measure)
-    table = terms(found, why)
-    figures = Curves.if_any(
-        table,
+    blocks = Curves.with_table(
+        terms(found, why),
         MEASURED,
-        name="bound",
         caption="What the prediction does as the history is noised further; step 0 is the "
         "forward-free inference. Mean and standard deviation over seeds.",
         x="step t",
         x_axis="forward step t",
     )
-    return Report(
-        title=f"{TITLE}: {setup.dataset}",
-        lead=(
-            "The paper argues that noise on the history raises the entropy of what the network "
-            "reads (eq. 10) and that each step-wise term pays for it (eq. 11-12). This measures "
-            "the terms on the trained model; it is no proof of either side.",
-            *words(found),
-        ),
-        sections=(Section("Terms by forward step", (table, *figures)),),
-        colophon=colophon(setup, rows),
-    )
+    lead, section = (LEAD, *words(found)), Section("Terms by forward step", blocks)
+    return report_of(setup, rows, TITLE, lead, [section])
 
 
 @torch.no_grad()
@@ -88,7 +82,10 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, list]:
             model.inference_steps = t
             predicted = model.full_sort_predict([batch, None])
             free = predicted if free is None else free
-            still = predicted if t == 0 else at_step(model, batch, x, t)
+            still = predicted
+            if t:  # the clean rows, said to be of step t
+                code = model.codes[t] + model.user_step[batch]
+                still = model.net(x, code, *model.conditions(batch))
             parts = terms_of(x, predicted, free, still)
             sums[t] += torch.stack([part.sum() for part in parts]).cpu()
     model.inference_steps = 0
@@ -96,11 +93,6 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, list]:
     found = {"steps": steps} | dict(zip(MEASURED, means, strict=True))
     variance = (1 - model.diffusion.alpha_bar).tolist()  # of q(x_t | x), t = 1..T
     return found | {"variance": [0.0, *variance]}
-
-
-def at_step(model: nn.Module, users: Tensor, x: Tensor, t: int) -> Tensor:
-    """Predictions (B, I) for clean rows x (B, I) that are said to be of step t."""
-    return model.net(x, model.codes[t] + model.user_step[users], *model.conditions(users))
 
 
 def terms_of(x: Tensor, predicted: Tensor, free: Tensor, still: Tensor) -> tuple[Tensor, ...]:
@@ -118,9 +110,7 @@ def terms_of(x: Tensor, predicted: Tensor, free: Tensor, still: Tensor) -> tuple
 
 
 def added_entropy(variance: Sequence[float]) -> list[float | None]:
-    """Entropy of a Gaussian of this variance over that of the first step's, nats per dimension;
-    None for step 0, which has none. variance: of steps 0, 1, ..., T.
-    """
+    """Entropy of Gaussians of steps 0, 1, ... over that of step 1, nats per dimension."""
     first = variance[1]
     return [None, *(0.5 * math.log(v / first) if first > 0 else None for v in variance[1:])]
 

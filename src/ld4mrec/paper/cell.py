@@ -1,7 +1,5 @@
-"""A measurement of `efficiency`, in a process of its own:
-`python -P -m ld4mrec.paper.cell < request.json`.
-
-Reads the fields of an efficiency.Measurement and prints the figures as JSON, in its last line.
+"""A measurement of `efficiency` in a process of its own: `python -P -m ld4mrec.paper.cell` reads
+the fields of an efficiency.Measurement as JSON and prints what it found as JSON, in its last line.
 """
 
 import json
@@ -22,6 +20,7 @@ from ld4mrec.training import memory, randomness
 from ld4mrec.training.timing import WARM_UP, Clock, Steps, machine, peak
 from ld4mrec.training.trainer import Trainer
 
+Figures = dict[str, float]
 SCORED = 2048  # users at the least
 LONG = 30.0  # seconds of scoring beyond which the rest of the users is scaled
 
@@ -45,37 +44,28 @@ def measure(model: str, dataset: str, keys: dict[str, Any], batches: int) -> dic
     return found | {"machine": machine(config["device"], "wall")}
 
 
-def epoch(
-    trainer: Trainer, loader: TrainDataLoader, clock: Clock, batches: int
-) -> dict[str, float]:
-    """Seconds of a training epoch: the median batch times the batches, with what the model does
-    before and after the batches once.
-    """
+def epoch(trainer: Trainer, loader: TrainDataLoader, clock: Clock, batches: int) -> Figures:
+    """Seconds of a training epoch: what is done once, and batches of the median time."""
     model, steps = trainer.model.train(), Steps(trainer, loader)
     before = clock.seconds(model.pre_epoch_processing)
     for _ in range(min(WARM_UP, batches)):
         steps()
     taken = [seconds for (seconds,) in clock.turns(batches, steps, warm_up=0)]
-    after = clock.seconds(model.post_epoch_processing) if _has(model, "post") else 0.0
-    once = (before if _has(model, "pre") else 0.0) + after
-    batch = statistics.median(taken)
-    return {
-        "epoch": once + batch * len(loader),
-        "batch": batch,
-        "once": once,
-        "batches": len(loader),
-        "timed": batches,
-    }
+    after = clock.seconds(model.post_epoch_processing)
+    once = before * _has_own(model, "pre") + after * _has_own(model, "post")
+    batch, n = statistics.median(taken), len(loader)
+    found = {"epoch": once + batch * n, "batch": batch, "once": once}
+    return found | {"batches": n, "timed": batches}
 
 
-def _has(model: nn.Module, when: str) -> bool:
+def _has_own(model: nn.Module, when: str) -> bool:
     """Whether a model does something of its own before ("pre") or after ("post") an epoch."""
     name = f"{when}_epoch_processing"
     return getattr(type(model), name) is not getattr(AbstractRecommender, name)
 
 
 @torch.no_grad()
-def inference(model: nn.Module, config: Config, clock: Clock) -> dict[str, float]:
+def inference(model: nn.Module, config: Config, clock: Clock) -> Figures:
     """Seconds to score all items and take the top K for all users. If that is long, SCORED users or
     more are scored and the rest scaled; what the first batch does for all users counts once.
     """

@@ -10,7 +10,10 @@ from ld4mrec.config.configuration import Config, of_the_host
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.paper.runs import Setup
 from ld4mrec.places import CONFIGS, from_yaml
+from ld4mrec.report.report import Report, Section
 from ld4mrec.runs.identity import data_fingerprint
+
+Texts = Iterable[str]
 
 
 def host_config(dataset: str, keys: dict[str, Any]) -> Config:
@@ -26,16 +29,19 @@ def folder_of(keys: dict[str, Any], key: str) -> str | None:
     return None if value is None else str((Path.cwd() / Path(value).expanduser()).resolve())
 
 
-def colophon(
-    setup: Setup, rows: Iterable[Row] = (), data: bool = True
-) -> dict[str, tuple[str, ...]]:
-    """{label: values}: command, seeds, runs, versions, commit, machine, fingerprints of the data.
+def report_of(
+    setup: Setup, rows: list[Row], title: str, lead: Texts, sections: Iterable[Section]
+) -> Report:
+    """The report of an experiment on the setup's data set."""
+    title = f"{title}: {setup.dataset}"
+    return Report(title, tuple(sections), tuple(lead), colophon=colophon(setup, rows))
 
-    data: False where the experiment has no data set of its own.
-    """
+
+def colophon(setup: Setup, rows: Iterable[Row] = (), data: bool = True) -> shared.Colophon:
+    """How it was made; data: False where the experiment has no data set of its own."""
     made_of = {"seeds": (", ".join(map(str, setup.seeds)),)}
     ids = [f"{row.dataset}/{row.entry.model}/{run.id}" for row in rows for run in row.done]
     if ids:
         made_of["runs"] = tuple(dict.fromkeys(ids))
     config = host_config(setup.dataset, setup.keys) if data else None
-    return shared.colophon(config, data_fingerprint(config) if data else None, made_of)
+    return shared.colophon(config, data_fingerprint(config) if config else {}, made_of)

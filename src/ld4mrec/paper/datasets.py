@@ -34,11 +34,9 @@ def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
     """Of the paper's data sets and of those asked for."""
     found = {name: counted(name, setup.keys) for name in names(setup)}
     present = {name: counts for name, counts in found.items() if not isinstance(counts, str)}
-    lengths = _lengths(found)
-    figures = Lines.if_any(
-        lengths,
-        lengths.columns,
-        name="history-lengths",
+    histories = Lines.with_table(
+        _lengths(found),
+        tuple(PLACES),
         caption="Interactions of a user, all splits: the share of users who have so many or fewer.",
         places=PLACES,
         x_axis="share of the users, %",
@@ -51,7 +49,7 @@ def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
         lead=tuple(_words(present)),
         sections=(
             Section("Counts", (_counts(found), _beside(found))),
-            Section("Histories", (lengths, *figures)),
+            Section("Histories", histories),
         ),
         colophon=colophon(setup, data=setup.dataset in present),
     )
@@ -64,10 +62,7 @@ def names(setup: Setup) -> list[str]:
 
 
 def counted(dataset: str, keys: dict[str, Any]) -> Counted:
-    """{column: value} of a data set as its folder has it, every split; the reason if it is absent.
-
-    least and lengths count the interactions of a user.
-    """
+    """{column: value} of a data set as its folder has it; the reason if it is absent."""
     try:
         config = host_config(dataset, keys).replace({"filter_out_cod_start_users": False})
         data = RecDataset(config)
@@ -89,11 +84,6 @@ def counted(dataset: str, keys: dict[str, Any]) -> Counted:
     }
 
 
-def _table(name, title, columns, found, cells, notes=()):
-    lines = tuple((dataset, tuple(cells(dataset, counts))) for dataset, counts in found.items())
-    return Table(name, title, tuple(columns), lines, notes, "data set")
-
-
 def _cell(counts: Counted, column: str) -> Cell:
     if isinstance(counts, str):
         return Cell(None, note=counts)
@@ -106,11 +96,10 @@ def _counts(found: dict[str, Counted]) -> Table:
         *("train", "validation", "test", "features"),
     )
 
-    def cells(_: str, counts: Counted) -> list[Cell]:
-        return [_cell(counts, column) for column in columns]
-
+    lines = {name: [_cell(counts, column) for column in columns] for name, counts in found.items()}
     notes = ("Of the data folders as they are, all splits; average length: interactions per user.",)
-    return _table("datasets", "Data sets, as prepared", columns, found, cells, notes)
+    title = "Data sets, as prepared"
+    return Table("datasets", title, columns, lines.items(), notes, "data set")
 
 
 def _beside(found: dict[str, Counted]) -> Table:
@@ -127,16 +116,19 @@ def _beside(found: dict[str, Counted]) -> Table:
     columns = [f"{name}, {whose}" for name in COUNTS for whose in ("ours", "paper's")]
     notes = (f"The paper's: {SOURCE}; its densities are printed with three decimals of a percent.",)
     title = "Data sets, ours beside the paper's"
-    return _table("datasets-beside", title, columns, found, cells, notes)
+    lines = [(dataset, cells(dataset, counts)) for dataset, counts in found.items()]
+    return Table("datasets-beside", title, columns, lines, notes, "data set")
 
 
 def _lengths(found: dict[str, Counted]) -> Table:
-    def cells(_: str, counts: Counted) -> list[Cell]:
-        if isinstance(counts, str):
-            return [Cell(None, note=counts)] * len(PLACES)
-        return [Cell(value, format=",.0f") for value in counts["lengths"]]
-
-    return _table("history-lengths", "Interactions of a user: percentiles", PLACES, found, cells)
+    lines = [
+        (name, [Cell(None, note=counts)] * len(PLACES))
+        if isinstance(counts, str)
+        else (name, [Cell(value, format=",.0f") for value in counts["lengths"]])
+        for name, counts in found.items()
+    ]
+    title = "Interactions of a user: percentiles"
+    return Table("history-lengths", title, PLACES, lines, row_title="data set")
 
 
 def _words(present: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -144,13 +136,9 @@ def _words(present: dict[str, dict[str, Any]]) -> Iterator[str]:
         if name in TABLE_1:
             same = all(counts[key] == n for key, n in TABLE_1[name]._asdict().items())
             yield f"{TITLES[name]} has {'exactly' if same else 'not'} the paper's counts."
-    short = [
-        f"{TITLES[name]} {counts.average_length:.1f}"
-        for name, counts in TABLE_1.items()
-        if counts.average_length < CORE
-    ]
-    if short:
-        yield (
-            f"The paper says that it keeps users and items with {CORE} interactions or more; its "
-            f"own counts leave fewer for the average user ({', '.join(short)})."
-        )
+    short = {TITLES[name]: counts.average_length for name, counts in TABLE_1.items()}
+    short = [f"{name} {length:.1f}" for name, length in short.items() if length < CORE]
+    yield (
+        f"The paper says that it keeps users and items with {CORE} interactions or more; its "
+        f"own counts leave fewer for the average user ({', '.join(short)})."
+    )

@@ -8,24 +8,25 @@ decides it: settings, model code, data, batches. So the same command goes on whe
 import hashlib
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ld4mrec import files
+from ld4mrec.comparison.entries import Keys, keys_of
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.counts import TITLES
 from ld4mrec.errors import ConfigError, RunError, nearest
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
-from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, keys_of, settings_of
+from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, settings_of
 from ld4mrec.places import CONFIGS, PACKAGE
 from ld4mrec.plugins import sources
 from ld4mrec.report.panels import Panels
@@ -45,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cost(NamedTuple):
-    """A figure of a measurement: its column, the paper's name for it, the column's unit in ours."""
+    """A measured cost: its column, the paper's name for it, the column's unit in ours."""
 
     column: str
     published: str
@@ -61,19 +62,16 @@ COSTS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured: a model's class with its keys, on data of a size, by the time of some
-    batches. The fields are the arguments of `cell.measure`.
-    """
+    """What is measured, by the time of some batches: the arguments of `cell.measure`."""
 
     model: str
     dataset: str
-    keys: dict[str, Any]
+    keys: Keys
     batches: int
 
 
 def rows(setup: Setup) -> list[Row]:
-    """None: what is measured is no run. ConfigError for an unknown size."""
-    asked(setup)
+    """None: what is measured is no run."""
     return []
 
 
@@ -99,9 +97,7 @@ def missing(setup: Setup) -> list[Measurement]:
     """Those asked for that are neither there nor were stopped by as long a limit."""
 
     def is_done(found: Found | None) -> bool:
-        if found is None or "reason" in found:
-            return found is not None and found["cell_minutes"] >= setup.cell_minutes
-        return True
+        return bool(found) and found.get("cell_minutes", math.inf) >= setup.cell_minutes
 
     return [what for what in asked(setup) if not is_done(kept(setup, what))]
 
@@ -126,27 +122,21 @@ def place(setup: Setup, what: Measurement, runs_dir: Path | None = None) -> Path
 
 
 def kept(setup: Setup, what: Measurement) -> Found | None:
-    """What a finished measurement found, of runs_dir or setup.ledger; else why there is none, or
-    None.
-    """
-    places = [place(setup, what, folder) for folder in (None, setup.ledger)]
-    found = [_read(path) for path in dict.fromkeys(places) if path.is_file()]
+    """What was found, in runs_dir or setup.ledger; a reason where nothing better is there."""
+    found = []
+    for path in {place(setup, what, folder): None for folder in (None, setup.ledger)}:
+        try:
+            found += [json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+        except ValueError as error:
+            raise RunError(f"{path} is damaged ({error}); delete it to measure again") from error
     return min(found, key=lambda content: "reason" in content, default=None)
-
-
-def _read(path: Path) -> Found:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}); delete it to measure again") from error
 
 
 def measure(setup: Setup) -> None:
     """Take the measurements that are missing, one after the other."""
-    todo = missing(setup)
-    if not todo:
-        return
-    with _data_folder(setup) as folder:
+    todo, cache = missing(setup), folder_of(setup.keys, "cache_dir")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(cache) / "sizes" if cache else Path(temporary)
         for done, what in enumerate(todo, start=1):
             size = what.dataset
             if not (folder / size / f"{size}.inter").is_file():
@@ -192,25 +182,13 @@ def alone(what: Measurement, folder: Path, minutes: float) -> Found:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@contextmanager
-def _data_folder(setup: Setup) -> Iterator[Path]:
-    """Where the generated data lies: in cache_dir, or for this time where there is none."""
-    cache = folder_of(setup.keys, "cache_dir")
-    if cache is None:
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(temporary)
-    else:
-        yield Path(cache) / "sizes"
-
-
 def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
     """A table and a figure per size."""
-    found, machines = {}, {}
+    found = {}
     for what in asked(setup):
-        of_model = kept(setup, what)
-        found.setdefault(what.dataset, {})[what.model] = of_model
-        if of_model and "machine" in of_model:
-            machines[of_model["machine"]] = None
+        found.setdefault(what.dataset, {})[what.model] = kept(setup, what)
+    by_model = [of_model for of_size in found.values() for of_model in of_size.values() if of_model]
+    machines = dict.fromkeys(cost["machine"] for cost in by_model if "machine" in cost)
     return Report(
         title=TITLE,
         lead=(
@@ -220,21 +198,17 @@ def report(setup: Setup, rows: Iterable[Row] = ()) -> Report:
             *(f"Measured on: {machine}." for machine in machines),
         ),
         sections=tuple(
-            Section(TITLES[size], tuple(_of_size(setup, size, of_size)))
-            for size, of_size in found.items()
+            Section(TITLES[size], _of_size(setup, size, of_size)) for size, of_size in found.items()
         ),
         colophon=colophon(setup, data=False),
     )
 
 
-def _of_size(setup: Setup, size: str, found: dict[str, Found | None]) -> Iterator[Table | Panels]:
-    table = costs(setup, size, found)
+def _of_size(setup: Setup, size: str, found: dict[str, Found | None]) -> tuple[Table | Panels, ...]:
     columns = tuple(cost.column for cost in COSTS.values())
-    yield table
-    yield from Panels.if_any(
-        table,
+    return Panels.with_table(
+        costs(setup, size, found),
         columns,
-        name=table.name,
         caption=f"Cost on generated data of the size of {TITLES[size]}, logarithmic.",
         logarithmic=columns,
         highlight=(OURS,) if OURS in found else (),
@@ -284,7 +258,9 @@ def _empty(why: str) -> list[Cell]:
 def _width(setup: Setup, size: str) -> str:
     """LD4MRec's width beside the paper's, since the cost grows with it."""
     keys = read_yaml(CONFIGS / "model" / f"{OURS}.yaml") | measurement(setup, size, OURS).keys
-    ours = f"{OURS}: embedding_size {keys['embedding_size']}, hidden_size {keys['hidden_size']}"
-    if keys["embedding_size"] == PAPER_SIZE:
-        return f"{ours}; the paper's embedding size is the same."
-    return f"{ours}; the paper's embedding size is {PAPER_SIZE}, which costs more."
+    width = keys["embedding_size"]
+    theirs = "the same" if width == PAPER_SIZE else f"{PAPER_SIZE}, which costs more"
+    return (
+        f"{OURS}: embedding_size {width}, hidden_size {keys['hidden_size']}; the paper's embedding "
+        f"size is {theirs}."
+    )

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from common.largest import largest
-from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.configuration import Config
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.paper.accuracy import COLUMNS
-from ld4mrec.paper.colophon import colophon
+from ld4mrec.paper.colophon import report_of
 from ld4mrec.paper.measured import measured
 from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
 from ld4mrec.report.panels import Panels
@@ -26,6 +26,11 @@ from ld4mrec.runs.run import Run
 from ld4mrec.training.timing import Clock
 
 TITLE = "Inference strategies (Fig. 3)"
+LEAD = (
+    "The paper's inference reads the history as it is; the other strategies put t steps of "
+    "noise on it and tell the network so, still in one pass. The paper's figure has no "
+    "numbers in its text.",
+)
 VERSION = 2  # of what is measured
 STEPS = (0, 1, 2, 5, 10, 20, 40, 100)  # as far as the model has them
 TURNS = 3  # timed passes of each strategy, after one that is not
@@ -52,30 +57,19 @@ class Way(NamedTuple):
 
 def rows(setup: Setup) -> list[Row]:
     """The model as it is."""
-    return planned(setup, [entry_of(setup, changes={"inference_steps": 0})])
+    return planned(setup, [entry_of(setup, {"inference_steps": 0})])
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
     """What is missing is measured first."""
-    table = strategies(*measured(*rows, "inference", VERSION, measure))
-    figures = Panels.if_any(
-        table,
-        (*(f"test {shown(metric)}" for metric in ("recall@20", "ndcg@20")), TIME),
-        name="inference",
+    blocks = Panels.with_table(
+        strategies(*measured(*rows, "inference", VERSION, measure)),
+        ("test Recall@20", "test NDCG@20", TIME),
         caption="The same weights asked with and without noise on the history: accuracy, mean and "
         "standard deviation over seeds, and seconds to rank all items for all users.",
         highlight=(FREE,),
     )
-    return Report(
-        title=f"{TITLE}: {setup.dataset}",
-        lead=(
-            "The paper's inference reads the history as it is; the other strategies put t steps of "
-            "noise on it and tell the network so, still in one pass. The paper's figure has no "
-            "numbers in its text.",
-        ),
-        sections=(Section("Strategies", (table, *figures)),),
-        colophon=colophon(setup, rows),
-    )
+    return report_of(setup, rows, TITLE, LEAD, [Section("Strategies", blocks)])
 
 
 def name_of(steps: int) -> str:
@@ -93,17 +87,15 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, dict[str
     found = {}
     for name, way in ways.items():
         way.put_into(model)
-        metrics = [evaluator.evaluate(model, split).metrics for split in (valid, test)]
-        found[name] = {"valid": metrics[0], "test": metrics[1], "seconds": seconds[name]}
+        on_valid, on_test = (evaluator.evaluate(model, part).metrics for part in (valid, test))
+        found[name] = {"valid": on_valid, "test": on_test, "seconds": seconds[name]}
     before.put_into(model)
     return found
 
 
 @torch.no_grad()
 def timed(model: nn.Module, ways: dict[str, Way], config: Config) -> dict[str, float]:
-    """{name: median seconds to score all items and take the top K, for all users}; the strategies
-    take turns, so that a busy machine slows all alike.
-    """
+    """{name: median seconds to rank all items for all users}, the strategies taking turns."""
     users = torch.arange(model.n_users, device=config["device"])
     k, before = max(config["topk"]), Way.of(model)
 
@@ -133,11 +125,11 @@ def strategies(found: dict[int, dict[str, dict[str, Any]]], why: str | None) -> 
         ]
         seconds = [seed["seconds"] for seed in of_name]
         cells.append(over_seeds(seconds, ".3f", None if seconds else why))
-        lines.append((name, tuple(cells)))
+        lines.append((name, cells))
     notes = (
         f"{OURS}; mean and standard deviation over seeds. {TIME}: scores of all items and their "
         f"top K for all users, the median of {TURNS} passes, strategies taking turns.",
     )
     title = "Accuracy and time of the inference strategies"
-    table = Table("inference", title, (*COLUMNS, TIME), tuple(lines), notes, row_title="strategy")
+    table = Table("inference", title, (*COLUMNS, TIME), lines, notes, "strategy")
     return table.marked(COLUMNS, smaller=[TIME])

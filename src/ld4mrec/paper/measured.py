@@ -22,9 +22,8 @@ def measured(
 ) -> tuple[dict[int, Any], str | None]:
     """({seed: what `measure` found}, why some seeds lack it or None) of a row's finished runs.
 
-    measure: (run, model with its best weights, loaders) -> plain values. They are kept in
-    `<name>.json` of the run's folder, with `version`, so that another report needs neither the time
-    nor the weights; a file of another version is measured again.
+    measure: (run, model with its best weights, loaders) -> plain values, kept in `<name>.json` of
+    the run's folder; a file of another version is measured again.
     """
     found, gone = {}, None
     for run in progress(row.done, name, len(row.done)):

@@ -1,12 +1,11 @@
 """Fig. 4: how much accuracy each model loses when random interactions join the training data."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from ld4mrec.comparison.cells import over_seeds, shown
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper.accuracy import OVER_SEEDS
-from ld4mrec.paper.colophon import colophon, host_config
+from ld4mrec.paper.colophon import host_config, report_of
 from ld4mrec.paper.noisy_data import DATA_KEYS, noisy_folder
 from ld4mrec.paper.runs import OURS, Setup, cell, entries_of, planned, why_missing
 from ld4mrec.report.panels import Lines
@@ -14,6 +13,13 @@ from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
 
 TITLE = "Robustness against noise (Fig. 4)"
+LEAD = (
+    "Random interactions, uniform over the user-item pairs that occur in no split, join "
+    "the training data; the number is a share of the training interactions. Validation "
+    "and test are untouched. Seed s trains on the pairs drawn with seed s; its loss is "
+    "against its own clean run.",
+    "The paper's figure has no numbers in its text.",
+)
 SHARES = (0.05, 0.10, 0.15, 0.20, 0.25)  # of the training interactions
 MODELS = (OURS, "DiffRec", "LightGCN", "MGCN")
 ALL = (*MODELS, "DiffMM", "MMSSL", "LATTICE")  # with those that the paper's text names
@@ -22,9 +28,7 @@ ByShare = dict[float, Row]  # share 0 is the clean row
 
 
 def rows(setup: Setup) -> list[Row]:
-    """For each model the clean row, then one per share, whose runs have a data set each: seed s
-    trains on the pairs that seed s drew.
-    """
+    """For each model the clean row, then one per share and seed, each on a data set of its own."""
     models = setup.models or MODELS
     found = entries_of(setup, models)
     config = host_config(setup.dataset, setup.keys)
@@ -34,7 +38,7 @@ def rows(setup: Setup) -> list[Row]:
         for seed in setup.seeds:
             folder = noisy_folder(config, share, seed)
             keys = shared | {"data_path": f"{folder.parent}/"}
-            listed += planned(setup, found, folder.name, keys, [seed])
+            listed += planned(replace(setup, dataset=folder.name, keys=keys, seeds=(seed,)), found)
     return listed
 
 
@@ -55,21 +59,10 @@ def by_level(setup: Setup, rows: list[Row]) -> dict[str, ByShare]:
 def report(setup: Setup, rows: list[Row]) -> Report:
     """Relative loss and accuracy, by share and model."""
     found = by_level(setup, rows)
-    losses = tuple(block for metric in METRICS for block in _losses(found, metric))
-    sections = [Section("Relative loss", losses)]
-    sections.append(Section("Accuracy", tuple(_accuracy(found, metric) for metric in METRICS)))
-    return Report(
-        title=f"{TITLE}: {setup.dataset}",
-        lead=(
-            "Random interactions, uniform over the user-item pairs that occur in no split, join "
-            "the training data; the number is a share of the training interactions. Validation "
-            "and test are untouched. Seed s trains on the pairs drawn with seed s; its loss is "
-            "against its own clean run.",
-            "The paper's figure has no numbers in its text.",
-        ),
-        sections=tuple(sections),
-        colophon=colophon(setup, rows),
-    )
+    losses = sum((_losses(found, metric) for metric in METRICS), ())
+    accuracies = tuple(_accuracy(found, metric) for metric in METRICS)
+    sections = [Section("Relative loss", losses), Section("Accuracy", accuracies)]
+    return report_of(setup, rows, TITLE, LEAD, sections)
 
 
 def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
@@ -81,12 +74,7 @@ def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
     return [1 - after[s] / before[s] for s in before if s in after and before[s]]
 
 
-def _places() -> dict[str, int]:
-    """{column: its place on x, in percent} of the shares."""
-    return {f"{share:.0%}": round(100 * share) for share in SHARES}
-
-
-def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
+def _losses(found: dict[str, ByShare], metric: str) -> tuple[Table | Lines, ...]:
     def loss(clean: Row, noisy: Row) -> Cell:
         values = relative_losses(clean, noisy, metric)
         if values:
@@ -94,21 +82,19 @@ def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
         why = why_missing(clean) or why_missing(noisy)
         return Cell(None, note=why or "the clean value is 0")
 
-    lines = tuple(
-        (label, tuple(loss(levels[0.0], levels[share]) for share in SHARES))
+    lines = [
+        (label, [loss(levels[0.0], levels[share]) for share in SHARES])
         for label, levels in found.items()
-    )
+    ]
     notes = (f"1 - noisy / clean, {OVER_SEEDS}; negative: better with noise.",)
     name = f"relative-loss-{metric.split('@')[0]}"
     title = f"Relative loss of test {shown(metric)} by share of added interactions"
-    table = Table(name, title, tuple(_places()), lines, notes)
-    yield table
-    yield from Lines.if_any(
-        table,
-        table.columns,
-        name=name,
+    places = {f"{share:.0%}": round(100 * share) for share in SHARES}  # on x
+    return Lines.with_table(
+        Table(name, title, tuple(places), lines, notes),
+        tuple(places),
         caption=f"Relative loss of test {shown(metric)}; {OVER_SEEDS}.",
-        places=_places(),
+        places=places,
         x_axis="random interactions added, % of the training interactions",
         axis=f"relative loss of {shown(metric)}",
         percent=True,
@@ -117,10 +103,11 @@ def _losses(found: dict[str, ByShare], metric: str) -> Iterator[Table | Lines]:
 
 
 def _accuracy(found: dict[str, ByShare], metric: str) -> Table:
-    lines = tuple(
-        (label, tuple(cell(row, "test", metric) for row in levels.values()))
+    lines = [
+        (label, [cell(row, "test", metric) for row in levels.values()])
         for label, levels in found.items()
-    )
+    ]
     notes = ("Mean and standard deviation over seeds.",)
     title = f"Test {shown(metric)} by share of added interactions"
-    return Table(f"accuracy-{metric.split('@')[0]}", title, ("clean", *_places()), lines, notes)
+    columns = ("clean", *(f"{share:.0%}" for share in SHARES))
+    return Table(f"accuracy-{metric.split('@')[0]}", title, columns, lines, notes)

@@ -1,8 +1,7 @@
 """Data folders with random interactions added to the training split, for the noise experiment.
 
 What is added: distinct user-item pairs, uniform over those that occur in no split, of users who
-have training rows (one without would otherwise enter the evaluation). Validation and test rows are
-the original's. A smaller share of the same seed is the beginning of a larger one.
+have training rows. A smaller share of the same seed is the beginning of a larger one.
 """
 
 import hashlib
@@ -34,9 +33,8 @@ DATA_KEYS = (
 def random_pairs(users: ArrayLike, items: int, taken: np.ndarray, n: int, seed: int) -> np.ndarray:
     """(n, 2) int64: distinct (user, item) pairs, uniform over users x range(items) without `taken`.
 
-    users: (U,) distinct ids that may occur. items: number of items. taken: (m, 2) pairs that must
-    not. The first rows of a larger n are those of a smaller one. Raises DataError if there are
-    fewer than n such pairs.
+    users: (U,) distinct ids. taken: (m, 2) pairs. The first rows of a larger n are those of a
+    smaller one. Raises DataError if there are fewer than n such pairs.
     """
     users = np.asarray(users, dtype=np.int64)
     excluded = np.unique(taken[:, 0].astype(np.int64) * items + taken[:, 1])
@@ -50,27 +48,18 @@ def random_pairs(users: ArrayLike, items: int, taken: np.ndarray, n: int, seed: 
         for _ in range(-(-(n - len(keys)) // BLOCK)):
             drawn = users[generator.integers(len(users), size=BLOCK)] * items
             drawn += generator.integers(items, size=BLOCK)
-            blocks.append(drawn[~_contains(excluded, drawn)])
+            blocks.append(drawn[np.isin(drawn, excluded, invert=True)])
         keys = np.concatenate(blocks)
         _, first = np.unique(keys, return_index=True)
         keys = keys[np.sort(first)]
     return np.stack(np.divmod(keys[:n], items), axis=1)
 
 
-def _contains(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(n,) whether each value is in an ordered array."""
-    if not len(ordered):
-        return np.zeros(len(values), dtype=bool)
-    place = np.searchsorted(ordered, values).clip(max=len(ordered) - 1)
-    return ordered[place] == values
-
-
 def noisy_folder(config: Config, share: float, seed: int) -> Path:
     """The data folder of config's data set with round(share * training rows) random interactions
-    more, written to config's cache_dir if it is not there: a Path, whose parent is its data_path.
+    more, written to config's cache_dir if it is not there; ConfigError without a cache_dir.
 
-    Interactions, a yaml with the original's names, a manifest; features are links to the
-    original's. Raises ConfigError where there is no cache_dir.
+    Interactions, a yaml with the original's names, a manifest; links to the original's features.
     """
     if config["cache_dir"] is None:
         raise ConfigError(

@@ -38,11 +38,7 @@ def overview(
     rows: dict[Key, list[Row]],
     failed: dict[Key, str],
 ) -> Report:
-    """The report.
-
-    present: names of the data sets at hand. reports, rows: of the experiments that could be run;
-    failed: why the others could not.
-    """
+    """The report. present: the data sets at hand. failed: why experiments could not be."""
     accuracy = {name: rows.get((name, "tables")) for name in present}
     why = {name: failed.get((name, "tables"), NOT_RUN) for name in present}
     sections = []
@@ -86,19 +82,13 @@ def _accuracy(accuracy: Rows, why: dict[str, str]) -> Iterator[Table | Panels]:
     yield table
     drawn = table.numeric(table.columns)
     for at, first in enumerate(range(0, len(drawn), WIDE)):
-        yield Panels(
-            name=f"relative-{at + 1}",
-            caption=f"Test {shown(METRIC)} of every system over {OURS}'s, in the paper and here.",
-            table=table,
-            columns=drawn[first : first + WIDE],
-            highlight=(OURS,),
-        )
+        columns, name = drawn[first : first + WIDE], f"relative-{at + 1}"
+        caption = f"Test {shown(METRIC)} of every system over {OURS}'s, in the paper and here."
+        yield Panels(name=name, caption=caption, table=table, columns=columns, highlight=(OURS,))
 
 
 def side_by_side(accuracy: Rows, why: dict[str, str], metric: str) -> Table:
-    """A row per system, and columns ours and paper's for each data set. why: of a data set without
-    rows.
-    """
+    """A row per system, columns ours and paper's per data set. why: of one without rows."""
     found = _cells(accuracy, why, metric)
     labels = list(dict.fromkeys(label for cells in found.values() for label in cells))
     lines = [(label, tuple(cells[label] for cells in found.values())) for label in labels]
@@ -110,16 +100,11 @@ def side_by_side(accuracy: Rows, why: dict[str, str], metric: str) -> Table:
 
 
 def _models(accuracy: Rows) -> dict[str, str]:
-    """{label: model} of all rows and of the systems that have none; the simple ones first, ours
-    last.
-    """
+    """{label: model} of all rows and of the systems that have none, in the order of ALL."""
     models = {row.label: row.entry.model for rows in accuracy.values() for row in rows or ()}
     models |= {model: model for model in ALL if model not in models.values()}
-
-    def place(label: str) -> int:
-        return ALL.index(models[label]) if models[label] in ALL else -1
-
-    return {label: models[label] for label in sorted(models, key=place)}
+    order = {model: place for place, model in enumerate(ALL)}
+    return dict(sorted(models.items(), key=lambda pair: order.get(pair[1], -1)))
 
 
 def _cells(accuracy: Rows, why: dict[str, str], metric: str) -> dict[str, dict[str, Cell]]:
@@ -149,10 +134,8 @@ def relative(accuracy: Rows, why: dict[str, str]) -> Table:
             return Cell(other.value / ours.value, format=".3f")
         return Cell(None, note=other.note or f"{OURS} has no number here")
 
-    lines = tuple(
-        (label, tuple(over_ours(column, label) for column in found.values()))
-        for label in _models(accuracy)
-    )
+    columns, labels = found.values(), _models(accuracy)
+    lines = [(label, tuple(over_ours(column, label) for column in columns)) for label in labels]
     return Table("relative", f"Test {shown(METRIC)} over that of {OURS}", tuple(found), lines)
 
 

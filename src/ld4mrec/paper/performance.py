@@ -30,9 +30,7 @@ def rows(setup: Setup) -> list[Row]:
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
-    """compare.py's report, after the table that has the paper's numbers. RunError if no run is
-    finished.
-    """
+    """compare.py's report, after ours beside the paper's; RunError if no run is finished."""
     done = [row for row in rows if row.done]
     if not done:
         raise RunError("no run of the tables is finished")
@@ -45,17 +43,16 @@ def report(setup: Setup, rows: list[Row]) -> Report:
         rows, setup.dataset, METRICS, target, popularity if popularity.result else None
     )
     made, table = findings.report(), beside(setup, rows)
-    figures = Panels.if_any(
+    blocks = Panels.with_table(
         table,
         tuple(name for name in table.columns if "20" in name),
-        name="beside-the-paper",
         caption="Test accuracy of every system, ours and, where it has the data set, the paper's.",
         highlight=(OURS,) if OURS in table.labels else (),
     )
     return replace(
         made,
         title=f"{TITLE}: {setup.dataset}",
-        sections=(Section("Beside the paper", (table, *figures)), *made.sections),
+        sections=(Section("Beside the paper", blocks), *made.sections),
     )
 
 

@@ -41,11 +41,7 @@ MODELS = {  # where -m chooses, what it chooses from at most
     "tables": performance.ALL,
     "efficiency": efficiency.MODELS,
 }
-VARIES = {
-    "ablation": ("ablation",),
-    "inference": ("inference_steps",),
-    "bound": ("inference_steps",),
-}
+VARIES = {"ablation": "ablation", "inference": "inference_steps", "bound": "inference_steps"}
 WITHOUT_DATA = ("datasets", "efficiency")  # once, whatever the data sets
 
 
@@ -67,8 +63,8 @@ def check(names: list[str], setup: Setup) -> None:
     models = {model for name in names for model in models_of(name, setup)}
     runs.check_keys(setup.keys, models)
     for name in names:
-        if both := sorted(set(VARIES.get(name, ())) & set(setup.keys)):
-            raise ConfigError(f"--{both[0]} is what {name} varies; leave it out")
+        if (varies := VARIES.get(name)) in setup.keys:
+            raise ConfigError(f"--{varies} is what {name} varies; leave it out")
     for key, value in setup.keys.items():
         if _is_varied(key, value) and "sensitivity" not in names:
             raise ConfigError(
@@ -88,10 +84,11 @@ def models_of(name: str, setup: Setup) -> tuple[str, ...]:
 
 
 def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report | None, list[Row]]:
-    """Train what is missing of an experiment and write its report: (Report, rows), (None, rows) for
-    a dry run.
-    """
-    module, setup = MODULES[name], _of_experiment(name, setup)
+    """Train what is missing and write the report: (Report, rows), (None, rows) for a dry run."""
+    module = MODULES[name]
+    if name != "sensitivity":  # a list that it varies is for it alone
+        keys = {key: value for key, value in setup.keys.items() if not _is_varied(key, value)}
+        setup = replace(setup, keys=keys)
     rows = module.rows(setup)
     _announce(name, rows, setup)
     if dry_run:
@@ -110,13 +107,6 @@ def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report |
     return report, rows
 
 
-def _of_experiment(name, setup):
-    """The setup for an experiment: a list that `sensitivity` varies is for that alone."""
-    if name == "sensitivity":
-        return setup
-    return replace(setup, keys={k: v for k, v in setup.keys.items() if not _is_varied(k, v)})
-
-
 def _is_varied(key, value):
     return key in sensitivity.VARIED and isinstance(value, list)
 
@@ -126,13 +116,12 @@ def _announce(name, rows, setup):
     if name == "efficiency":
         first, *more = efficiency.estimate(setup)
         print(f"{name}: {first}", *more, sep="\n", flush=True)
-    if not rows:
-        return
-    planned = [run for row in rows for run in row.runs]
-    missing = sum(len(row.missing) for row in rows)
-    print(f"{name}: {len(planned)} runs, {len(planned) - missing} of them finished", flush=True)
-    if missing and not setup.finished:
-        print(*(f"  {line}" for line in runs.estimate(rows)), sep="\n", flush=True)
+    if rows:
+        n_runs = sum(len(row.runs) for row in rows)
+        missing = sum(len(row.missing) for row in rows)
+        print(f"{name}: {n_runs} runs, {n_runs - missing} of them finished", flush=True)
+        if missing and not setup.finished:
+            print(*(f"  {line}" for line in runs.estimate(rows)), sep="\n", flush=True)
 
 
 def on_one(names: list[str], setup: Setup, dry_run: bool = False) -> dict[str, str]:
@@ -149,9 +138,7 @@ def on_one(names: list[str], setup: Setup, dry_run: bool = False) -> dict[str, s
 def on_all(
     names: list[str], base: Setup, asked: list[str] | None = None, dry_run: bool = False
 ) -> dict[str, str]:
-    """Experiments on several data sets, None for those at hand, and the paper's overview;
-    {experiment: why it could not be}.
-    """
+    """Experiments on several data sets, None for those at hand, and the paper's overview."""
     check(names, base)
     asked = asked or present(base.keys)
     if not asked:
@@ -161,15 +148,13 @@ def on_all(
         check_metrics(name, base.keys)
     reports, rows, failed = {}, {}, {}
     once = replace(base, also=tuple(asked))
-    places = [(None, name, once) for name in names if name in WITHOUT_DATA]
-    for dataset in asked:
-        setup = replace(base, dataset=dataset, out=base.out / dataset)
-        for name in names:
-            if name not in WITHOUT_DATA:
-                all_of_noise = {"models": noise.ALL} if name == "noise" and not setup.models else {}
-                places.append((dataset, name, replace(setup, **all_of_noise)))
-    for dataset, name, setup in places:
+    places = [(None, name) for name in names if name in WITHOUT_DATA]
+    places += [(dataset, name) for dataset in asked for name in names if name not in WITHOUT_DATA]
+    for dataset, name in places:
         print(f"--- {dataset or 'all data sets'}: {name}", flush=True)
+        setup = replace(base, dataset=dataset, out=base.out / dataset) if dataset else once
+        if name == "noise" and not setup.models:
+            setup = replace(setup, models=noise.ALL)
         report, found = _attempt(name, setup, dry_run, failed, (dataset, name))
         if report:
             reports[dataset, name], rows[dataset, name] = report, found

@@ -1,11 +1,13 @@
 """The runs behind an experiment: rows with their seeds, what is missing, training, cells."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.cells import over_seeds
-from ld4mrec.comparison.entries import Entry, declared, entries, read_settings
+from ld4mrec.comparison.entries import Entry, Keys, entries, keys_of, read_settings
+from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, UserError, nearest
@@ -13,6 +15,7 @@ from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import sources
 from ld4mrec.report.tables import Cell
 from ld4mrec.runs.opening import open_model
+from ld4mrec.runs.run import Run
 from ld4mrec.terminal import quiet
 
 OURS = "LD4MRec"
@@ -25,24 +28,23 @@ NOT_ASKED = "not asked for (-m)"
 class Setup:
     """What was asked for.
 
-    dataset: its name. keys: {key: value} for all runs. models: of -m, None for the experiment's
-    own. ledger: a further folder of finished runs, only read. settings: a yaml {model: {key:
-    value}}. grid: (values of the first axis, of the second). sizes: names of generated data.
-    cell_minutes: limit of one measurement of `efficiency`. batches: timed there. finished: train
-    and time nothing. out: holds a folder per experiment. also: more data sets of `datasets`.
-    engine: who trains, see ld4mrec.engines. archive: where finished runs are kept without weights.
+    keys: for all runs. models: of -m, None for the experiment's own. ledger: a further folder of
+    finished runs, only read. settings: a yaml {model: {key: value}}. grid: how many values of p and
+    of gamma. sizes: names of generated data. cell_minutes: limit of one measurement of
+    `efficiency`. batches: timed there. finished: train and time nothing. out: holds a folder per
+    experiment. also: more data sets of `datasets`. archive: finished runs without weights.
     """
 
     dataset: str | None
-    keys: dict
-    seeds: tuple
+    keys: Keys
+    seeds: tuple[int, ...]
     out: Path
-    also: tuple = ()
-    models: tuple | None = None
+    also: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None
     ledger: Path | None = None
     settings: Path | None = None
-    grid: tuple = (3, 3)
-    sizes: tuple | None = None
+    grid: tuple[int, int] = (3, 3)
+    sizes: tuple[str, ...] | None = None
     cell_minutes: float = 60.0
     batches: int = 20
     finished: bool = False
@@ -50,19 +52,13 @@ class Setup:
     archive: Path | None = None
 
 
-def entry_of(setup: Setup, model: str = OURS, label=None, changes: dict | None = None) -> Entry:
-    """An Entry of a model with its settings of setup.settings and these changes over them.
-
-    Raises ConfigError where setup.keys has one of the changed keys: the experiment sets it.
-    """
-    changes = changes or {}
-    if both := sorted(set(changes) & set(setup.keys)):
-        raise ConfigError(f"--{both[0]} is what this experiment varies; leave it out")
-    given, origin = settings_of(setup, model)
-    return Entry(label or model, model, given | changes, origin)
+def entry_of(setup: Setup, changes: Keys, label: str = OURS) -> Entry:
+    """Our model with its settings of setup.settings and these changes over them."""
+    given, origin = settings_of(setup, OURS)
+    return Entry(label, OURS, given | changes, origin)
 
 
-def settings_of(setup: Setup, model: str) -> tuple[dict, str]:
+def settings_of(setup: Setup, model: str) -> tuple[Keys, str]:
     """({key: value}, where they come from) of a model."""
     listed = read_settings(setup.settings) if setup.settings else {}
     given = dict(listed.get(model, {}))
@@ -73,7 +69,7 @@ def settings_of(setup: Setup, model: str) -> tuple[dict, str]:
     return given, f"settings of {setup.settings.name}" if model in listed else "yaml defaults"
 
 
-def entries_of(setup: Setup, models) -> list[Entry]:
+def entries_of(setup: Setup, models: Iterable[str]) -> list[Entry]:
     """An Entry for each model, or for each of its variants."""
     found = {}
     for entry in entries(models, setup.dataset, setup.keys):
@@ -85,26 +81,16 @@ def entries_of(setup: Setup, models) -> list[Entry]:
     return list(found.values())
 
 
-def planned(setup: Setup, found, dataset=None, keys=None, seeds=None) -> list[ledger.Row]:
-    """A Row for each entry, with its runs as they are now; nothing is trained.
-
-    keys: overrides, setup's if None; a model gets those that it has.
-    """
-    dataset, seeds = dataset or setup.dataset, tuple(seeds or setup.seeds)
-    keys, rows = setup.keys if keys is None else keys, []
+def planned(setup: Setup, found: Iterable[Entry]) -> list[Row]:
+    """A Row for each entry, with those of the keys that its model has; nothing is trained."""
+    rows = []
     for entry in found:
-        own = keys_of(entry.model, dataset, keys)
-        rows += ledger.rows_of([entry], dataset, own, seeds, setup.ledger)
+        keys = keys_of(entry.model, setup.dataset, setup.keys)
+        rows += ledger.rows_of([entry], setup.dataset, keys, setup.seeds, setup.ledger)
     return rows
 
 
-def keys_of(model: str, dataset: str, keys: dict) -> dict:
-    """Those of the overrides that a model has; `check_keys` has seen that some model has each."""
-    known = declared(model, dataset, keys)
-    return {key: value for key, value in keys.items() if key in known}
-
-
-def estimate(rows: list[ledger.Row]) -> list[str]:
+def estimate(rows: list[Row]) -> list[str]:
     """Sentences on the runs that are missing, see `ledger.estimate`."""
     groups = {}
     for row in rows:  # those of the same model and variant cost alike
@@ -114,10 +100,8 @@ def estimate(rows: list[ledger.Row]) -> list[str]:
     return ledger.estimate(groups)
 
 
-def train(rows: list[ledger.Row], setup: Setup) -> list[ledger.Row]:
-    """The rows after training what is missing, but for rows that have a reason why they cannot be;
-    a row gets the reason of a run that could not be trained.
-    """
+def train(rows: list[Row], setup: Setup) -> list[Row]:
+    """The rows after training what is missing, with the reasons of what could not be trained."""
     trained = ledger.train_all(rows, setup.ledger, setup.engine)
     return [
         replace(row, reason=row.reason or _refusal(row.missing[0])) if row.missing else row
@@ -125,7 +109,7 @@ def train(rows: list[ledger.Row], setup: Setup) -> list[ledger.Row]:
     ]
 
 
-def _refusal(run):
+def _refusal(run: Run) -> str:
     """Why a run could not be trained, by building its model again."""
     try:
         with quiet():
@@ -135,7 +119,7 @@ def _refusal(run):
     return "not finished; the log says why"
 
 
-def why_missing(row: ledger.Row) -> str | None:
+def why_missing(row: Row) -> str | None:
     """A sentence on the runs of a row that have no result; None if all have."""
     if all(run.result for run in row.runs):
         return None
@@ -144,14 +128,12 @@ def why_missing(row: ledger.Row) -> str | None:
     return f"{len(row.done)} of {len(row.runs)} seeds; {why}" if row.done else why
 
 
-def cell(row: ledger.Row, split: str, metric: str, form: str = ".4f") -> Cell:
-    """Mean and spread of a metric over a row's finished seeds; empty, with the reason, where there
-    is none.
-    """
+def cell(row: Row, split: str, metric: str, form: str = ".4f") -> Cell:
+    """Mean and spread of a metric over a row's finished seeds, and why seeds are missing."""
     return over_seeds(row.values(split, metric), form, why_missing(row))
 
 
-def check_models(models, where="-m"):
+def check_models(models: Iterable[str], where: str | Path = "-m") -> None:
     """ConfigError, naming the nearest, for a model that is none of ours."""
     known = sources.model_names()
     for name in models:
@@ -159,10 +141,8 @@ def check_models(models, where="-m"):
             raise ConfigError(f"{where} names '{name}', which is no model.{nearest(name, known)}")
 
 
-def check_keys(keys, models):
-    """ConfigError, naming the nearest, for a key that neither the host nor one of the models
-    declares.
-    """
+def check_keys(keys: Keys, models: Iterable[str]) -> None:
+    """ConfigError, naming the nearest, for a key that neither host nor one of the models has."""
     files = [CONFIGS / "overall.yaml", *(CONFIGS / "model" / f"{name}.yaml" for name in models)]
     known = {key for file in files for key in read_yaml(file)} - {"defaults"}
     for key in keys:

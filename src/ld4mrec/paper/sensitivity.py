@@ -1,6 +1,5 @@
 """How the accuracy depends on p and gamma (a map), and on T, the noise's scale and the rank."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError
 from ld4mrec.paper.accuracy import OVER_SEEDS, VALIDATION, accuracy_table
-from ld4mrec.paper.colophon import colophon
+from ld4mrec.paper.colophon import report_of
 from ld4mrec.paper.runs import OURS, Setup, cell, entry_of, planned, settings_of
 from ld4mrec.places import CONFIGS
 from ld4mrec.report.panels import HeatMap, Panels
@@ -49,31 +48,21 @@ class Point(NamedTuple):
 
 def rows(setup: Setup) -> list[Row]:
     """The rows of the map, then those of the lines; points that coincide once."""
-    return planned(without_varied(setup), list(entries_at(setup).values()))
-
-
-def without_varied(setup: Setup) -> Setup:
-    """The setup without the keys that vary here."""
     keys = {key: value for key, value in setup.keys.items() if key not in VARIED}
-    return replace(setup, keys=keys)
+    return planned(replace(setup, keys=keys), entries_at(setup).values())
 
 
 def entries_at(setup: Setup) -> dict[Point, Entry]:
     """The entry of each point, those of the map first."""
-    base, values, plain = base_of(setup), varied(setup), without_varied(setup)
+    base, values = base_of(setup), varied(setup)
     pairs = product(values["soft_prob"], values["soft_gamma"])
     points = [base._replace(soft_prob=p, soft_gamma=gamma) for p, gamma in pairs]
     points += [base._replace(**{key: value}) for key in LINES for value in values[key]]
-    return {
-        point: entry_of(plain, label=str(point), changes=point._asdict())
-        for point in dict.fromkeys(points)
-    }
+    return {point: entry_of(setup, point._asdict(), str(point)) for point in dict.fromkeys(points)}
 
 
 def base_of(setup: Setup) -> Point:
-    """Where the keys are not varied: values of the settings, one value on the command line, or the
-    yaml.
-    """
+    """Where the keys are not varied: of the settings, the command line's one value, or the yaml."""
     declared, (settings, _) = _yaml(), settings_of(setup, OURS)
     base = {key: declared["defaults"].get(key, declared[key]) for key in VARIED}
     fixed = {k: v for k, v in setup.keys.items() if k in base and not isinstance(v, list)}
@@ -119,39 +108,31 @@ def report(setup: Setup, rows: list[Row]) -> Report:
     """The map, and a section for each line of two points or more."""
     found = dict(zip(entries_at(setup), rows, strict=True))
     values, base = varied(setup), base_of(setup)
-    maps = [block for split in ("validation", "test") for block in _map(found, values, base, split)]
-    sections = [Section("p and γ", tuple(maps))]
+    maps = [_map(found, values, base, split) for split in ("validation", "test")]
+    sections = [Section("p and γ", sum(maps, ()))]
     for key in LINES:
         if len(values[key]) > 1:
             line = {value: found[base._replace(**{key: value})] for value in values[key]}
-            sections.append(Section(MEANINGS[key], tuple(_line(key, line, getattr(base, key)))))
-    return Report(
-        title=f"{TITLE}: {setup.dataset}",
-        lead=(
-            f"One or two settings vary, the others stay at {base} and the yaml's defaults. The "
-            "paper reports p = γ = 0.01 as its best.",
-        ),
-        sections=tuple(sections),
-        colophon=colophon(setup, rows),
+            sections.append(Section(MEANINGS[key], _line(key, line, getattr(base, key))))
+    lead = (
+        f"One or two settings vary, the others stay at {base} and the yaml's defaults. The "
+        "paper reports p = γ = 0.01 as its best.",
     )
+    return report_of(setup, rows, TITLE, lead, sections)
 
 
 def _map(found, values, base, split):
     """Recall@20 over p (rows) and gamma (columns), and the map."""
     columns = tuple(f"{gamma:g}" for gamma in values["soft_gamma"])
-    lines = []
+    key, lines = "valid" if split == "validation" else split, []
     for p in values["soft_prob"]:
         points = [base._replace(soft_prob=p, soft_gamma=gamma) for gamma in values["soft_gamma"]]
-        key = "valid" if split == "validation" else split
         lines.append((f"{p:g}", tuple(cell(found[point], key, "recall@20") for point in points)))
     notes = ("Columns: γ. Mean and standard deviation over seeds.",)
     name, title = f"soft-labels-{split}", f"{split} Recall@20 by p and γ"
-    table = Table(name, title, columns, tuple(lines), notes, "p")
-    yield table
-    yield from HeatMap.if_any(
-        table,
+    return HeatMap.with_table(
+        Table(name, title, columns, tuple(lines), notes, "p"),
         columns,
-        name=name,
         caption=f"{split.capitalize()} Recall@20, mean over seeds: the darker the higher; the "
         "highest is framed.",
         x_axis=MAP["soft_gamma"],
@@ -159,15 +140,11 @@ def _map(found, values, base, split):
     )
 
 
-def _line(key: str, line: dict[float, Row], default: float) -> Iterator[Table | Panels]:
-    name, meaning = key.replace("_", "-"), MEANINGS[key]
-    rows = {f"{value:g}": row for value, row in line.items()}
-    table = accuracy_table(name, meaning, rows, row_title=meaning)
-    yield table
-    yield from Panels.if_any(
-        table,
+def _line(key: str, line: dict[float, Row], default: float) -> tuple[Table | Panels, ...]:
+    meaning, rows = MEANINGS[key], {f"{value:g}": row for value, row in line.items()}
+    return Panels.with_table(
+        accuracy_table(key.replace("_", "-"), meaning, rows, row_title=meaning),
         (VALIDATION, "test Recall@20"),
-        name=name,
         caption=f"Recall@20 over {meaning}; {OVER_SEEDS}.",
         y_axis=meaning.partition(",")[0],
         highlight=(f"{default:g}",) if default in line else (),

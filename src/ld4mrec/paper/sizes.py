@@ -57,9 +57,7 @@ def pairs(size: Size, seed: int = 0) -> np.ndarray:
 
 
 def _owners(n: int, weights: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
-    """(n,) owners 0, 0, ..., 1, 1, ...: LEAST for each, the others by weight, none above half of
-    `most`.
-    """
+    """(n,) owners 0, 0, ..., 1, ...: LEAST for each, the others by weight, below `most` / 2."""
     room = most // 2 - LEAST  # an owner of nearly all others could not be paired without repeats
     extra = np.zeros(len(weights), dtype=np.int64)
     while left := n - LEAST * len(weights) - int(extra.sum()):

@@ -16,22 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 Look = Callable[[str], dict[str, str]]  # of a row's label: marker, color, weight
+Place = tuple[float, float]
 
 WIDTH = 7.2  # inches; an SVG has 72 units to the inch
 ROW = 0.29  # inches
 LABEL, SMALL, TINY = 9, 8, 7  # points
 SETTINGS = {
-    "font.size": LABEL,
-    "axes.labelsize": LABEL,
-    "axes.titlesize": LABEL,
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize", "ytick.labelsize"), LABEL),
     "xtick.labelsize": SMALL,
-    "ytick.labelsize": LABEL,
-    "text.color": LIGHT["ink"],
+    **dict.fromkeys(("text.color", "axes.labelcolor", "ytick.color"), LIGHT["ink"]),
+    **dict.fromkeys(("xtick.color", "axes.edgecolor"), LIGHT["muted"]),
     "text.parse_math": False,  # a label may contain $
-    "axes.labelcolor": LIGHT["ink"],
-    "xtick.color": LIGHT["muted"],
-    "ytick.color": LIGHT["ink"],
-    "axes.edgecolor": LIGHT["muted"],
     "axes.linewidth": 0.8,
     "axes.axisbelow": True,
     "grid.color": LIGHT["rule"],
@@ -55,9 +50,7 @@ def name_rows(axes: "Axes", labels: list[str], look: Look) -> None:
 def numbers(
     axes: "Axes", cells: dict[str, Cell], reasons: bool = False
 ) -> Iterator[tuple[int, str, Cell]]:
-    """(place, row label, cell) of each number, to be drawn there. Where there is none a dash is
-    written, or with `reasons` the note.
-    """
+    """(place, row label, cell) of each number; where there is none, writes a dash or its note."""
     for at, (label, cell) in enumerate(cells.items()):
         if cell.is_number:
             yield at, label, cell
@@ -67,44 +60,21 @@ def numbers(
 
 
 def dot(
-    axes: "Axes",
-    x: float,
-    y: float,
-    look: dict[str, str],
-    x_reach: float | tuple[float, float] = 0,
-    y_reach: float = 0,
+    axes: "Axes", place: Place, look: dict[str, str], x_reach: Place = (0, 0), y_reach: float = 0
 ) -> None:
-    """A marker with lines as far as x_reach, or (to the left, to the right), and y_reach."""
-    left_right = x_reach if isinstance(x_reach, tuple) else (x_reach, x_reach)
-    axes.errorbar(
-        x,
-        y,
-        xerr=[[reach] for reach in left_right] if any(left_right) else None,
-        yerr=y_reach or None,
-        marker=look["marker"],
-        color=look["color"],
-        markersize=6,
-        markeredgewidth=0,
-        elinewidth=1.6,
-        zorder=3,
-    )
+    """A marker with lines as far as x_reach, to the left and to the right, and y_reach."""
+    reach = {"xerr": [[end] for end in x_reach] if any(x_reach) else None, "yerr": y_reach or None}
+    style = {"marker": look["marker"], "color": look["color"], "markersize": 6}
+    axes.errorbar(*place, **reach, **style, markeredgewidth=0, elinewidth=1.6, zorder=3)
 
 
 def curve(
     axes: "Axes", points: list[tuple[float, Cell]], look: dict[str, str], size: int, **more: Any
 ) -> None:
     """A line through (x, cell) with markers of a size in points and the cells' spreads."""
-    axes.errorbar(
-        [x for x, _ in points],
-        [cell.value for _, cell in points],
-        yerr=[cell.spread or 0 for _, cell in points],
-        markersize=size,
-        markeredgewidth=0,
-        linewidth=1.6,
-        elinewidth=1.0,
-        **look,
-        **more,
-    )
+    x, y = [x for x, _ in points], [cell.value for _, cell in points]
+    style = {"markersize": size, "markeredgewidth": 0, "linewidth": 1.6, "elinewidth": 1.0}
+    axes.errorbar(x, y, yerr=[cell.spread or 0 for _, cell in points], **style, **look, **more)
 
 
 def weight(cell: Cell) -> str:
@@ -131,9 +101,7 @@ def _write_in_row(axes, place, text, gap, style):
 
 
 def plain_log_ticks(axis: "Axis") -> None:
-    """Ticks in plain numbers: 1, 10, 100; with 2 and 5 where there is room for them; evenly spaced
-    ones within less than a decade.
-    """
+    """Ticks in plain numbers: 1, 10, 100; with 2 and 5 where there is room; even in a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     low, high = axis.get_view_interval()
@@ -146,12 +114,7 @@ def plain_log_ticks(axis: "Axis") -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
-def label_points(
-    axes: "Axes",
-    places: dict[str, tuple[float, float]],
-    boxes: "list[Bbox]",
-    look: Look,
-) -> None:
+def label_points(axes: "Axes", places: dict[str, Place], boxes: "list[Bbox]", look: Look) -> None:
     """Write labels where they cover least: right, left, above, below or aslant of their points.
 
     places: {label: (x, y)}. boxes: of the data coordinates that should stay free.

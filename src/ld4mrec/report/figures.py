@@ -1,12 +1,11 @@
 """Figures of a report, each drawn from one of its tables and from nothing else.
 
-A Figure says what to draw. `draw` draws it with matplotlib, which is an extra:
-pip install '.[compare]'.
+A Figure says what to draw; `draw` draws it with matplotlib, an extra: pip install '.[compare]'.
 """
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ld4mrec.errors import nearest
 from ld4mrec.report import drawing
@@ -104,27 +103,25 @@ class OfColumns(Figure):
         return self.columns
 
     @classmethod
-    def if_any(cls, table: Table, columns: tuple[str, ...], **settings: Any) -> tuple[Self, ...]:
-        """The figure of those of the columns that hold a number; none where no column does."""
+    def with_table(cls, table: Table, columns: tuple[str, ...], **settings: Any) -> tuple:
+        """The table and, of its name, the figure of those of the columns that hold a number."""
         drawn = table.numeric(columns)
-        return (cls(table=table, columns=drawn, **settings),) if drawn else ()
+        figure = {"name": table.name, "table": table, "columns": drawn} | settings
+        return (table, cls(**figure)) if drawn else (table,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dots(OfColumn):
-    """A number per row as a dot with its spread, the largest on top. Its axis need not begin at
-    zero: hence dots, not bars.
-    """
+    """A number per row as a dot with its spread, the largest on top; zero may lie outside."""
 
     def paint(self, sheet: "Sheet") -> None:
         cells = self.table.column(self.column)
-        rows = [label for label in cells if cells[label].is_number]
-        rows.sort(key=lambda label: cells[label].value, reverse=True)
-        rows += [label for label in cells if not cells[label].is_number]
-        cells = {label: cells[label] for label in rows}
+        numbers = [label for label in cells if cells[label].is_number]
+        numbers.sort(key=lambda label: cells[label].value, reverse=True)
+        cells = {label: cells[label] for label in numbers} | cells  # those without at the end
         axes = self.rows(sheet, cells)
         for at, label, cell in drawing.numbers(axes, cells, reasons=True):
-            drawing.dot(axes, cell.value, at, self.look(label), cell.spread or 0)
+            drawing.dot(axes, (cell.value, at), self.look(label), (cell.spread or 0,) * 2)
             drawing.write_at_right(axes, at, cell.words, drawing.weight(cell))
         axes.margins(x=0.04)
 
@@ -159,7 +156,7 @@ class Forest(OfColumn):
             look = self.look(label) | ({"color": LIGHT["muted"]} if low <= 0 <= high else {})
             # a percentile interval may lie beside its mean
             axes.hlines(at, low, high, color=look["color"], linewidth=1.6, zorder=3)
-            drawing.dot(axes, cell.value, at, look)
+            drawing.dot(axes, (cell.value, at), look)
             drawing.write_at_right(axes, at, cell.words)
         room = 0.06 * (max(ends) - min(ends) or 1)
         axes.set_xlim(min(ends) - room, max(ends) + room)
@@ -173,9 +170,7 @@ class Forest(OfColumn):
 
 @dataclass(frozen=True, kw_only=True)
 class Bands(OfColumns):
-    """Several columns, such as bands of users, as panels of bars with the same rows and the same
-    scale: any number of models needs no colour code.
-    """
+    """Several columns, such as bands of users, as panels of bars with the same rows and scale."""
 
     def paint(self, sheet: "Sheet") -> None:
         labels = self.table.labels
@@ -190,7 +185,10 @@ class Bands(OfColumns):
             axes.set_title(name, loc="left", color=LIGHT["muted"])
             for at, label, cell in drawing.numbers(axes, self.table.column(name)):
                 ends += cell.reach
-                self._bar(axes, at, cell, self.look(label)["color"])
+                axes.barh(at, cell.value, height=0.62, color=self.look(label)["color"], linewidth=0)
+                if cell.spread:
+                    axes.hlines(at, *cell.reach, color=LIGHT["ink"], linewidth=1)
+                drawing.write_beside(axes, max(cell.reach[1], 0), at, cell, gap=3)
             axes.axvline(0, color=LIGHT["muted"], linewidth=0.8)
             axes.spines["bottom"].set_visible(False)
             axes.grid(axis="x")
@@ -200,13 +198,6 @@ class Bands(OfColumns):
         reach = max(ends) - min(ends) or 1
         panels[0].set_xlim(min(ends), max(ends) + 0.45 * reach)  # room for the numbers
         drawing.name_rows(panels[0], labels, self.look)
-
-    @staticmethod
-    def _bar(axes: "Axes", at: int, cell: Cell, colour: str) -> None:
-        axes.barh(at, cell.value, height=0.62, color=colour, linewidth=0)
-        if cell.spread:
-            axes.hlines(at, *cell.reach, color=LIGHT["ink"], linewidth=1)
-        drawing.write_beside(axes, max(cell.reach[1], 0), at, cell, gap=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,8 +241,7 @@ class Scatter(Figure):
         for label, (x, y) in self._points().items():
             places[label] = (x.value, y.value)
             left, right = min(x.spread or 0, 0.9 * x.value), x.spread or 0  # a logarithm's domain
-            up = y.spread or 0
-            drawing.dot(axes, x.value, y.value, self.look(label), (left, right), up)
+            drawing.dot(axes, places[label], self.look(label), (left, right), y.spread or 0)
             boxes.append(Bbox([[x.value - left, y.value], [x.value + right, y.value]]))
             boxes.append(Bbox([[x.value, y.reach[0]], [x.value, y.reach[1]]]))
         axes.margins(0.1)
@@ -259,17 +249,14 @@ class Scatter(Figure):
         axes.set_ylabel(self.axis or self.y)
         axes.grid()
         drawing.plain_log_ticks(axes.xaxis)
-        absent = [label for label in self.table.labels if label not in places]
-        if absent:
+        if absent := [label for label in self.table.labels if label not in places]:
             text = f"not shown, for want of a number: {', '.join(absent)}"
             axes.set_title(text, loc="right", size=drawing.SMALL, color=LIGHT["muted"])
         drawing.label_points(axes, places, boxes, self.look)
 
 
 def draw(figure: Figure) -> tuple[Svg, bytes]:
-    """(SVG, PNG's bytes) of a figure; equal figures give equal bytes. ModuleNotFoundError without
-    matplotlib.
-    """
+    """(SVG, PNG's bytes), equal for equal figures; ModuleNotFoundError without matplotlib."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet

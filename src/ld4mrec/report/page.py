@@ -26,9 +26,7 @@ ENVIRONMENT = jinja2.Environment(
 
 
 def report(report: Report, figures: dict[str, str], numbers: str) -> str:
-    """The page. figures: {figure's name: SVG element}, of those that were drawn. numbers: the CSV,
-    offered for download.
-    """
+    """The page. figures: {name: SVG element} of those drawn. numbers: the CSV, for download."""
     style, script = style_sheet(), (HERE / "page.js").read_text(encoding="utf-8")
     return ENVIRONMENT.get_template("page.html").render(
         report=report,
@@ -43,11 +41,8 @@ def report(report: Report, figures: dict[str, str], numbers: str) -> str:
 
 def style_sheet() -> str:
     """page.css with the palette put in."""
-    colours = {
-        "LIGHT": variables(LIGHT),
-        "DARK": variables(DARK),
-        "CLASSES": rules(lambda name: f"var(--{name})"),
-    }
+    classes = rules(lambda name: f"var(--{name})")
+    colours = {"LIGHT": variables(LIGHT), "DARK": variables(DARK), "CLASSES": classes}
     style = (HERE / "page.css").read_text(encoding="utf-8")
     for name, text in colours.items():
         style = style.replace(f"/* {name} */", text)

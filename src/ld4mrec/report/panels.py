@@ -1,6 +1,4 @@
-"""The figures of the paper's experiments, in the manner of report.figures: each is drawn from
-one table and from nothing else.
-"""
+"""The figures of the paper's experiments, in the manner of report.figures."""
 
 import math
 from dataclasses import dataclass
@@ -42,16 +40,16 @@ class Panels(OfColumns):
         sheet.set_size_inches(drawing.WIDTH, drawing.ROW * len(labels) + 0.8)
         panels = sheet.subplots(1, len(self.columns), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, self.columns, strict=True):
-            self._panel(axes, name)
+            self._paint_panel(axes, name)
         drawing.name_rows(panels[0], labels, self.look)
         panels[0].set_ylabel(self.y_axis)
 
-    def _panel(self, axes: "Axes", name: str) -> None:
+    def _paint_panel(self, axes: "Axes", name: str) -> None:
         axes.set_xlabel(name)
         ends = []
         for at, label, cell in drawing.numbers(axes, self.table.column(name)):
             ends += cell.reach
-            drawing.dot(axes, cell.value, at, self.look(label), cell.spread or 0)
+            drawing.dot(axes, (cell.value, at), self.look(label), (cell.spread or 0,) * 2)
             drawing.write_beside(axes, cell.reach[1], at, cell, gap=6)
         axes.grid(axis="x")
         if name in self.logarithmic and min(ends) > 0:
@@ -67,9 +65,7 @@ class Panels(OfColumns):
 
 @dataclass(frozen=True, kw_only=True)
 class Lines(OfColumns):
-    """A line per row over columns that stand at numbers. places: {column: its number on x}.
-    percent: y is a share.
-    """
+    """A line per row. places: {column: its number on x}. percent: y is a share."""
 
     places: dict[str, float]
     x_axis: str
@@ -132,9 +128,7 @@ class Curves(OfColumns):
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMap(OfColumns):
-    """Rows by columns as a map: the higher the darker, the highest framed. y_axis, x_axis: what
-    rows and columns are.
-    """
+    """Rows (y_axis) by columns (x_axis) as a map: the higher the darker, the highest framed."""
 
     x_axis: str
     y_axis: str
@@ -142,8 +136,7 @@ class HeatMap(OfColumns):
     def paint(self, sheet: "Sheet") -> None:
         from matplotlib.patches import Rectangle
 
-        labels = self.table.labels
-        wide, deep = len(self.columns), len(labels)
+        wide, deep = len(self.columns), len(self.table.rows)
         sheet.set_size_inches(min(drawing.WIDTH, 1.1 * wide + 1.2), 0.5 * deep + 0.9)
         axes = sheet.subplots()
         cells = [cell for name in self.columns for cell in self.table.column(name).values()]
@@ -162,7 +155,7 @@ class HeatMap(OfColumns):
             style = {"ha": "center", "va": "center", "size": drawing.SMALL}
             axes.text(x, y, cell.text, weight="bold" if best else "normal", **style)
         axes.set_xticks(range(wide), self.columns)
-        axes.set_yticks(range(deep), labels)
+        axes.set_yticks(range(deep), self.table.labels)
         axes.set_xlim(-0.6, wide - 0.4)
         axes.set_ylim(deep - 0.4, -0.6)
         axes.set_xlabel(self.x_axis)

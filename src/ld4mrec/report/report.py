@@ -9,9 +9,7 @@ from ld4mrec.report.tables import Table
 
 @dataclass(frozen=True)
 class Section:
-    """content: paragraphs (plain texts), Tables and Figures, in the order of reading. ValueError
-    for anything else.
-    """
+    """content: paragraphs (plain texts), Tables and Figures; ValueError for anything else."""
 
     heading: str
     content: tuple[str | Table | Figure, ...]
@@ -51,16 +49,11 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
-        """In the order of reading."""
-        return [block for block in self._blocks() if isinstance(block, Table)]
+        return [x for section in self.sections for x in section.content if isinstance(x, Table)]
 
     @property
     def figures(self) -> list[Figure]:
-        """In the order of reading."""
-        return [block for block in self._blocks() if isinstance(block, Figure)]
-
-    def _blocks(self) -> list[str | Table | Figure]:
-        return [block for section in self.sections for block in section.content]
+        return [x for section in self.sections for x in section.content if isinstance(x, Figure)]
 
     def number(self, block: Table | Figure) -> int:
         """Of a table among the tables, of a figure among the figures."""

@@ -1,6 +1,4 @@
-"""matplotlib's SVG made fit for a page: colours of the theme, texts in the page's font, names of
-its own.
-"""
+"""matplotlib's SVG made fit for a page: the theme's colours, the page's font, ids of its own."""
 
 import copy
 import re
@@ -28,9 +26,7 @@ class Svg:
 
     def __init__(self, raw: bytes, name: str, title: str, description: str) -> None:
         self._root = ElementTree.fromstring(raw)
-        self._name = name
-        self._title = title
-        self._description = description
+        self._name, self._title, self._description = name, title, description
         self._drop_style_and_metadata()
         self._own_ids()
         for element in self._root.iter():

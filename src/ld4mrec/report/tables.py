@@ -9,9 +9,9 @@ import io
 import math
 import numbers
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import compress, count, product
+from itertools import chain, compress, count, product
 from string import ascii_lowercase
 from typing import Any
 
@@ -26,11 +26,10 @@ CSV_COLUMNS = ("table", "row", "column", "value", "spread", "low", "high", "mark
 class Cell:
     """A number or a text in a table.
 
-    value: None if it could not be had; then `note` says why. spread: its standard deviation over
-    seeds. interval: (low, high), of confidence. mark: BEST or SECOND, see `mark_best`.
-    format: Python's format specification of the number ("+.4f", ",.0f", ".1%"), or "p": a
-    p-value, never printed as 0.000. note: a sentence, printed as a footnote. ValueError for what
-    is none of this.
+    value: None if it could not be had; then `note`, a footnote, says why. spread: its standard
+    deviation over seeds. interval: of confidence. mark: BEST or SECOND. format: Python's format
+    specification of the number, or "p": a p-value, never printed as 0.000. ValueError for what is
+    none of this.
     """
 
     value: float | str | None
@@ -122,18 +121,18 @@ def _number(value: Any) -> float:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under named columns.
+    """Rows, (label, cells) each, under named columns.
 
     name: of lower-case letters, digits and hyphens; the place in the page and the CSV's key.
-    rows: (label, cells) each. notes: sentences below. row_title: what a row is. ValueError for
-    equal names, and for rows that are not as long as the columns are many.
+    notes: sentences below. row_title: what a row is. ValueError for equal names, and for rows that
+    are not as long as the columns are many.
     """
 
     name: str
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    notes: tuple[str, ...] = ()
+    columns: Iterable[str]
+    rows: Iterable[tuple[str, Iterable[Cell]]]  # kept as tuples, like columns and notes
+    notes: Iterable[str] = ()
     row_title: str = "model"
 
     def __post_init__(self) -> None:
@@ -178,21 +177,17 @@ class Table:
         return tuple(name for name in columns if self.is_numeric(name))
 
     def marked(self, larger: Iterable[str], smaller: Iterable[str] = ()) -> "Table":
-        """The table with best and second marked in columns where the larger, or the smaller, number
-        is the better.
-        """
+        """The table with best and second marked in columns where larger, or smaller, is better."""
         marked = {name: mark_best(self.column(name).values()) for name in larger}
         marked |= {name: mark_best(self.column(name).values(), False) for name in smaller}
-        rows = tuple(
-            (label, tuple(marked[name][at] if name in marked else cell for name, cell in cells))
+        rows = [
+            (label, [marked[name][at] if name in marked else cell for name, cell in cells])
             for at, (label, cells) in enumerate(self.lines())
-        )
+        ]
         return replace(self, rows=rows)
 
     def spread_room(self, name: str, cell: Cell) -> str:
-        """What the longest spread of a column has and this cell's has not: set unseen, behind a ±
-        if the cell has a spread, it keeps the column's numbers in line.
-        """
+        """What a column's longest spread has and this cell's has not: it aligns them, unseen."""
         longest = max((other.spread_text for other in self.column(name).values()), key=len)
         missing = len(longest) - len(cell.spread_text)
         return longest[2 : 2 + missing] if cell.spread_text else longest
@@ -200,7 +195,8 @@ class Table:
     def footnotes(self) -> dict[str, str]:
         """{note of a cell: its letter}, in the order of the cells; one letter for equal notes."""
         notes = dict.fromkeys(cell.note for cell in self._cells() if cell.note)
-        return dict(zip(notes, _letters(), strict=False))
+        words = (product(ascii_lowercase, repeat=length) for length in count(1))  # a, ..., z, aa
+        return dict(zip(notes, map("".join, chain.from_iterable(words)), strict=False))
 
     def legend(self, second: str = "underlined") -> str:
         """What marks and ± mean, as a sentence; empty where there are none."""
@@ -222,18 +218,11 @@ def check_name(name: str) -> None:
         raise ValueError(f"a name is of lower-case letters, digits and hyphens, got {name!r}")
 
 
-def _letters() -> Iterator[str]:
-    """a, b, ..., z, aa, ab, ..."""
-    for length in count(1):
-        yield from map("".join, product(ascii_lowercase, repeat=length))
-
-
 def mark_best(cells: Iterable[Cell], larger_is_better: bool = True) -> tuple[Cell, ...]:
-    """The cells as a tuple, the best number and the second marked.
+    """The cells, the best number and the second marked.
 
-    What prints alike is marked alike; two firsts leave no second, and numbers that are all alike,
-    or a lone one, have no best. Texts and absent numbers stay unmarked, and so does a number with
-    a note (fewer seeds, say) beside numbers without one.
+    What prints alike is marked alike; two firsts leave no second, and numbers that are all alike
+    have no best. Unmarked stays a number with a note (fewer seeds, say) beside ones without.
     """
     cells = tuple(cells)
     ranks = [cell.is_number and not cell.note for cell in cells]

@@ -19,9 +19,8 @@ def write_report(folder: str | Path, report: Report) -> None:
     """Write report.md, .csv, .tex and .html and figures/*.svg and *.png into a folder.
 
     Nothing is written unless everything could be made; each file appears whole, report.html last.
-    Without matplotlib the report has no figures and says how to get them. figures/ is the
-    report's own: what an earlier report left there goes. UserError for a folder that cannot be
-    written.
+    Without matplotlib the report has no figures and says how to get them. What an earlier report
+    left in figures/ goes. UserError for a folder that cannot be written.
     """
     folder = Path(folder)
     try:

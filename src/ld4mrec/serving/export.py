@@ -33,10 +33,9 @@ ENTRIES, USERS = ({0: torch.export.Dim(name)} for name in ("entries", "users"))
 
 
 def write_export(trained: Trained, folder: str | Path, mask: str) -> dict:
-    """Write the folder: whole or not at all. trained: on the CPU. mask: see `Trained.known`.
-
-    Returns its manifest. Raises RunError for a model that cannot be exported, DataError if the
-    folder is there already or cannot be written.
+    """Write the folder, whole or not at all, and return its manifest. trained: on the CPU. mask:
+    see `Trained.known`. RunError for a model that cannot be exported, DataError for a folder that
+    is there already or cannot be written.
     """
     parts = export_parts(trained)
     out = Path(os.path.abspath(folder))
@@ -52,6 +51,7 @@ def write_export(trained: Trained, folder: str | Path, mask: str) -> dict:
 
 def _write(folder, trained, parts, mask):
     run, shape, tables = trained.run, trained.train.shape, parts.get("tables", {})
+    two = torch.from_numpy(np.flatnonzero(np.diff(trained.train.indptr))[:2])  # with history
     files = {"histories.npz": trained.train, "known.npz": trained.known(mask)} | parts["files"]
     for name, content in files.items():
         if name.endswith(".npy"):
@@ -59,8 +59,8 @@ def _write(folder, trained, parts, mask):
         elif name.endswith(".npz"):
             sp.save_npz(folder / name, content)
         else:
-            example = _example(trained.train, [files[table] for table in tables.get(name, ())])
-            write_network(folder / name, content, example)
+            rows = (files[table][two].clone() for table in tables.get(name, ()))
+            write_network(folder / name, content, (*HistoryRows(trained.train).bags(two), *rows))
     for ids in (trained.users, trained.items):
         table = pd.DataFrame({"number": np.arange(ids.n), "id": ids.all()})
         table.to_csv(folder / f"{ids.kind}s.csv", index=False, lineterminator="\n")
@@ -87,7 +87,11 @@ def _write(folder, trained, parts, mask):
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         **score_lines(parts),
         "rank": "highest scores first, of equals the lowest number; leave out what known.npz has",
-        "files": {name: _described(folder / name, text) for name, text in holds.items()},
+        "files": {
+            name: {"holds": text, "bytes": path.stat().st_size, "sha256": sha256(path)}
+            for name, text in holds.items()
+            for path in (folder / name,)
+        },
     }
     write_json(folder / "manifest.json", manifest)
 
@@ -104,12 +108,6 @@ def score_lines(parts: ExportParts) -> dict[str, list[str] | None]:
     }
 
 
-def _example(train, tables):
-    """What a network takes of two users with history, for torch.export to trace."""
-    users = torch.from_numpy(np.flatnonzero(np.diff(train.indptr))[:2])
-    return *HistoryRows(train).bags(users), *(table[users].clone() for table in tables)
-
-
 def write_network(path: Path, module: nn.Module, example: tuple[Tensor, ...]) -> None:
     """An exported network with its weights; nothing of where its code lay.
 
@@ -124,7 +122,3 @@ def write_network(path: Path, module: nn.Module, example: tuple[Tensor, ...]) ->
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     torch.export.save(program, path)
-
-
-def _described(path, holds):
-    return {"holds": holds, "bytes": path.stat().st_size, "sha256": sha256(path)}

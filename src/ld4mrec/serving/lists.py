@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -13,21 +14,24 @@ from ld4mrec.files import replacing
 
 
 def check_suffix(path: Path, option: str) -> None:
-    """ConfigError unless we read and write tables of this suffix, with the packages at hand."""
+    """ConfigError unless tables of this suffix are read and written with the packages at hand."""
     if path.suffix not in WRITERS:
         raise ConfigError(
             f"{option} is {path}, whose suffix '{path.suffix}' names no format; wanted one of "
             f"{', '.join(WRITERS)}"
         )
     if path.suffix == ".parquet":
-        _pyarrow()
+        try:
+            importlib.import_module("pyarrow.parquet")
+        except ImportError as error:
+            raise ConfigError(
+                "Parquet files need the package pyarrow: pip install --constraint constraints.txt "
+                "--editable '.[parquet]'; or choose .csv or .jsonl"
+            ) from error
 
 
 def write_table(path: Path, frames: Iterable[pd.DataFrame]) -> None:
-    """Write DataFrames of the same columns, one below the other, as one file: whole or not at all.
-
-    frames: an iterable, read one at a time. Raises DataError if the file cannot be written.
-    """
+    """Write DataFrames of the same columns as one file, whole or not at all; else DataError."""
     try:
         with replacing(path) as file:
             WRITERS[path.suffix](file, frames)
@@ -36,10 +40,7 @@ def write_table(path: Path, frames: Iterable[pd.DataFrame]) -> None:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """DataFrame of these columns as texts; further columns are not read.
-
-    Raises DataError if the file is absent, is no such table, lacks a column, a value or any row.
-    """
+    """DataFrame of these columns as texts; DataError where a column, a value or all rows lack."""
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     try:
@@ -88,7 +89,6 @@ def _as_json(column):
 
 
 def _write_parquet(file, frames):
-    _pyarrow()
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -103,29 +103,14 @@ def _write_parquet(file, frames):
             writer.close()
 
 
-def _read_text(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
 def _read_lines(path):
     rows = pd.read_json(path, lines=True, dtype=False)
     return rows if len(rows.columns) else pd.DataFrame()
 
 
-def _read_parquet(path):
-    _pyarrow()
-    return pd.read_parquet(path)
-
-
-def _pyarrow():
-    try:
-        importlib.import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ConfigError(
-            "Parquet files need the package pyarrow: pip install --constraint constraints.txt "
-            "--editable '.[parquet]'; or choose .csv or .jsonl"
-        ) from error
-
-
 WRITERS = {".csv": write_text, ".parquet": _write_parquet, ".jsonl": _write_lines}
-READERS = {".csv": _read_text, ".parquet": _read_parquet, ".jsonl": _read_lines}
+READERS = {
+    ".csv": partial(pd.read_csv, dtype=str, keep_default_na=False),
+    ".parquet": pd.read_parquet,
+    ".jsonl": _read_lines,
+}

@@ -100,17 +100,13 @@ def recommendations(
 def with_history(
     model: torch.nn.Module, users: np.ndarray, histories: sp.csr_matrix
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of users (n,), rows of histories, those whom the model can serve, and the others: without a
-    history, where it needs one.
-    """
+    """Users (n,) whom the model can serve, and those without a history, where it needs one."""
     served = (np.diff(histories.indptr)[users] > 0) | (not needs_history(model))
     return users[served], users[~served]
 
 
 def known_part(histories: sp.csr_matrix, train: sp.csr_matrix) -> sp.csr_matrix:
-    """Histories without the items that no training user has, binary CSR: no model has learned
-    anything of those.
-    """
+    """Histories, binary CSR, without the items that no training user has: nobody learned those."""
     trained_items = np.diff(train.tocsc().indptr) > 0
     kept = histories.copy()
     kept.data[:] = trained_items[histories.indices]

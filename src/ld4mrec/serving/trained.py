@@ -65,8 +65,8 @@ def find_run(name: str | Path) -> Path:
     else:
         there = path.parent.iterdir() if path.parent.is_dir() else ()
         places = sorted(place for place in there if place.name.startswith(path.name))
-    found = [place for place in places if _is_finished(place)]
-    found += [inner for place in places for inner in _inside(place)]
+    inside = [inner for place in places if place.is_dir() for inner in sorted(place.iterdir())]
+    found = [place for place in (*places, *inside) if (place / "result.json").is_file()]
     if len(found) == 1:
         return found[0]
     if found:
@@ -86,20 +86,10 @@ def find_run(name: str | Path) -> Path:
     )
 
 
-def _is_finished(place):
-    return (place / "result.json").is_file()
-
-
-def _inside(place):
-    return sorted(filter(_is_finished, place.iterdir())) if place.is_dir() else []
-
-
 def open_run(path: str | Path, overrides: dict | None = None) -> Trained:
-    """Trained of a finished run's folder.
-
-    overrides: {key: value} of FREE keys; the others are the run's. Raises RunError or DataError
-    where the run's data, weights or model are not what they were. Sets the number of threads and
-    seeds the process as the run did.
+    """Trained of a finished run's folder; overrides: {key: value} of FREE keys. Sets threads and
+    seeds as the run did. RunError or DataError where its data, weights or model are not what they
+    were.
     """
     path = Path(path)
     here = [name for name in ("result.json", "config.yaml", "best.pt") if (path / name).is_file()]
@@ -132,20 +122,18 @@ def open_run(path: str | Path, overrides: dict | None = None) -> Trained:
     run = Run(config, folder).as_found()
     with quiet():
         opened = reopen.load(run)
-    model, loaders = opened.model, opened.loaders
-    shape = (model.n_users, model.n_items)
+    model, shape = opened.model, (opened.model.n_users, opened.model.n_items)
     splits = [
         binary_csr(sp.coo_matrix((np.ones(len(loader.users)), (loader.users, loader.items)), shape))
-        for loader in loaders
+        for loader in opened.loaders
     ]
-    users = Ids.read(config, "user", shape[0])
-    items = Ids.read(config, "item", shape[1])
+    users, items = map(Ids.read, (config, config), ("user", "item"), shape)
     return Trained(run, model, splits, users, items)
 
 
 def configuration(path: Path, saved: dict, overrides: Mapping) -> Config:
-    """The run's Config from `saved`, its config.yaml; FREE keys as overrides say. Cache and GPU
-    are today's defaults, as those of the run's machine may not be here.
+    """The run's Config from `saved`, its config.yaml; FREE keys as overrides say, cache and GPU by
+    default today's, as those of the run's machine may not be here.
     """
     free = {key: saved[key] for key in FREE if key in saved and key != "gpu_id"}
     if free.get("cache_dir") is not None:
@@ -176,9 +164,7 @@ def _check_same_data(path, config, trained_on):
 
 
 def changed_code(trained: Trained) -> list[str]:
-    """Names of the definitions in which the model's code differs from the run's, and the host's
-    version of results where that does.
-    """
+    """What of the model's code, and of the host's version of results, differs from the run's."""
     then = trained.run.folder.identity
     now = code_fingerprint(sources.find_model(trained.name))
     names = sorted(set(now) | set(then["code"]))
