@@ -76,3 +76,17 @@ def test_objects_and_other_files_are_not_loaded(toy):
     (toy / "text_feat.npy").write_bytes(b"not numpy")
     with pytest.raises(DataError, match="is not a .npy file of numbers"):
         load_features(config_for(toy), 7)
+
+
+@pytest.mark.parametrize("more", [b"", b"\0", b"\0" * 800], ids=["as it was", "a byte", "rows"])
+def test_a_file_longer_than_its_header_says_is_damaged(toy, more):
+    path = toy / "text_feat.npy"
+    size = path.stat().st_size
+    with open(path, "ab") as file:
+        file.write(more)
+    if not more:
+        load_features(config_for(toy), 7)
+        return
+    message = rf"text_feat\.npy has {size + len(more)} bytes, its header says {size}: it is damaged"
+    with pytest.raises(DataError, match=message):
+        load_features(config_for(toy), 7)

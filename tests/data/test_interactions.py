@@ -128,3 +128,38 @@ def test_splits_are_disjoint_and_complete(tmp_path, labels, data):
         for u, i in split.df.itertuples(index=False)
     ]
     assert sorted(found) == sorted(rows)
+
+
+def test_a_quote_in_an_unread_column_swallows_no_row(tmp_path):
+    titles = ['"Open', "plain", 'a "quoted" one', '"', "last"]
+    rows = [(*row, title) for row, title in zip(GOOD, titles, strict=True)]
+    data = read(tmp_path / "d", rows, header="userID\titemID\tx_label\ttitle")
+    assert list(data.df.itertuples(index=False, name=None)) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["0\t0\t0\t7", "0\t1\t1\t7"], r"line 2 has 4 fields and the header 3: which column"),
+        (["0\t0\t0\t", "0\t1\t1\t"], r"line 2 has 4 fields and the header 3: which column"),
+        (["0\t0\t0", "0\t1\t1\t7"], r"cannot be read as .*Expected 3 fields in line 3, saw 4"),
+        (["0\t0\t0", "0\t1\t10\t2\t0"], r"cannot be read as .*Expected 3 fields in line 3, saw 5"),
+        (["0\t0\t0", "0\t1"], r"line 3: x_label is nan; wanted a whole number"),
+    ],
+    ids=["wider", "trailing tab", "a wider row", "a lost newline", "a shorter row"],
+)
+def test_rows_of_another_width_than_the_header_are_refused(tmp_path, lines, message):
+    write_inter(tmp_path / "d", [])
+    file = tmp_path / "d" / "d.inter"
+    file.write_text("\n".join(["userID\titemID\tx_label", *lines]) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        RecDataset(config_for(tmp_path / "d"))
+
+
+def test_zero_bytes_are_damage(tmp_path):
+    write_inter(tmp_path / "d", GOOD)
+    file = tmp_path / "d" / "d.inter"
+    content = file.read_bytes()
+    file.write_bytes(content[:30] + b"\0" * 12)
+    with pytest.raises(DataError, match=r"d\.inter has a zero byte at byte 30: it is damaged"):
+        RecDataset(config_for(tmp_path / "d"))

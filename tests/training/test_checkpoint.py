@@ -503,6 +503,27 @@ def test_a_file_that_is_absent_or_damaged(tmp_path):
             checkpoint.load(path)
 
 
+def test_a_flipped_bit_is_damage_wherever_it_is(tmp_path):
+    path = tmp_path / "best.pt"
+    checkpoint.save(path, snapshot(Model())[0])
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    for member in members:  # in the middle of its content
+        name = len(member.filename.encode())
+        extra = int.from_bytes(
+            whole[member.header_offset + 28 : member.header_offset + 30], "little"
+        )
+        place = member.header_offset + 30 + name + extra + member.file_size // 2
+        if not member.file_size:
+            continue
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(RunError, match=r"best\.pt cannot be read \(BadZipFile\); delete it"):
+            checkpoint.load(path)
+
+
 def test_a_pickle_is_not_executed(tmp_path):
     torch.save({"x": Path("evil")}, tmp_path / "last.pt")
     with pytest.raises(RunError, match=r"cannot be read \(UnpicklingError\)"):

@@ -1,6 +1,7 @@
 """Item features of a data set: one .npy file per modality, row r belongs to item r."""
 
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def read_feature_file(path: str, n_items: int) -> np.ndarray:
     if not (is_array and rows.ndim == 2 and rows.shape[1] and rows.dtype.kind in "fiu"):
         got = f"{rows.dtype} of shape {rows.shape}" if is_array else "an .npz archive"
         raise DataError(f"{path} holds {got}; wanted numbers of shape (items, dimensions)")
+    size, wanted = os.path.getsize(path), rows.offset + rows.nbytes
+    if size != wanted:
+        raise DataError(
+            f"{path} has {size} bytes, its header says {wanted}: it is damaged; write it again"
+        )
     if len(rows) != n_items:
         raise DataError(
             f"{path} has {len(rows)} rows but the interactions have {n_items} items; "

@@ -1,5 +1,6 @@
 """The interactions of a data set, read, checked and split as their label column says."""
 
+import csv
 import logging
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.errors import ConfigError, DataError, nearest
 
+BLOCK = 2**24  # bytes read at a time
 SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
 
 
@@ -53,7 +55,8 @@ class RecDataset:
             )
         separator = self.config["field_separator"] or "\t"
         try:
-            found = pd.read_csv(path, sep=separator, nrows=0).columns.tolist()
+            _refuse_nul(path)
+            found, width = _header(path, separator)
             absent = [column for column in columns if column not in found]
             if absent and len(found) == 1:
                 raise DataError(
@@ -71,7 +74,14 @@ class RecDataset:
                     f"{nearest(absent[0], found)} Set USER_ID_FIELD, ITEM_ID_FIELD, "
                     "inter_splitting_label or field_separator in the data set's yaml"
                 )
-            frame = pd.read_csv(path, sep=separator, usecols=columns)[columns]
+            if width > len(found):
+                raise DataError(
+                    f"{path} line 2 has {width} fields and the header {len(found)}: which column "
+                    "is which cannot be told; mend the header"
+                )
+            # all columns: of a part of them pandas reads rows that are longer than the header
+            frame = pd.read_csv(path, sep=separator, quoting=csv.QUOTE_NONE, low_memory=False)
+            frame = frame[columns]
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
             raise DataError(
                 f"{path} cannot be read as '{separator!r}'-separated text: {error}"
@@ -185,6 +195,28 @@ class RecDataset:
         )
 
     __repr__ = __str__
+
+
+def _header(path, separator):
+    """The names of the columns, and how many fields the first row has."""
+    how = {"sep": separator, "quoting": csv.QUOTE_NONE, "header": None, "dtype": str}
+    names = pd.read_csv(path, nrows=1, keep_default_na=False, **how).iloc[0].tolist()
+    try:
+        return names, pd.read_csv(path, skiprows=1, nrows=1, **how).shape[1]
+    except pd.errors.EmptyDataError:
+        return names, len(names)
+
+
+def _refuse_nul(path):
+    """DataError for a file with zero bytes, as a power cut may leave it."""
+    read = 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            if (place := block.find(b"\0")) >= 0:
+                raise DataError(
+                    f"{path} has a zero byte at byte {read + place}: it is damaged; make it again"
+                )
+            read += len(block)
 
 
 def inter_path(config: Config) -> Path:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import pickle
 import types
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -155,6 +156,9 @@ def save(path: str | Path, value: object) -> None:
 def load(path: str | Path):
     """Read a file of `save`; RunError if it is damaged or absent."""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a truncated archive
         raise RunError(
