@@ -163,3 +163,19 @@ def test_zero_bytes_are_damage(tmp_path):
     file.write_bytes(content[:30] + b"\0" * 12)
     with pytest.raises(DataError, match=r"d\.inter has a zero byte at byte 30: it is damaged"):
         RecDataset(config_for(tmp_path / "d"))
+
+
+def test_pairs_that_stand_twice_are_named_with_their_first_line(tmp_path, caplog):
+    rows = [*GOOD, (1, 0, 2), (0, 0, 2), (0, 2, 1)]
+    read(tmp_path / "d", rows)
+    assert (
+        "d.inter: 1 rows repeat a row of the same split; in the metrics each pair counts once "
+        "(the first: line 7, user 1, item 0)" in caplog.text
+    )
+    assert (
+        "d.inter: 2 rows repeat a pair of another split; what the mask hides is never a hit "
+        "(the first: line 8, user 0, item 0)" in caplog.text
+    )
+    caplog.clear()
+    read(tmp_path / "e")
+    assert "repeat" not in caplog.text

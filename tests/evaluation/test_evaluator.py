@@ -10,7 +10,7 @@ from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import RunError
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from slow_reference import slow_metrics
-from support import TEST, TRAIN, VALID, config_for
+from support import TEST, TRAIN, VALID, config_for, write_inter
 
 METRICS = ["Recall", "NDCG", "Precision", "MAP", "Recall2"]
 
@@ -96,3 +96,25 @@ def test_expanded_scores_are_masked_user_by_user(toy, monkeypatch):
     for user, ranked in zip(found.users.tolist(), found.items.tolist(), strict=True):
         wanted = [item for item in range(6, -1, -1) if item not in own[user]]
         assert ranked[: len(wanted)] == wanted[:5]
+
+
+def test_a_repeated_relevant_item_counts_once(tmp_path):
+    """Each test row twice: every metric stays as it was."""
+    rows = [(u, i, 0) for u, i in TRAIN] + [(u, i, 1) for u, i in VALID]
+    test = [(u, i, 2) for u, i in TEST]
+    table = np.random.default_rng(3).random((5, 7))
+    write_inter(tmp_path / "once", [*rows, *test])
+    write_inter(tmp_path / "twice", [*rows, *test, *test])
+    once, twice = (evaluate(tmp_path / name, table) for name in ("once", "twice"))
+    assert twice.metrics == once.metrics
+
+
+def test_a_masked_item_is_never_a_hit(tmp_path):
+    """User 0 has all items but one in train, and an item of them in test as well."""
+    rows = [(0, i, 0) for i in range(4)] + [(0, 4, 1), (0, 3, 2), (1, 0, 0), (1, 1, 1), (1, 2, 2)]
+    write_inter(tmp_path / "d", rows)
+    table = np.zeros((2, 5))
+    table[1, 2] = 1
+    found = evaluate(tmp_path / "d", table)  # a list of 5 reaches the masked items
+    assert found.per_user["recall@5"].tolist() == [0, 1]
+    assert found.metrics["recall2@5"] == 1 / 2

@@ -272,8 +272,8 @@ class EvalDataLoader(_Loader):
     Users come in the order of their first appearance in the split. mask row 0 is the user's row in
     the batch, row 1 an item of additional_dataset (the training split) that is no candidate;
     duplicates are kept. mask_also: further data sets to mask (the validation split at test, with
-    mask_valid_at_test). eval_users (n,), n_relevant (n,): the users and how many rows each has in
-    this split, duplicates counted.
+    mask_valid_at_test). eval_users (n,), n_relevant (n,): the users and how many items each has in
+    this split; a repeated one counts once.
     """
 
     def __init__(
@@ -282,12 +282,15 @@ class EvalDataLoader(_Loader):
         super().__init__(config, dataset, additional_dataset, batch_size, shuffle)
         _, first = np.unique(self.users, return_index=True)
         self.eval_users = self.users[np.sort(first)]
-        self.n_relevant = np.bincount(self.users, minlength=self.n_users)[self.eval_users]
         self._relevant = PairSet(self.users, self.items, self.n_items)
+        of_user = self._relevant.keys // self.n_items
+        self.n_relevant = np.bincount(of_user, minlength=self.n_users)[self.eval_users]
         masked = [additional_dataset, *mask_also]
         users = np.concatenate([d.df[d.uid_field].to_numpy(dtype=np.int64) for d in masked])
         items = np.concatenate([d.df[d.iid_field].to_numpy(dtype=np.int64) for d in masked])
         self._masked = group_by(users, items, self.n_users)
+        hidden = PairSet(users, items, self.n_items).keys  # no candidates, so never hits
+        self._relevant.keys = np.setdiff1d(self._relevant.keys, hidden, assume_unique=True)
 
     def __len__(self):
         return -(-len(self.eval_users) // self.batch_size)
@@ -301,5 +304,5 @@ class EvalDataLoader(_Loader):
         self.pr = 0
 
     def hits(self, users: np.ndarray, ranked: np.ndarray) -> np.ndarray:
-        """(n, K) booleans: is ranked[i, j] (n, K) one of the items of users[i] in this split?"""
+        """(n, K) booleans: is ranked[i, j] (n, K) a candidate of users[i] and in this split?"""
         return self._relevant.contains(users[:, None], ranked)

@@ -19,10 +19,10 @@ class RecDataset:
     """Interactions as a frame `df` of integer columns; MMRec's RecDataset as far as plugins see it.
 
     config: the run's configuration. df: rows to wrap; None reads
-    `<data_path><dataset>/<inter_file_name>`, checks it and removes validation and test rows of
-    users without training rows (`dropped` counts them). U = get_user_num() and I = get_item_num()
-    are max id + 1 over the whole file, in every split. Raises DataError naming file, line, value
-    got and value wanted.
+    `<data_path><dataset>/<inter_file_name>`, checks it, names repeated pairs and removes validation
+    and test rows of users without training rows (`dropped` counts them). U = get_user_num() and
+    I = get_item_num() are max id + 1 over the whole file, in every split. Raises DataError naming
+    file, line, value got and value wanted.
     """
 
     def __init__(self, config: Config, df: pd.DataFrame | None = None):
@@ -38,8 +38,10 @@ class RecDataset:
         self.df = self._read() if df is None else df
         self.user_num = int(self.df[self.uid_field].max()) + 1 if len(self.df) else 0
         self.item_num = int(self.df[self.iid_field].max()) + 1 if len(self.df) else 0
-        if df is None and config["filter_out_cod_start_users"]:
-            self._drop_cold_users()
+        if df is None:
+            self._warn_of_repeats()
+            if config["filter_out_cod_start_users"]:
+                self._drop_cold_users()
 
     def _read(self):
         path, columns = self.inter_path, [self.uid_field, self.iid_field, self.splitting_label]
@@ -95,6 +97,25 @@ class RecDataset:
         labels = frame[self.splitting_label]
         self._refuse(~labels.isin((0, 1, 2)), labels, "0 (train), 1 (validation) or 2 (test)")
         return frame.astype(np.int64)
+
+    def _warn_of_repeats(self):
+        """Name the pairs that stand in several rows, by how they count in the metrics."""
+        users, items, labels = (self.df[name].to_numpy() for name in self.df)
+        pairs = users * np.int64(self.item_num) + items
+        again = np.flatnonzero(pd.Series(pairs).duplicated().to_numpy())
+        if not len(again):
+            return
+        alike = pd.Series(pairs * 3 + labels).duplicated().to_numpy()[again]
+        for rows, how in (
+            (again[alike], "repeat a row of the same split; in the metrics each pair counts once"),
+            (again[~alike], "repeat a pair of another split; what the mask hides is never a hit"),
+        ):
+            if len(rows):
+                self.logger.warning(
+                    "%s: %d rows %s (the first: line %d, user %d, item %d)",
+                    *(self.inter_path, len(rows), how, rows[0] + 2),
+                    *(users[rows[0]], items[rows[0]]),
+                )
 
     def _check_integers(self, column):
         if pd.api.types.is_integer_dtype(column) and not column.isna().any():

@@ -17,7 +17,7 @@ from ld4mrec.data.features import data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import inter_path
 
 # Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 BOOKKEEPING = {
     *PATH_KEYS,
     *("use_gpu", "gpu_id", "checkpoint_seconds", "keep_last", "save_recommended_topk"),
