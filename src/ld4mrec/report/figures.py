@@ -105,9 +105,9 @@ class OfColumns(Figure):
     @classmethod
     def with_table(cls, table: Table, columns: tuple[str, ...], **settings: Any) -> tuple:
         """The table and, of its name, the figure of those of the columns that hold a number."""
-        drawn = table.numeric(columns)
-        figure = {"name": table.name, "table": table, "columns": drawn} | settings
-        return (table, cls(**figure)) if drawn else (table,)
+        if not (drawn := table.numeric(columns)):
+            return (table,)
+        return table, cls(name=table.name, table=table, columns=drawn, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
