@@ -157,8 +157,8 @@ def keep(setup: Setup, archive: Path) -> None:
 
 
 def alone(what: Measurement, folder: Path, minutes: float) -> Found:
-    """What `ld4mrec.paper.cell` finds in a process of its own on the data in a folder; if it fails
-    or takes longer, {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
+    """What `ld4mrec.paper.cell` finds on the data in a folder, in a process of its own; else
+    {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
     """
     request = asdict(what)
     request["keys"] |= {"data_path": f"{folder}/", "cache_dir": None}

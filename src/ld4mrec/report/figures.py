@@ -121,7 +121,8 @@ class Dots(OfColumn):
         cells = {label: cells[label] for label in numbers} | cells  # those without at the end
         axes = self.rows(sheet, cells)
         for at, label, cell in drawing.numbers(axes, cells, reasons=True):
-            drawing.dot(axes, (cell.value, at), self.look(label), (cell.spread or 0,) * 2)
+            spread = cell.spread or 0
+            drawing.dot(axes, (cell.value, at), self.look(label), (spread, spread))
             drawing.write_at_right(axes, at, cell.words, drawing.weight(cell))
         axes.margins(x=0.04)
 
