@@ -168,7 +168,7 @@ def test_keys_reach_the_models_and_experiments_that_have_them(command, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["ablation,efficiency", "--sizes", "tmal"], "--sizes names 'tmal', no size. Did you mean"),
+        (["ablation,efficiency", "--sizes", "tmal"], "--sizes names 'tmal', which is no size. Did"),
         (["inference,ablation", "--ablation=no_pg"], "--ablation is what ablation varies"),
         (["bound", "--n_layers=3"], "--n_layers is no option of experiments.py and no key of what"),
         (["bound", "--svd_rank=[50,100]"], "--svd_rank is a list, which sensitivity varies"),

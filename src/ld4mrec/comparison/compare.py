@@ -73,7 +73,7 @@ def compare(asked: Comparison) -> Path | None:
     ledger.check_protocol(rows)
     if asked.archive:
         archive(rows, asked.archive)
-    (first,) = [row for row in rows if row.label == target]
+    first = next(row for row in rows if row.label == target)
     if not first.done:
         why = first.reason or first.runs[0].failure or "not run"
         raise RunError(

@@ -76,14 +76,9 @@ class Findings:
         column = f"test {shown(self.metric)}"
         if column not in accuracy.columns:
             return ()
-        dots = Dots(
-            name="test-accuracy",
-            caption=f"{column}, mean and standard deviation over seeds.",
-            table=accuracy,
-            column=column,
-            highlight=(self.target.label,),
-        )
-        return (dots,)
+        caption = f"{column}, mean and standard deviation over seeds."
+        drawn = {"table": accuracy, "column": column, "highlight": (self.target.label,)}
+        return (Dots(name="test-accuracy", caption=caption, **drawn),)
 
     def _forest(self, users: Table) -> Figure:
         target, metric = self.target.label, shown(self.metric)
@@ -101,16 +96,10 @@ class Findings:
     def _scatter(self, cost: Table) -> tuple[Figure, ...]:
         if not cost.is_numeric("training, s"):
             return ()
-        scatter = Scatter(
-            name="accuracy-and-time",
-            caption="Accuracy against training time; further left is faster.",
-            table=cost,
-            x="training, s",
-            y=shown(self.metric),
-            x_axis="seconds of training, all epochs",
-            highlight=(self.target.label,),
-        )
-        return (scatter,)
+        caption = "Accuracy against training time; further left is faster."
+        drawn = {"table": cost, "x": "training, s", "y": shown(self.metric)}
+        drawn |= {"x_axis": "seconds of training, all epochs", "highlight": (self.target.label,)}
+        return (Scatter(name="accuracy-and-time", caption=caption, **drawn),)
 
     def _bands(self, table: Table) -> tuple[Table | Figure, ...]:
         return Bands.with_table(

@@ -110,9 +110,7 @@ def rows_of(
 
 
 def train(row: Row, also: Path | None = None, engine: InTurn | None = None) -> Row:
-    """The row after training what is missing of it, unless it has a reason against that: it gets
-    one if it refuses its data or settings. engine: who trains, None: this process.
-    """
+    """The row after training what is missing, unless it has, or then gets, a reason against it."""
     if not row.missing or row.reason:
         return row
     request, reason = _of_missing(row), None
@@ -234,8 +232,8 @@ def _protocol(run: Run) -> dict[str, Any]:
 
 
 def popularity(rows: list[Row], dataset: str, keys: Keys, trains: bool = True) -> Run:
-    """The run of Pop that the rows are held against, evaluated as they are; keys: the host's, of
-    which a search's are left out. trains: run it, else it may come back without a result.
+    """The run of Pop that the rows are held against, evaluated as they are. keys: the host's.
+    trains: run it, else it may come back without a result.
     """
     keys = {
         key: value for key, value in take_ranges(keys)[0].items() if not isinstance(value, list)

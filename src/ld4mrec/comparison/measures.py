@@ -240,9 +240,7 @@ def _hits(topk: np.ndarray, users: ArrayLike, truth: Matrix) -> tuple[np.ndarray
 def _bands(ends, size, targets, parts, wholes):
     """ends: the last count of each band but the open one. Recall is parts / wholes."""
     with np.errstate(invalid="ignore"):
-        recall = (parts / wholes).tolist()
+        recall = np.where(wholes > 0, parts / wholes, None).tolist()
     lows, highs = [0, *(ends + 1).tolist()], [*ends.tolist(), None]
     rows = zip(lows, highs, size.tolist(), targets.astype(np.int64).tolist(), recall, strict=True)
-    return [
-        Band(*row[:4], row[4] if whole else None) for row, whole in zip(rows, wholes, strict=True)
-    ]
+    return [Band(*row) for row in rows]

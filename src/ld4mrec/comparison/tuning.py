@@ -14,7 +14,7 @@ from ld4mrec.search.train import plan, run
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is searched for an entry with a seed: the runs of its grid, or ranges to draw from."""
+    """What is searched for an entry with a seed: the Runs of its grid, or ranges to draw from."""
 
     entry: Entry
     request: Request

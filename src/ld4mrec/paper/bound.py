@@ -1,8 +1,6 @@
 """Section 4.3, measured: what noise on the history does to the terms of the bound.
 
-The paper argues that forward steps raise the entropy of what the network reads (eq. 10) and move
-its prediction, which each step-wise term pays for (eq. 11-12). Measured on the trained model, for
-each step t from 0 (forward-free) to T:
+Measured on the trained model, for each step t from 0 (forward-free) to T:
 - reconstruction error: |x - f(x_t, t)|^2, summed over items, mean over users;
 - shift: |f(x, 0) - f(x_t, t)|^2, the squared gap of means in eq. 11 before its weight;
 - shift by noise: |f(x, t) - f(x_t, t)|^2, of that what the noise does and not the step's code;
@@ -21,8 +19,9 @@ from torch import Tensor, nn
 from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper.colophon import report_of
+from ld4mrec.paper.inference import rows as rows  # of the model as it is
 from ld4mrec.paper.measured import measured
-from ld4mrec.paper.runs import OURS, Setup, entry_of, planned
+from ld4mrec.paper.runs import OURS, Setup
 from ld4mrec.report.panels import Curves
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -45,11 +44,6 @@ FORMATS = {
 MEASURED = tuple(FORMATS)
 ADDED = "added entropy, nats per item"
 AT_ZERO = "the history as it is: no distribution, no entropy"
-
-
-def rows(setup: Setup) -> list[Row]:
-    """The model as it is."""
-    return planned(setup, [entry_of(setup, {"inference_steps": 0})])
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:

@@ -52,7 +52,7 @@ def epoch(trainer: Trainer, loader: TrainDataLoader, clock: Clock, batches: int)
         steps()
     taken = [seconds for (seconds,) in clock.turns(batches, steps, warm_up=0)]
     after = clock.seconds(model.post_epoch_processing)
-    once = before * _has_own(model, "pre") + after * _has_own(model, "post")
+    once = (before if _has_own(model, "pre") else 0) + (after if _has_own(model, "post") else 0)
     batch, n = statistics.median(taken), len(loader)
     found = {"epoch": once + batch * n, "batch": batch, "once": once}
     return found | {"batches": n, "timed": batches}

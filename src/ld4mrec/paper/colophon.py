@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ld4mrec.comparison import colophon as shared
+from ld4mrec.comparison.entries import Keys
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.configuration import Config, of_the_host
 from ld4mrec.config.yaml_files import read_yaml
@@ -16,12 +16,12 @@ from ld4mrec.runs.identity import data_fingerprint
 Texts = Iterable[str]
 
 
-def host_config(dataset: str, keys: dict[str, Any]) -> Config:
+def host_config(dataset: str, keys: Keys) -> Config:
     """The configuration of a data set without a model's own keys."""
     return Config("Pop", dataset, of_the_host(keys)).points(grid=False)[0]
 
 
-def folder_of(keys: dict[str, Any], key: str) -> str | None:
+def folder_of(keys: Keys, key: str) -> str | None:
     """data_path, runs_dir or cache_dir as the runs have it, absolute; None if it is null."""
     if key not in keys:
         return str(from_yaml(read_yaml(CONFIGS / "overall.yaml")[key]))

@@ -23,9 +23,10 @@ from ld4mrec.comparison.entries import Keys, keys_of
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.counts import TITLES
-from ld4mrec.errors import ConfigError, RunError, nearest
+from ld4mrec.errors import RunError
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
+from ld4mrec.paper.names import check_known
 from ld4mrec.paper.runs import NOT_ASKED, NOT_RUN, OURS, Setup, settings_of
 from ld4mrec.places import CONFIGS, PACKAGE
 from ld4mrec.plugins import sources
@@ -78,9 +79,7 @@ def rows(setup: Setup) -> list[Row]:
 def asked(setup: Setup) -> list[Measurement]:
     """The measurements asked for, the cheap ones first; ConfigError for an unknown size."""
     names = setup.sizes or tuple(sizes.SIZES)
-    for name in names:
-        if name not in sizes.SIZES:
-            raise ConfigError(f"--sizes names '{name}', no size.{nearest(name, sizes.SIZES)}")
+    check_known("--sizes", names, sizes.SIZES, "size")
     models = sorted(setup.models or MODELS, key=lambda model: model in FEW_BATCHES)
     return [measurement(setup, name, model) for model in models for name in names]
 
@@ -158,8 +157,8 @@ def keep(setup: Setup, archive: Path) -> None:
 
 
 def alone(what: Measurement, folder: Path, minutes: float) -> Found:
-    """What `ld4mrec.paper.cell` finds in a process of its own on the data in a folder; if it fails
-    or takes longer, {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
+    """What `ld4mrec.paper.cell` finds on the data in a folder, in a process of its own; else
+    {"reason", "cell_minutes": the limit that it passed, 0 if it failed}.
     """
     request = asdict(what)
     request["keys"] |= {"data_path": f"{folder}/", "cache_dir": None}

@@ -45,11 +45,6 @@ class Way(NamedTuple):
     inference_steps: int
     infer_step: str
 
-    @classmethod
-    def of(cls, model: nn.Module) -> "Way":
-        """How it is asked now."""
-        return cls(model.inference_steps, model.infer_step)
-
     def put_into(self, model: nn.Module) -> None:
         """From now on the model is asked so."""
         model.inference_steps, model.infer_step = self
@@ -83,8 +78,8 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, dict[str
     evaluator = TopKEvaluator(run.config)
     ways = {name_of(t): Way(t, "init_only") for t in STEPS if t <= model.diffusion.steps}
     ways[CODED] = Way(0, "zero")
-    seconds, before = timed(model, ways, run.config), Way.of(model)
-    found = {}
+    seconds, found = timed(model, ways, run.config), {}
+    before = Way(model.inference_steps, model.infer_step)
     for name, way in ways.items():
         way.put_into(model)
         on_valid, on_test = (evaluator.evaluate(model, part).metrics for part in (valid, test))
@@ -97,7 +92,7 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, dict[str
 def timed(model: nn.Module, ways: dict[str, Way], config: Config) -> dict[str, float]:
     """{name: median seconds to rank all items for all users}, the strategies taking turns."""
     users = torch.arange(model.n_users, device=config["device"])
-    k, before = max(config["topk"]), Way.of(model)
+    k, before = max(config["topk"]), Way(model.inference_steps, model.infer_step)
 
     def asked(way):
         def score():

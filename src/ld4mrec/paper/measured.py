@@ -14,7 +14,6 @@ from ld4mrec.runs.reopen import load
 from ld4mrec.runs.run import Run
 
 logger = logging.getLogger(__name__)
-NO_WEIGHTS = "the run's weights (best.pt) are gone"
 
 
 def measured(
@@ -31,7 +30,7 @@ def measured(
         kept = run.folder.read_json(path.name)
         if kept is None or kept.get("version") != version:
             if not (run.folder.path / "best.pt").is_file():
-                gone = NO_WEIGHTS
+                gone = "the run's weights (best.pt) are gone"
                 continue
             logger.info("%s of %s", name, run.folder.path)
             opened = load(run)

@@ -1,5 +1,7 @@
 """The experiments' names, for the command line."""
 
+from collections.abc import Collection, Iterable
+
 from ld4mrec.errors import ConfigError, nearest
 
 EXPERIMENTS = (  # in the order in which they are run
@@ -12,9 +14,12 @@ OF_MODELS = ("noise", "tables", "efficiency")  # where -m chooses
 def experiments_of(text: str | None) -> list[str]:
     """The names of a comma-separated list, all for None; ConfigError naming the nearest."""
     names = text.split(",") if text else list(EXPERIMENTS)
-    for name in names:
-        if name not in EXPERIMENTS:
-            raise ConfigError(
-                f"--only names '{name}', which is no experiment.{nearest(name, EXPERIMENTS)}"
-            )
+    check_known("--only", names, EXPERIMENTS, "experiment")
     return list(dict.fromkeys(names))
+
+
+def check_known(option: str, names: Iterable[str], known: Collection[str], kind: str) -> None:
+    """ConfigError, naming the nearest, for a name given with an option that is not known."""
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{option} names '{name}', which is no {kind}.{nearest(name, known)}")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ld4mrec.comparison.archive import archive
-from ld4mrec.comparison.entries import check_common, read_settings
+from ld4mrec.comparison.entries import Keys, check_common, read_settings
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.words import metrics_of
 from ld4mrec.data.counts import TITLES
@@ -60,8 +60,7 @@ def check(names: list[str], setup: Setup) -> None:
         raise ConfigError(f"--batches is {setup.batches}; wanted {LEAST_BATCHES} or more")
     if not setup.cell_minutes > 0:
         raise ConfigError(f"--cell-minutes is {setup.cell_minutes:g}; wanted a positive number")
-    models = {model for name in names for model in models_of(name, setup)}
-    runs.check_keys(setup.keys, models)
+    runs.check_keys(setup.keys, {model for name in names for model in models_of(name, setup)})
     for name in names:
         if (varies := VARIES.get(name)) in setup.keys:
             raise ConfigError(f"--{varies} is what {name} varies; leave it out")
@@ -174,7 +173,7 @@ def _attempt(name, setup, dry_run, failed, key):
         return None, []
 
 
-def check_metrics(dataset: str, keys: dict) -> None:
+def check_metrics(dataset: str, keys: Keys) -> None:
     """ConfigError for an unknown data set, and for runs that do not measure what reports show."""
     config = host_config(dataset, keys)  # the error names the nearest
     try:
@@ -186,7 +185,7 @@ def check_metrics(dataset: str, keys: dict) -> None:
         ) from error
 
 
-def present(keys: dict) -> list[str]:
+def present(keys: Keys) -> list[str]:
     """Names of the data folders in data_path, the paper's first."""
     folder = Path(folder_of(keys, "data_path"))
     found = sorted({path.parent.name for path in folder.glob("*/*.inter")})

@@ -11,6 +11,7 @@ from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, UserError, nearest
+from ld4mrec.paper.names import check_known
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import sources
 from ld4mrec.report.tables import Cell
@@ -135,10 +136,7 @@ def cell(row: Row, split: str, metric: str, form: str = ".4f") -> Cell:
 
 def check_models(models: Iterable[str], where: str | Path = "-m") -> None:
     """ConfigError, naming the nearest, for a model that is none of ours."""
-    known = sources.model_names()
-    for name in models:
-        if name not in known:
-            raise ConfigError(f"{where} names '{name}', which is no model.{nearest(name, known)}")
+    check_known(where, models, sources.model_names(), "model")
 
 
 def check_keys(keys: Keys, models: Iterable[str]) -> None:

@@ -87,9 +87,7 @@ def varied(setup: Setup) -> dict[str, list]:
 
 
 def spread(values: list[float], many: int, always: float) -> list[float]:
-    """At most `many` of sorted values, evenly by place, with the ends; and `always` in the place of
-    the nearest that is no end, where it is one of them.
-    """
+    """At most `many` of the values, evenly by place, the ends and, if among them, `always`."""
     values = sorted(values)
     if many >= len(values):
         return values

@@ -105,9 +105,9 @@ class OfColumns(Figure):
     @classmethod
     def with_table(cls, table: Table, columns: tuple[str, ...], **settings: Any) -> tuple:
         """The table and, of its name, the figure of those of the columns that hold a number."""
-        drawn = table.numeric(columns)
-        figure = {"name": table.name, "table": table, "columns": drawn} | settings
-        return (table, cls(**figure)) if drawn else (table,)
+        if not (drawn := table.numeric(columns)):
+            return (table,)
+        return table, cls(name=table.name, table=table, columns=drawn, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,8 @@ class Dots(OfColumn):
         cells = {label: cells[label] for label in numbers} | cells  # those without at the end
         axes = self.rows(sheet, cells)
         for at, label, cell in drawing.numbers(axes, cells, reasons=True):
-            drawing.dot(axes, (cell.value, at), self.look(label), (cell.spread or 0,) * 2)
+            spread = cell.spread or 0
+            drawing.dot(axes, (cell.value, at), self.look(label), (spread, spread))
             drawing.write_at_right(axes, at, cell.words, drawing.weight(cell))
         axes.margins(x=0.04)
 

@@ -7,6 +7,9 @@ from ld4mrec.report.report import Report
 from ld4mrec.report.tables import BEST, MINUS, MISSING, SECOND, Cell, Table
 
 WRAPS = {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}", None: "{}"}
+MATH = {"±": "pm", "×": "times", "·": "cdot", "≤": "le", "≥": "ge", "≈": "approx"}
+MATH |= {"→": "to", "←": "gets", "Δ": "Delta", "α": "alpha", "β": "beta", "γ": "gamma"}
+MATH |= {"λ": "lambda", "σ": "sigma"}
 ESCAPES = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -19,23 +22,9 @@ ESCAPES = {
     "`": r"\textasciigrave{}",
     MISSING: r"\textendash{}",
     "\N{EM DASH}": r"\textemdash{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "≈": r"$\approx$",
-    "→": r"$\to$",
-    "←": r"$\gets$",
-    "Δ": r"$\Delta$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "γ": r"$\gamma$",
-    "λ": r"$\lambda$",
-    "σ": r"$\sigma$",
+    **{symbol: rf"$\{name}$" for symbol, name in MATH.items()},
 }
-HEAD = r"""% Read this into a paper with \input; the preamble needs \usepackage{booktabs}.
-"""
+HEAD = "% Read this into a paper with \\input; the preamble needs \\usepackage{booktabs}.\n"
 
 
 def escaped(text: str) -> str:

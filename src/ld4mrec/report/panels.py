@@ -49,7 +49,8 @@ class Panels(OfColumns):
         ends = []
         for at, label, cell in drawing.numbers(axes, self.table.column(name)):
             ends += cell.reach
-            drawing.dot(axes, (cell.value, at), self.look(label), (cell.spread or 0,) * 2)
+            spread = cell.spread or 0
+            drawing.dot(axes, (cell.value, at), self.look(label), (spread, spread))
             drawing.write_beside(axes, cell.reach[1], at, cell, gap=6)
         axes.grid(axis="x")
         if name in self.logarithmic and min(ends) > 0:

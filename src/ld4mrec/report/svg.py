@@ -18,10 +18,8 @@ ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 
 class Svg:
-    """A figure of matplotlib's. raw: its file. name: what its ids begin with, so that several fit
-    into one page. title, description: for those who cannot see it.
-
-    Every colour is an attribute and a class, `fill-ink`, by which a style sheet changes it.
+    """A figure of matplotlib's, from its file. name: what its ids begin with. Every colour is an
+    attribute and a class, `fill-ink`, by which a style sheet changes it.
     """
 
     def __init__(self, raw: bytes, name: str, title: str, description: str) -> None:

@@ -174,7 +174,7 @@ class Table:
 
     def numeric(self, columns: Iterable[str]) -> tuple[str, ...]:
         """Those of the columns that hold a number."""
-        return tuple(name for name in columns if self.is_numeric(name))
+        return tuple(filter(self.is_numeric, columns))
 
     def marked(self, larger: Iterable[str], smaller: Iterable[str] = ()) -> "Table":
         """The table with best and second marked in columns where larger, or smaller, is better."""

@@ -74,6 +74,10 @@ def _write(folder, trained, parts, mask):
         rows = "; rows of the tables" if tables.get(name) else ""
         takes = f"torch.export: ({BAGS}{rows}) to " if name.endswith(".pt2") else ""
         holds[name] = takes + parts["holds"][name]
+    files_of = {}
+    for name, text in holds.items():
+        size, digest = (folder / name).stat().st_size, sha256(folder / name)
+        files_of[name] = {"holds": text, "bytes": size, "sha256": digest}
     manifest = {
         "format": FORMAT,
         "run": run.folder.id,
@@ -87,11 +91,7 @@ def _write(folder, trained, parts, mask):
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         **score_lines(parts),
         "rank": "highest scores first, of equals the lowest number; leave out what known.npz has",
-        "files": {
-            name: {"holds": text, "bytes": path.stat().st_size, "sha256": sha256(path)}
-            for name, text in holds.items()
-            for path in (folder / name,)
-        },
+        "files": files_of,
     }
     write_json(folder / "manifest.json", manifest)
 

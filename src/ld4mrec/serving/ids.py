@@ -20,19 +20,15 @@ class UnknownIdError(DataError):
 
 @dataclass
 class Ids:
-    """Ids of the n users or items of a run. kind: "user" or "item". texts: pandas Index (n,) of the
-    original ids, in the order of the integer ids; None where the integer ids are all there is.
-    """
+    """Ids of the n users or items of a run. texts: original ids (n,), None where there are none."""
 
-    kind: str
+    kind: str  # user or item
     n: int
     texts: pd.Index | None = None
 
     @classmethod
     def read(cls, config: Mapping, kind: str, n: int) -> Self:
-        """The data folder's map of original ids (TAB-separated: original id, integer id), if it
-        has one. Raises DataError if the map does not name each of 0..n-1 once.
-        """
+        """Of the data folder's map, if there is one; DataError if it lacks any of 0..n-1."""
         path, column = data_folder(config) / MAPS[kind], config[f"{kind.upper()}_ID_FIELD"]
         if not path.is_file():
             return cls(kind, n)

@@ -114,8 +114,8 @@ def known_part(histories: sp.csr_matrix, train: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def check_same_lists(trained: Trained) -> None:
-    """Where the model's code is not the run's, warn, and say how many of up to COMPARED test users
-    still get the list that the run kept; RunError if that is less than half of them.
+    """Where the model's code is not the run's, warn, and say how many of COMPARED test users still
+    get the run's list; RunError if less than half of them do.
     """
     changed = changed_code(trained)
     if not changed:
