@@ -23,24 +23,25 @@ from ld4mrec.report.palette import LIGHT  # noqa: E402
 from ld4mrec.report.svg import Svg  # noqa: E402
 
 PLAN = """
--       entry   scripts     -        -              -
--       -       commands    -        -              -
--       -       paper       -        -              preprocessing
--       -       comparison  -        -              -
-report  mmrec   -           serving  plugins.check  -
--       -       search      -        -              -
--       -       engines     -        -              -
--       -       runs        -        -              -
--       -       plugins     -        -              -
--       -       training    -        -              -
--       -       evaluation  models   -              -
--       config  common      -        -              -
--       -       data        -        -              -
--       -       ground      -        -              -
+entry  -       -       scripts     -        -              -
+-      -       -       commands    -        -              -
+-      -       -       paper       -        -              preprocessing
+-      -       -       comparison  -        -              -
+-      report  mmrec   -           serving  plugins.check  -
+-      -       -       search      -        -              -
+-      -       -       engines     -        -              -
+-      -       -       runs        -        -              -
+-      -       -       plugins     -        -              -
+-      -       -       training    models   -              -
+-      -       -       evaluation  -        -              -
+-      -       -       common      -        -              -
+-      -       -       data        -        -              -
+-      -       -       config      -        -              -
+-      -       -       ground      -        -              -
 """
 ROWS = [line.split() for line in PLAN.split("\n")[1:-1]]
 AT = {room: (x, y) for y, row in enumerate(ROWS) for x, room in enumerate(row) if room != "-"}
-SPINE, LAST = 2, 5  # columns
+SPINE, LAST = 3, 6  # columns
 SHOWN = {"entry": "import ld4mrec", "mmrec": "utils (MMRec's)"}
 WIDTH, HEIGHT = 0.88, 0.62  # of a box, in columns and rows
 
@@ -79,7 +80,7 @@ def svg() -> str:
         lines[house.room_of(file)] += length
     arrows = house.onward(house.imports_of(ROOT))
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.5, 8), facecolor=LIGHT["paper"])
+        figure = Figure(figsize=(8.5, 8), facecolor=LIGHT["paper"])
         axes = figure.add_axes((0, 0, 1, 1))
         axes.axis("off")
         axes.set(xlim=(-0.55, LAST + 0.55), ylim=(len(ROWS) - 0.5, -0.5))
