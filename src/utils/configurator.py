@@ -1,4 +1,4 @@
-"""MMRec's `ld4mrec.config.configuration`, for plugins."""
+"""MMRec's `utils.configurator`, for plugins."""
 # ruff: noqa: F401
 
 from ld4mrec.config.configuration import Config

@@ -1,4 +1,4 @@
-"""MMRec's `ld4mrec.data.batches`, for plugins."""
+"""MMRec's `utils.dataloader`, for plugins."""
 # ruff: noqa: F401
 
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader

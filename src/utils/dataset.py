@@ -1,4 +1,4 @@
-"""MMRec's `ld4mrec.data.interactions`, for plugins."""
+"""MMRec's `utils.dataset`, for plugins."""
 # ruff: noqa: F401
 
 from ld4mrec.data.interactions import RecDataset

@@ -1,4 +1,4 @@
-"""MMRec's `ld4mrec.terminal`, for plugins."""
+"""MMRec's `utils.logger`, for plugins."""
 # ruff: noqa: F401
 
 from ld4mrec.terminal import init_logger

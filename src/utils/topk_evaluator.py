@@ -1,4 +1,4 @@
-"""MMRec's `ld4mrec.evaluation.evaluator`, for plugins."""
+"""MMRec's `utils.topk_evaluator`, for plugins."""
 # ruff: noqa: F401
 
 from ld4mrec.evaluation.evaluator import TopKEvaluator

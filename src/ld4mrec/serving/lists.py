@@ -2,10 +2,10 @@
 
 import importlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import pandas as pd
 
@@ -15,10 +15,10 @@ from ld4mrec.files import replacing
 
 def check_suffix(path: Path, option: str) -> None:
     """ConfigError unless tables of this suffix are read and written with the packages at hand."""
-    if path.suffix not in WRITERS:
+    if path.suffix not in FORMATS:
         raise ConfigError(
             f"{option} is {path}, whose suffix '{path.suffix}' names no format; wanted one of "
-            f"{', '.join(WRITERS)}"
+            f"{', '.join(FORMATS)}"
         )
     if path.suffix == ".parquet":
         try:
@@ -34,7 +34,7 @@ def write_table(path: Path, frames: Iterable[pd.DataFrame]) -> None:
     """Write DataFrames of the same columns as one file, whole or not at all; else DataError."""
     try:
         with replacing(path) as file:
-            WRITERS[path.suffix](file, frames)
+            FORMATS[path.suffix].write(file, frames)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -44,7 +44,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     try:
-        frame = READERS[path.suffix](path)
+        frame = FORMATS[path.suffix].read(path)
     except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     for column in columns:
@@ -108,9 +108,15 @@ def _read_lines(path):
     return rows if len(rows.columns) else pd.DataFrame()
 
 
-WRITERS = {".csv": write_text, ".parquet": _write_parquet, ".jsonl": _write_lines}
-READERS = {
-    ".csv": partial(pd.read_csv, dtype=str, keep_default_na=False),
-    ".parquet": pd.read_parquet,
-    ".jsonl": _read_lines,
+class Format(NamedTuple):
+    """How a table is written, as frames one after the other, and read, as texts."""
+
+    write: Callable[[IO, Iterable[pd.DataFrame]], None]
+    read: Callable[[Path], pd.DataFrame]
+
+
+FORMATS = {
+    ".csv": Format(write_text, partial(pd.read_csv, dtype=str, keep_default_na=False)),
+    ".parquet": Format(_write_parquet, pd.read_parquet),
+    ".jsonl": Format(_write_lines, _read_lines),
 }

@@ -95,11 +95,11 @@ def prepare(
         writing.check_free(out, options.force)
     report = Report(say)
     interactions, files, rounds = chosen(data_set, options, report)
-    paper = TABLE_1[data_set.name]
-    row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
-    report.say(table_row(row))
-    report.note(published.NOT_A_10_CORE)
-    report.note(published.NOT_PUBLISHED)
+    if paper := TABLE_1.get(data_set.name):
+        row = paper._asdict() | {"step": "the paper's Table 1", "density": paper.density}
+        report.say(table_row(row))
+        report.note(published.NOT_A_10_CORE)
+        report.note(published.NOT_PUBLISHED)
     labels = splits.split(options.split, interactions, options.seed)
     parts = splits.describe(interactions, labels)
     say_split(report, options.split, parts)
@@ -126,7 +126,7 @@ def prepare(
             "lines": report.bad_lines,
             "steps": report.steps,
             "core_rounds": [counts._asdict() for counts in rounds],
-            "published": paper._asdict(),
+            "published": paper and paper._asdict(),
             "notes": report.notes,
             "split": {"rule": options.split, **parts},
             "timestamp": {"unit": data_set.time_unit, "since": "1970-01-01", "zone": data_set.zone},
