@@ -7,12 +7,11 @@
     python benchmarks/campaign.py --only interactions:17
         one case again, with what the command printed and the smallest edits that do it
 
-A case follows from the seed, its kind and its number alone (edits' places also from the small data
-in OUT/base, which is made once). OUT, reports/campaign by default, gets ledger.jsonl (a line per
-case), report.md and report.json (counts by kind and class, each distinct failure with its smallest
-input and the command that repeats it). Most cases run in a fork of this process, which has imported
-all it needs, under limits of time and memory; works named fresh start a new interpreter. The
-classes:
+A case follows from the seed, its kind and its number alone (places of edits also from the small
+data in OUT/base, which is made once). OUT gets ledger.jsonl (a line per case), report.md and
+report.json: counts by kind and class, each distinct failure with its smallest input and the command
+that repeats it. Cases run in forks of this process, which has imported all it needs, under limits
+of time and memory; the works named fresh run in a new interpreter. Classes:
 
     refused    exit 2 and a sentence that begins with "error:"
     equal      accepted, the numbers are those of the input without the edit
@@ -31,9 +30,11 @@ import argparse
 import contextlib
 import faulthandler
 import fnmatch
+import functools
 import gc
 import hashlib
 import importlib
+import io
 import json
 import logging
 import os
@@ -41,7 +42,6 @@ import random
 import re
 import resource
 import select
-import shlex
 import shutil
 import signal
 import subprocess
@@ -55,15 +55,15 @@ from typing import NamedTuple
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}  # before torch is imported
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE, TESTS = ROOT / "src", ROOT / "tests"
-sys.path[:0] = [str(SOURCE), str(TESTS), str(Path(__file__).parent)]
+SOURCE = ROOT / "src"
+sys.path[:0] = [str(SOURCE), str(ROOT / "tests"), str(Path(__file__).parent)]
 
 import mutations as m  # noqa: E402 (the paths come first)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-import toy_encoders  # noqa: E402
 import yaml  # noqa: E402
 
+import toy_encoders  # noqa: E402
 from ld4mrec import places  # noqa: E402
 from ld4mrec.commands import compare, recommend, train  # noqa: E402
 from ld4mrec.config import configuration  # noqa: E402
@@ -74,131 +74,92 @@ from ld4mrec.progress import Display  # noqa: E402
 from ld4mrec.terminal import init_logger  # noqa: E402
 from ld4mrec.training import checkpoint  # noqa: E402
 
-# imported by the commands where they are used: here, before the forks
-for name in (
+WARM = (  # what the commands import where they use it: here, before the forks
     *("ld4mrec.comparison.compare", "ld4mrec.search.train", "models.ld4mrec", "models.pop"),
-    *("torch._dynamo", "pyarrow.parquet", "lmdb", "PIL.JpegImagePlugin", "matplotlib.pyplot"),
-    *("models.vbpr", "matplotlib.backends.backend_svg", "matplotlib.backends.backend_pdf"),
-):
-    importlib.import_module(name)
-
+    *("torch._dynamo", "pyarrow.parquet", "lmdb", "PIL.JpegImagePlugin"),
+    *("matplotlib.pyplot", "matplotlib.backends.backend_svg", "matplotlib.backends.backend_pdf"),
+)
 FAILURES = ("different", "traceback", "hang", "memory", "died", "lost", "litter")
 CLASSES = ("refused", "equal", "said", "accepted", "resumed", *FAILURES)
 SECONDS = 30  # that a fuzz case may take; the whole ones take about one
-FRESH_SECONDS = 240  # that a fresh interpreter may take
+FRESH_SECONDS = 240  # that a new interpreter may take, and the making of the base
 MEMORY = 3 << 30  # bytes beyond what this process has
-SMALLER_TRIES = 24  # of a failure's edits
+TRIES = {"hang": 4}  # to make a failure's edits smaller; of the other classes:
+MORE_TRIES = 24
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     module.__name__.rpartition(".")[2]: module.main
     for module in (train, compare, recommend, sample, tmall, microlens, hm)
 }
-PLACES = ("--data_path={w}/data/", "--runs_dir={w}/runs/", "--cache_dir={w}/cache/", "--threads=1")
-SMALL = ("--use_gpu=False", "--topk=[5,20]", "--epochs=3", "--checkpoint_seconds=0")
-NET = {"embedding_size": 16, "hidden_size": 16, "pg_hidden": 8, "svd_rank": 8}
-THIN = tuple(f"--{key}={value}" for key, value in NET.items())
-TRAIN = ("train", "-m", "LD4MRec", "-d", "toy", *PLACES, *SMALL, *THIN)
-COMPARE = (
-    *("compare", "-d", "toy", "--settings", "{w}/settings.yaml", "--seeds", "2", *PLACES, *SMALL),
-    *("--metrics=recall@5,ndcg@20", "--out={w}/report"),
-)
-HALF = ("--run_dir={w}/half", "--resume", "--seed=7", "--epochs=8")  # the last words count
-RECOMMEND = ("recommend", "{w}/runs/toy/LD4MRec/s1", "--data_path={w}/data/", "--cache_dir=null")
-RAW = ("--raw={w}/raw/%s", "--out={w}/made/%s", "--store={w}/store", "--max-bad-lines=0.05")
-RUN_FILES = ("*/topk.npz", "*/per_user.npz", "*/result.json", "*/metrics.jsonl")
-DATA_FILES = ("made/*.inter", "made/*_feat.npy", "made/*_mapping.csv")
 
 
-def _words(*groups: str) -> list[str]:
-    """Words of a command; of a key that is there twice the last."""
-    kept: dict[str, str] = {}
-    for number, word in enumerate(groups):
-        kept[word.partition("=")[0] if word.startswith("--") and "=" in word else str(number)] = (
-            word
-        )
-    return list(kept.values())
-
-
-def _prepare(name: str, *more: str) -> list[str]:
-    return [name, *(word.replace("%s", name) for word in RAW), *more]
+# --- what is done in the small world; W stands for its folder ---
 
 
 class Use(NamedTuple):
-    """A way to use the small world. parts: folders and files of OUT/base that it needs. steps: the
-    commands, {w}: the world. products: patterns of the files whose content is the outcome. fresh:
-    in a new interpreter. ray: it starts processes of Ray.
+    """parts: of OUT/base that it needs. steps: commands, cut by ' ; '. products: patterns of the
+    files whose content is the outcome. fresh: in a new interpreter.
     """
 
-    parts: tuple[str, ...]
-    steps: list[list[str]]
-    products: tuple[str, ...]
+    parts: str
+    steps: str
+    products: str
     fresh: bool = False
 
 
-POP = _words("train", "-m", "Pop", "-d", "toy", *PLACES, *SMALL)
-VBPR = _words("train", "-m", "VBPR", "-d", "toy", *PLACES, *SMALL)
-GRID = _words(*TRAIN, "--grid", "--soft_prob=[0.01,0.2]", "--soft_gamma=[0.01,0.2]")
+KEYS = "--data_path=W/data/ --runs_dir=W/runs/ --cache_dir=W/cache/ --threads=1 --use_gpu=False"
+KEYS += " --topk=[5,20] --checkpoint_seconds=0"
+NET = {"embedding_size": 16, "hidden_size": 16, "pg_hidden": 8, "svd_rank": 8}
+THIN = f"train -m LD4MRec -d toy {KEYS} " + " ".join(f"--{key}={NET[key]}" for key in NET)
+COMPARE = f"compare -d toy --settings W/settings.yaml {KEYS} --epochs=3"
+COMPARE += " --metrics=recall@5,ndcg@20 --out=W/report --seeds"
+HALF = f"{THIN} --run_dir=W/half --resume --seed=7 --epochs=8"
+LISTS = "recommend W/runs/toy/LD4MRec/s1 --data_path=W/data/ --cache_dir=null"
+GRID = f"{THIN} --epochs=3 --grid --soft_prob=[0.01,0.2] --soft_gamma=[0.01,0.2]"
+LONG = f"{THIN} --epochs=25 --stopping_step=30"
+RAW = "--raw=W/raw/{0} --out=W/made/{0} --store=W/store --max-bad-lines=0.05"
+TMALL, MICROLENS, HM = (f"{name} {RAW.format(name)}" for name in ("tmall", "microlens", "hm"))
+RUN = "*/topk.npz */per_user.npz */result.json */metrics.jsonl"
+DATA = "made/*.inter made/*_feat.npy made/*_mapping.csv"
 USES = {
-    "train": Use(("data",), [POP, _words(*TRAIN)], RUN_FILES),
-    "vbpr": Use(("data",), [VBPR], RUN_FILES),
-    "cached": Use(("data", "cache"), [_words(*TRAIN, "--seed=7")], RUN_FILES),
-    "resume": Use(("data", "half"), [_words(*TRAIN, *HALF)], RUN_FILES),
-    "again": Use(
-        ("data", "runs", "settings.yaml"), [_words(*COMPARE)], ("report/*.csv",)
-    ),
-    "settings": Use(("data", "settings.yaml"), [_words(*COMPARE, "--seeds=1")], ("report/*.csv",)),
-    "lists": Use(("data", "runs"), [[*RECOMMEND, "--out={w}/lists.csv"]], ("lists.csv",)),
-    "history": Use(
-        ("data", "runs", "history.csv"),
-        [[*RECOMMEND, "--history={w}/history.csv", "--out={w}/lists.csv"]],
-        ("lists.csv",),
-    ),
-    "tmall": Use(("raw/tmall",), [_prepare("tmall", "--image-encoder=none")], DATA_FILES),
-    "microlens": Use(("raw/microlens",), [_prepare("microlens")], DATA_FILES),
-    "hm": Use(("raw/hm",), [_prepare("hm")], DATA_FILES),
-    "stored": Use(("raw/hm", "store"), [_prepare("hm")], DATA_FILES),
-    "log": Use(("raw/tmall", "store"), [_prepare("tmall", "--no-features")], DATA_FILES),
+    "train": Use("data", f"train -m Pop -d toy {KEYS} --epochs=3 ; {THIN} --epochs=3", RUN),
+    "cached": Use("data cache", f"{THIN} --epochs=3 --seed=7", RUN),
+    "resume": Use("data half", HALF, RUN),
+    "again": Use("data runs settings.yaml", f"{COMPARE} 2", "report/*.csv"),
+    "settings": Use("data settings.yaml", f"{COMPARE} 1", "report/*.csv"),
+    "lists": Use("data runs", f"{LISTS} --out=W/lists.csv", "lists.csv"),
+    "tmall": Use("raw/tmall", f"{TMALL} --image-encoder=none", DATA),
+    "microlens": Use("raw/microlens", MICROLENS, DATA),
+    "hm": Use("raw/hm", HM, DATA),
+    "stored": Use("raw/hm store", HM, DATA),
+    "log": Use("raw/tmall store", f"{TMALL} --no-features", DATA),
 }
-for suffix in ("jsonl", "parquet"):
-    _words_of = [
-        word.replace("history.csv", f"history.{suffix}") for word in USES["history"].steps[0]
-    ]
-    USES[suffix] = Use(("data", "runs", f"history.{suffix}"), [_words_of], ("lists.csv",))
-for suffix in ("csv", "npz"):
-    _own = _prepare("hm", "--image-encoder=none", f"--text-encoder=file:{{w}}/vectors.{suffix}")
-    USES[f"own-{suffix}"] = Use(("raw/hm", f"vectors.{suffix}"), [_own], DATA_FILES)
+for kind in ("csv", "jsonl", "parquet"):
+    steps = f"{LISTS} --history=W/history.{kind} --out=W/lists.csv"
+    USES[f"history {kind}"] = Use(f"data runs history.{kind}", steps, "lists.csv")
+for kind in ("csv", "npz"):
+    steps = f"{HM} --image-encoder=none --text-encoder=file:W/vectors.{kind}"
+    USES[f"own {kind}"] = Use(f"raw/hm vectors.{kind}", steps, DATA)
 
-LONG = ("--epochs=25", "--stopping_step=30")
-FRESH_ENCODERS = _prepare("microlens", "--batch-size=2")
-WORKS = {  # of the kills
-    "run": Use(("data",), [_words(*TRAIN, *LONG, "--resume", "--run_dir={w}/mine")], RUN_FILES),
-    "grid": Use(("data",), [[*GRID, "--stopping_step=5"]], RUN_FILES),
-    "tpe": Use(("data",), [_words(*TRAIN, "--search", "tpe", "--trials", "5")], RUN_FILES),
-    "asha": Use(
-        ("data",),
-        [_words(*TRAIN, *LONG, "--search", "asha", "--trials", "4", "--first-rung", "2")],
-        RUN_FILES,
-    ),
-    "compare": Use(("data", "settings.yaml"), [_words(*COMPARE)], (*RUN_FILES, "report/*.csv")),
+WORKS = {  # that are killed
+    "run": Use("data", f"{LONG} --resume --run_dir=W/mine", RUN),
+    "grid": Use("data", GRID, RUN),
+    "tpe": Use("data", f"{THIN} --epochs=3 --search tpe --trials 5", RUN),
+    "asha": Use("data", f"{LONG} --search asha --trials 4 --first-rung 2", RUN),
+    "compare": USES["again"]._replace(parts="data settings.yaml", products=f"{RUN} report/*.csv"),
     "hm": USES["hm"],
     "microlens": USES["microlens"],
     "tmall": USES["tmall"],
-    "force": Use(("raw/hm", "store", "made"), [_prepare("hm", "--force", "--seed=1")], DATA_FILES),
+    "force": Use("raw/hm store made", f"{HM} --force --seed=1", DATA),
     "recommend": USES["lists"],
-    "export": Use(
-        ("data", "runs"), [[*RECOMMEND, "--export={w}/served"]], ("served/*.np[yz]", "served/*.csv")
-    ),
-    "fresh run": Use(("data",), [_words(*TRAIN, *LONG, "--resume")], RUN_FILES, fresh=True),
-    "fresh encoders": Use(("raw/microlens",), [FRESH_ENCODERS], DATA_FILES, fresh=True),
-    "fresh ray": Use(
-        ("data",), [[*GRID, "--engine", "ray", "--workers", "2"]], RUN_FILES, fresh=True
-    ),
+    "export": Use("data runs", f"{LISTS} --export=W/served", "served/*.np[yz] served/*.csv"),
+    "fresh run": Use("data", f"{LONG} --resume", RUN, fresh=True),
+    "fresh encoders": Use("raw/microlens", f"{MICROLENS} --batch-size=2", DATA, fresh=True),
+    "fresh ray": Use("data", f"{GRID} --engine ray --workers 2", RUN, fresh=True),
 }
 
 
 class Kind(NamedTuple):
-    """What is edited, files by pattern, and for which uses. legal: tells edited content that a user
-    may mean. copy: where the edited file goes instead (the model's yamls).
-    """
+    """What is edited, files by pattern, and for which uses. legal: judges the edited content."""
 
     pattern: str
     uses: tuple[str, ...]
@@ -206,31 +167,26 @@ class Kind(NamedTuple):
     legal: m.Judge = m.never
 
 
-def _known_keys() -> set:
-    yamls = [places.CONFIGS / "overall.yaml", *(places.CONFIGS / "model").glob("*.yaml")]
-    return {key for path in yamls for key in yaml.safe_load(path.read_text(encoding="utf-8"))}
-
-
-KEYS = _known_keys()
-RUN = "runs/toy/LD4MRec/"
+YAMLS = [places.CONFIGS / "overall.yaml", *sorted((places.CONFIGS / "model").glob("*.yaml"))]
+DECLARED = {key for path in YAMLS for key in yaml.safe_load(path.read_text(encoding="utf-8"))}
+KNOWN = m.good_keys(DECLARED)
+S1 = "runs/toy/LD4MRec/s1-*/"
 KINDS = {
-    "best.pt": Kind(RUN + "s1-*/best.pt", ("lists",), m.draw_weights),
+    "best.pt": Kind(S1 + "best.pt", ("lists",), m.draw_weights),
     "last.pt": Kind("half/last.pt", ("resume",), m.draw_weights),
-    "result.json": Kind(RUN + "s1-*/result.json", ("again", "lists"), m.draw_tree),
-    "manifest.json": Kind(RUN + "s1-*/manifest.json", ("again", "lists"), m.draw_tree),
-    "config.yaml": Kind(RUN + "s1-*/config.yaml", ("again", "lists"), m.draw_tree),
-    "metrics.jsonl": Kind(RUN + "s1-*/metrics.jsonl", ("again",), m.draw_text),
+    "result.json": Kind(S1 + "result.json", ("again", "lists"), m.draw_tree),
+    "manifest.json": Kind(S1 + "manifest.json", ("again", "lists"), m.draw_tree),
+    "config.yaml": Kind(S1 + "config.yaml", ("again", "lists"), m.draw_tree),
+    "metrics.jsonl": Kind(S1 + "metrics.jsonl", ("again",), m.draw_text),
     "half metrics.jsonl": Kind("half/metrics.jsonl", ("resume",), m.draw_text),
-    "per_user.npz": Kind(RUN + "s1-*/per_user.npz", ("again",), m.draw_zip),
-    "topk.npz": Kind(RUN + "s1-*/topk.npz", ("again", "lists"), m.draw_zip),
+    "per_user.npz": Kind(S1 + "per_user.npz", ("again",), m.draw_zip),
+    "topk.npz": Kind(S1 + "topk.npz", ("again", "lists"), m.draw_zip),
     "interactions": Kind("data/toy/toy.inter", ("train",), m.draw_rows, m.good_interactions),
-    "interactions bytes": Kind("data/toy/toy.inter", ("train",), m.draw_text, m.good_interactions),
-    "features": Kind("data/toy/*_feat.npy", ("train", "vbpr"), m.draw_array, m.good_array),
+    "features": Kind("data/toy/*_feat.npy", ("train",), m.draw_array, m.good_array),
     "id maps": Kind("data/toy/*_mapping.csv", ("lists",), m.draw_rows),
-    "id maps bytes": Kind("data/toy/*_mapping.csv", ("lists",), m.draw_text),
-    "data yaml": Kind("data/toy/toy.yaml", ("train",), m.draw_tree, m.good_keys(KEYS)),
-    "model yaml": Kind("configs/model/[LP][Do]*.yaml", ("train",), m.draw_tree, m.good_keys(KEYS)),
-    "overall yaml": Kind("configs/overall.yaml", ("train",), m.draw_tree, m.good_keys(KEYS)),
+    "data yaml": Kind("data/toy/toy.yaml", ("train",), m.draw_tree, KNOWN),
+    "model yaml": Kind("configs/model/[LP][Do]*.yaml", ("train",), m.draw_tree, KNOWN),
+    "overall yaml": Kind("configs/overall.yaml", ("train",), m.draw_tree, KNOWN),
     "settings": Kind("settings.yaml", ("settings",), m.draw_tree, m.always),
     "words": Kind("words", ("train", "again", "lists", "hm"), m.draw_bytes, m.always),
     "tmall raw": Kind("raw/tmall/*.zip", ("tmall",), m.draw_zip),
@@ -238,14 +194,13 @@ KINDS = {
     "microlens titles": Kind("raw/*/*_titles.csv", ("microlens",), m.draw_text, m.always),
     "microlens covers": Kind("raw/*/*_covers.zip", ("microlens",), m.draw_zip),
     "hm rows": Kind("raw/hm/*_train.csv", ("hm",), m.draw_rows, m.good_table),
-    "hm bytes": Kind("raw/hm/*_train.csv", ("hm",), m.draw_text, m.good_table),
     "hm articles": Kind("raw/hm/articles.csv", ("hm",), m.draw_text, m.always),
     "hm pictures": Kind("raw/hm/images*/*/*.jpg", ("hm",), m.draw_bytes, m.always),
-    "history csv": Kind("history.csv", ("history",), m.draw_rows, m.good_table),
-    "history jsonl": Kind("history.jsonl", ("jsonl",), m.draw_text, m.good_lines),
-    "history parquet": Kind("history.parquet", ("parquet",), m.draw_bytes, m.always),
-    "own vectors csv": Kind("vectors.csv", ("own-csv",), m.draw_rows, m.good_table),
-    "own vectors npz": Kind("vectors.npz", ("own-npz",), m.draw_zip),
+    "history csv": Kind("history.csv", ("history csv",), m.draw_rows, m.good_table),
+    "history jsonl": Kind("history.jsonl", ("history jsonl",), m.draw_text, m.always),
+    "history parquet": Kind("history.parquet", ("history parquet",), m.draw_bytes, m.always),
+    "own vectors csv": Kind("vectors.csv", ("own csv",), m.draw_rows, m.good_table),
+    "own vectors npz": Kind("vectors.npz", ("own npz",), m.draw_zip),
     "store of vectors": Kind("store/vectors/data.mdb", ("stored",), m.draw_bytes),
     "store of covers": Kind("store/covers/data.mdb", ("stored",), m.draw_bytes),
     "store of logs": Kind("store/logs/*.npz", ("log",), m.draw_zip),
@@ -253,15 +208,15 @@ KINDS = {
 }
 
 
-# --- the small world --------------------------------------------------------------------------------
+# --- the small world: makers of its parts, each called in a fork ---
 
 
 def make_data(base: Path) -> None:
-    folder = base / "data" / "toy"
     write_toy_data(base / "data")
     for kind, number in (("user", 50), ("item", 60)):
         lines = [f"{kind}\t{kind}ID", *(f"{kind[0]}{n:03}\t{n}" for n in range(number))]
-        (folder / f"{kind[0]}_id_mapping.csv").write_text("\n".join(lines) + "\n")
+        path = base / "data" / "toy" / f"{kind[0]}_id_mapping.csv"
+        path.write_text("\n".join(lines) + "\n")
 
 
 def make_settings(base: Path) -> None:
@@ -270,12 +225,13 @@ def make_settings(base: Path) -> None:
 
 
 def make_runs(base: Path) -> None:
+    make_data(base)
     make_settings(base)
-    _run(base, _words(*COMPARE, "--keep_last=True"))
+    do_steps(base, f"{COMPARE} 2 --keep_last=True")
 
 
 def make_half(base: Path) -> None:
-    """A run that was killed after its third epoch."""
+    """A run that is killed after its third epoch."""
     saved, real = [], checkpoint.save
 
     def save(path, value):
@@ -285,18 +241,18 @@ def make_half(base: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoint.save = save
-    _run(base, _words(*TRAIN, *HALF))
+    make_data(base)
+    do_steps(base, HALF)
 
 
 def make_raw(base: Path) -> None:
     for name in ("tmall", "microlens", "hm"):
-        _run(base, ["sample", name, f"--out={base}/raw/{name}", "--users=60", "--items=40"])
+        do_steps(base, f"sample {name} --out=W/raw/{name} --users=60 --items=40")
 
 
 def make_store(base: Path) -> None:
     make_raw(base)
-    for words in (_prepare("hm"), _prepare("tmall", "--no-features")):
-        _run(base, words)
+    do_steps(base, f"{HM} ; {TMALL} --no-features")
 
 
 def make_tables(base: Path) -> None:
@@ -319,33 +275,18 @@ def make_configs(base: Path) -> None:
 
 
 MAKERS = {
-    "data": (make_data,),
-    "settings.yaml": (make_settings,),
-    "runs": (make_data, make_runs),
-    "cache": (make_data, make_runs),
-    "half": (make_data, make_half),
-    "raw": (make_raw,),
-    "store": (make_store,),
-    "made": (make_store,),
-    "configs": (make_configs,),
-    **dict.fromkeys(("history.csv", "history.jsonl", "history.parquet"), (make_tables,)),
-    **dict.fromkeys(("vectors.csv", "vectors.npz"), (make_tables,)),
+    **{"data": make_data, "settings.yaml": make_settings, "runs": make_runs, "cache": make_runs},
+    **{"half": make_half, "raw": make_raw, "store": make_store, "made": make_store},
+    **{"configs": make_configs, "history": make_tables, "vectors": make_tables},
 }
 
 
-def _run(world, words):
-    name, *rest = (word.replace("{w}", str(world)) for word in words)
-    status = COMMANDS[name](rest)
-    if status:
-        raise RuntimeError(f"{name} {shlex.join(rest)} ended with {status}")
-
-
-# --- one command under limits -----------------------------------------------------------------------
+# --- commands under limits ---
 
 
 class Ended(NamedTuple):
     """How commands ended. status: the exit status, minus the signal where one ended them. why:
-    None, "time" where they were stopped at the limit, "kill" where they were killed on purpose.
+    "time" where they were stopped at the limit, "kill" where they were killed on purpose, or None.
     """
 
     status: int
@@ -354,171 +295,152 @@ class Ended(NamedTuple):
     seconds: float
 
 
-def in_child(work: Callable[[], int], out: Path, limit: float, kill: float | None = None) -> Ended:
-    """Call `work` in a fork of this process, its exit status the value; what it prints goes to the
-    file `out`.
+def do_steps(world: Path, steps: str | list[list[str]]) -> int:
+    """Run commands one after the other, up to one that fails; its exit status."""
+    for name, *rest in split_steps(steps) if isinstance(steps, str) else steps:
+        if status := COMMANDS[name]([re.sub(r"\bW/", f"{world}/", word) for word in rest]):
+            return status
+    return 0
+
+
+def split_steps(steps: str) -> list[list[str]]:
+    """The words of the commands of a Use."""
+    return [step.split() for step in steps.split(" ; ")]
+
+
+def in_fork(
+    world: Path,
+    work: Callable[[], int],
+    limit: float,
+    kill: float | None = None,
+    confined: bool = True,
+) -> Ended:
+    """Call `work`, whose value is the exit status, in a fork of this process.
 
     limit: seconds until it is stopped. kill: seconds until SIGKILL, with all that it started.
+    confined: with bounds of memory, small encoders and the world's yamls.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    started = time.monotonic()
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            os.setsid()
-            written = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.dup2(written, 1)
-            os.dup2(written, 2)
-            sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)
-            sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False)
-            logging.getLogger().handlers.clear()
-            faulthandler.enable(2, all_threads=False)
-            faulthandler.dump_traceback_later(max(limit - 1, limit / 2), file=2)
-            status = work()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status if isinstance(status, int) else 0)
-    return _wait(pid, out, limit, kill, started)
+    out, started, pid = world.with_suffix(".out"), time.monotonic(), os.fork()
+    if pid:
+        return _wait(pid, out, limit, kill, started)
+    status = 1
+    try:
+        os.setsid()
+        written = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        for place, file in enumerate((os.open(os.devnull, os.O_RDONLY), written, written)):
+            os.dup2(file, place)
+        sys.stdout, sys.stderr = (os.fdopen(n, "w", encoding="utf-8") for n in (1, 2))
+        faulthandler.enable(2, all_threads=False)
+        faulthandler.dump_traceback_later(max(limit - 1, limit / 2), file=2)
+        if confined:
+            _confine(world)
+        status = work()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _confine(world):
+    """In the fork: bounds, a folder of its own, our small encoders, the world's yamls."""
+    logging.getLogger().handlers.clear()
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    for what, most in (("AS", size + MEMORY), ("FSIZE", 1 << 30), ("CORE", 0)):
+        resource.setrlimit(getattr(resource, f"RLIMIT_{what}"), (most, most))
+    (world / "here").mkdir(parents=True, exist_ok=True)
+    os.chdir(world / "here")
+    os.environ["HOME"] = str(world / "here")
+    os.fsync = lambda _: None  # the machine stays on, and others want the disk
+    toys = {"text": toy_encoders.ToyTexts(), "image": toy_encoders.ToyImages()}
+    load, read, configs = features.load_encoder, configuration.read_yaml, world / "configs"
+    features.load_encoder = lambda name, kind, *more: (
+        load(name, kind, *more) if name.startswith("file:") else toys[kind]
+    )
+    configuration.read_yaml = lambda path: read(
+        configs / Path(path).relative_to(places.CONFIGS)
+        if configs.is_dir() and places.CONFIGS in Path(path).parents
+        else path
+    )
+
+
+def become(world: Path, steps: str, mark: str) -> None:
+    """In a fork: turn into a new interpreter that runs the one command."""
+    ((name, *rest),) = split_steps(steps.replace("W/", f"{world}/"))
+    words = ["-m", "ld4mrec", *(["prepare"] if name in ("hm", "microlens") else []), name, *rest]
+    more = {"PYTHONPATH": str(SOURCE), "LD4MREC_CAMPAIGN": mark}
+    os.execve(sys.executable, [sys.executable, *words], os.environ | more)
+
+
+def end_marked(mark: str) -> None:
+    """End what a command in a new interpreter has started and left (Ray's processes)."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"LD4MREC_CAMPAIGN={mark}".encode() in (place / "environ").read_bytes():
+                os.kill(int(place.name), signal.SIGKILL)
 
 
 def _wait(pid, out, limit, kill, started):
-    handle = os.pidfd_open(pid)
-    why, left = None, limit if kill is None else min(kill, limit)
-    if not select.select([handle], [], [], left)[0]:
+    handle, why = os.pidfd_open(pid), None
+    if not select.select([handle], [], [], limit if kill is None else min(kill, limit))[0]:
         why = "time" if kill is None else "kill"
     with contextlib.suppress(ProcessLookupError):  # also what it started and left
         os.killpg(pid, signal.SIGKILL)
     os.close(handle)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    text = out.read_text(encoding="utf-8", errors="replace")[-200_000:] if out.is_file() else ""
+    text = out.read_text(encoding="utf-8", errors="replace")[-200_000:]
     return Ended(
         status, why if status == -signal.SIGKILL else None, text, time.monotonic() - started
     )
 
 
-def _limits(world):
-    """In the child: bounds of memory and files, a home of its own, our small encoders."""
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    for what, most in (("AS", size + MEMORY), ("FSIZE", 1 << 30), ("CORE", 0)):
-        resource.setrlimit(getattr(resource, f"RLIMIT_{what}"), (most, most))
-    (world / "here").mkdir(exist_ok=True)
-    os.chdir(world / "here")
-    os.environ["HOME"] = str(world / "here")
-    os.fsync = lambda _: None  # the machine stays on, and the disk is shared
-    toys = {"text": toy_encoders.ToyTexts(), "image": toy_encoders.ToyImages()}
-    features.load_encoder = lambda name, kind, *_: (
-        real(name, kind, *_) if name.startswith("file:") else toys[kind]
-    )
-    real = REAL_LOADER
-    if (configs := world / "configs").is_dir():
-        read = configuration.read_yaml
-        configuration.read_yaml = lambda path: read(
-            configs / Path(path).relative_to(places.CONFIGS)
-            if places.CONFIGS in Path(path).parents
-            else path
-        )
+# --- outcomes ---
 
 
-REAL_LOADER = features.load_encoder
-
-
-def in_fork(world: Path, steps: list[list[str]], limit: float, kill: float | None = None) -> Ended:
-    """Run commands one after the other, up to one that fails, in a child of this process."""
-
-    def work():
-        _limits(world)
-        status = 0
-        for name, *rest in steps:
-            status = status or COMMANDS[name]([word.replace("{w}", str(world)) for word in rest])
-        return status
-
-    return in_child(work, world.with_suffix(".out"), limit, kill)
-
-
-def in_fresh(world: Path, steps: list[list[str]], limit: float, kill: float | None = None) -> Ended:
-    """The same in a new interpreter, with all that it starts (Ray's processes)."""
-    out, mark = world.with_suffix(".out"), f"{os.getpid()}-{time.monotonic_ns()}"
-    name, *rest = (word.replace("{w}", str(world)) for word in steps[0])
-    place = ["preprocessing"] if name in ("hm", "microlens", "tmall") else ["src"]
-    script = ROOT.joinpath(*place, "main.py" if name == "train" else f"{name}.py")
-    started = time.monotonic()
-    with open(out, "w") as file:
-        process = subprocess.Popen(
-            [sys.executable, str(script), *rest],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            env=os.environ | {"LD4MREC_CAMPAIGN": mark},
-        )
-    ended = _wait(process.pid, out, limit, kill, started)
-    process.returncode = ended.status
-    for place in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"LD4MREC_CAMPAIGN={mark}".encode() in (place / "environ").read_bytes():
-                os.kill(int(place.name), signal.SIGKILL)
-    return ended
-
-
-# --- outcomes ---------------------------------------------------------------------------------------
-
-
-def outcome(world: Path, products: tuple[str, ...]) -> dict[str, str]:
-    """{file: digest} of a world's products; ids of runs and times are left out."""
+def outcome(world: Path, products: str) -> dict[str, str]:
+    """{file: digest} of a world's products; ids of runs, times and memory are left out."""
     found = {}
     for path in sorted(path for path in world.rglob("*") if path.is_file()):
         name = str(path.relative_to(world))
-        if any(fnmatch.fnmatch(name, pattern) for pattern in products) and "/." not in name:
-            content = path.read_bytes()
-            if path.name == "report.csv":  # seconds and memory differ
-                content = b"".join(
-                    row for row in content.splitlines(True) if not row.startswith(b"cost")
-                )
-            if path.name == "result.json":
-                facts = json.loads(content)
-                content = json.dumps(
-                    [facts[key] for key in ("best_epoch", "epochs", "valid", "test")]
-                )
-                content = content.encode()
-            name = re.sub(r"-[0-9a-f]{12}", "", name)
-            found[name + "'" * (name in found)] = hashlib.sha256(content).hexdigest()[:16]
+        if "/." in name or not any(fnmatch.fnmatch(name, one) for one in products.split()):
+            continue
+        content = path.read_bytes()
+        if path.name == "result.json":
+            facts = json.loads(content)
+            kept = [facts[key] for key in ("best_epoch", "epochs", "valid", "test")]
+            content = json.dumps(kept).encode()
+        elif path.name == "report.csv":
+            content = re.sub(rb"(?m)^cost,.*\n", b"", content)
+        name = re.sub(r"-[0-9a-f]{12}", "", name)
+        found[name + "'" * (name in found)] = hashlib.sha256(content).hexdigest()[:16]
     return found
 
 
-COUNTS = re.compile(
-    "missing|broken|bad|left out|cannot|warning|damaged|repeat|twice|drop|again", re.I
-)
-CHATTER = re.compile(r"^(epoch |\s*valid: |\s*test: |.*\d+/s\)|\{)|seconds|parameters")
+COUNTS = re.compile(r"missing|broken|bad|left out|cannot|warn|damag|repeat|twice|drop|again", re.I)
+CHATTER = re.compile(r"^(epoch |\s*valid: |\s*test: |\{)|\d+/s\)(?!.*missing)|seconds|parameters")
 
 
-def lines_of(output: str) -> set[str]:
+def said(output: str) -> set[str]:
     """What an output says: its lines, numbers left out except where a line counts what is wrong."""
     lines = [line.strip() for line in output.splitlines() if not CHATTER.search(line)]
-    lines += [line.strip() for line in output.splitlines() if "missing and" in line]
     return {
-        line if COUNTS.search(line) else re.sub(r"[-\w.]*\d[-\w.]*", "N", line)
-        for line in lines
-        if line
+        line if COUNTS.search(line) else re.sub(r"[-\w.]*\d[-\w.]*", "N", line) for line in lines
     }
 
 
 def where(output: str) -> str:
     """The project's last frame of a traceback, and the kind of the error."""
     frames = re.findall(r'File "([^"]+)", line \d+,? in (\S+)', output)
-    ours = [(path, name) for path, name in frames if str(SOURCE) in path or "campaign" not in path]
-    ours = [frame for frame in ours if str(SOURCE) in frame[0]] or ours
-    last = ours[0 if "most recent call first" in output else -1] if ours else ("", "?")
+    ours = [frame for frame in frames if frame[0].startswith(str(SOURCE))] or frames or [("", "?")]
+    path, name = ours[0 if "most recent call first" in output else -1]
     errors = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit)\b)", output, re.M)
-    return f"{last[0].removeprefix(str(SOURCE) + '/')}:{last[1]} {errors[-1] if errors else ''}".strip()
+    return " ".join([f"{path.removeprefix(f'{SOURCE}/')}:{name}", *errors[-1:]])
 
 
 TOO_MUCH = re.compile(
@@ -531,9 +453,9 @@ def judged(ended: Ended, found: dict, whole: dict, legal: bool) -> tuple[str, st
     without edits; legal: whether other numbers are right.
     """
     text = ended.output
+    refused = ended.status == 2 and re.search(r"(^|: )error: ", text, re.M)
     if ended.why == "time":
         return "hang", where(text)
-    refused = ended.status == 2 and re.search(r"(^|: )error: ", text, re.M)
     if ended.status < 0:
         return "died", f"{signal.Signals(-ended.status).name} {where(text)}"
     if TOO_MUCH.search(text) and not refused:
@@ -548,7 +470,10 @@ def judged(ended: Ended, found: dict, whole: dict, legal: bool) -> tuple[str, st
         return "equal", ""
     if legal:
         return "accepted", ""
-    return ("said", "") if lines_of(text) - set(whole["lines"]) else ("different", "")
+    return "said" if said(text) - set(whole["said"]) else "different", ""
+
+
+# --- cases ---
 
 
 class Case(NamedTuple):
@@ -567,354 +492,281 @@ class Campaign:
     def __init__(self, out: Path, seed: int, seconds: float = SECONDS):
         self.out, self.seed, self.seconds = out.resolve(), seed, seconds
         self.base, self.world = self.out / "base", self.out / "world"
-        self.whole: dict[str, dict] = {}
+        self._whole: dict[str, dict] = {}
         self.base.mkdir(parents=True, exist_ok=True)
 
     def part(self, name: str) -> Path:
         """A part of the base, made when it is absent."""
-        path = self.base / name
-        if not path.exists():
-            top = name.partition("/")[0]
-            fresh = self.out / "making"
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir()
-
-            def work():
-                _limits(fresh)
-                for make in MAKERS[top]:
-                    make(fresh)
-                return 0
-
-            ended = in_child(work, self.out / "making.out", FRESH_SECONDS)
-            if not (fresh / top).exists() or ended.status not in (0, -signal.SIGKILL):
-                raise RuntimeError(
-                    f"the small world's {top} cannot be made:\n{ended.output[-2000:]}"
-                )
-            for made in fresh.iterdir():
-                if made.name != "here" and not (self.base / made.name).exists():
+        top = name.partition("/")[0]
+        if not (self.base / top).exists():
+            making = self.out / "making"
+            shutil.rmtree(making, ignore_errors=True)
+            make = MAKERS[top] if top in MAKERS else MAKERS[top.partition(".")[0]]
+            ended = in_fork(making, lambda: make(making) or 0, FRESH_SECONDS)
+            if not (making / top).exists() or ended.status not in (0, -signal.SIGKILL):
+                raise RuntimeError(f"{top} cannot be made:\n{ended.output[-2000:]}")
+            for made in making.iterdir():
+                if not (self.base / made.name).exists():
                     made.rename(self.base / made.name)
-            shutil.rmtree(fresh)
-        return path
+        return self.base / name
 
-    def lay(self, use: Use, more: str = "") -> None:
+    def lay(self, use: Use, *more: str) -> None:
         """A new world with the parts that the use needs."""
         shutil.rmtree(self.world, ignore_errors=True)
-        for name in filter(None, (*use.parts, more)):
+        for name in (*use.parts.split(), *more):
             source, target = self.part(name), self.world / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 
     def run(self, use: Use, kill: float | None = None) -> Ended:
         """The use's commands in the world that was laid."""
-        if use.fresh:
-            return in_fresh(self.world, use.steps, FRESH_SECONDS, kill)
-        return in_fork(
-            self.world, use.steps, 4 * self.seconds if use.products else self.seconds, kill
-        )
+        if not use.fresh:
+            work = functools.partial(do_steps, self.world, use.steps)
+            return in_fork(self.world, work, 4 * self.seconds, kill)
+        mark = f"{os.getpid()}-{time.monotonic_ns()}"
+        work = functools.partial(become, self.world, use.steps, mark)
+        try:
+            return in_fork(self.world, work, FRESH_SECONDS, kill, confined=False)
+        finally:
+            end_marked(mark)
 
-    def known(self, name: str, use: Use) -> dict:
+    def whole(self, name: str, use: Use) -> dict:
         """Outcome, lines and seconds of a use without edits and kills; kept in the folder."""
-        path = self.out / "known" / f"{name}.json"
-        if name not in self.whole and path.is_file():
-            self.whole[name] = json.loads(path.read_text())
-        if name not in self.whole:
+        path = self.out / "whole" / f"{name}.json"
+        if name not in self._whole and path.is_file():
+            self._whole[name] = json.loads(path.read_text())
+        if name not in self._whole:
             self.lay(use)
             ended = self.run(use)
             if ended.status:
                 raise RuntimeError(f"{name} fails without edits:\n{ended.output[-2000:]}")
             found = outcome(self.world, use.products)
-            lines = sorted(lines_of(ended.output))
-            self.whole[name] = {"outcome": found, "lines": lines, "seconds": ended.seconds}
+            facts = {"outcome": found, "said": sorted(said(ended.output)), "seconds": ended.seconds}
             path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(self.whole[name], indent=1))
-        return self.whole[name]
-
-    # --- fuzz -------------------------------------------------------------------------------------
+            path.write_text(json.dumps(facts, indent=1))
+            self._whole[name] = facts
+        return self._whole[name]
 
     def case(self, kind: str, number: int) -> Case:
         """The case of this number: the same for the same seed."""
         rng, drawn = random.Random(f"{self.seed}:{kind}:{number}"), KINDS[kind]
         use = rng.choice(drawn.uses)
         if kind == "words":
-            return Case(use, "words", self._words(rng, use))
-        if "/" in drawn.pattern:
-            self.part(drawn.pattern.partition("/")[0])
-            file = rng.choice(sorted(map(str, self._files(drawn.pattern))))
-        else:
-            file = drawn.pattern
+            return Case(use, "words", draw_words(rng, use))
+        file = drawn.pattern
+        self.part(file)
+        if "/" in file:
+            found = [path for path in self.base.glob(file) if path.is_file()]
+            file = rng.choice(sorted(str(path.relative_to(self.base)) for path in found))
         return Case(use, file, drawn.draw(rng, self.part(file).read_bytes()))
-
-    def _files(self, pattern):
-        return [path.relative_to(self.base) for path in self.base.glob(pattern) if path.is_file()]
-
-    def _words(self, rng, use):
-        steps = USES[use].steps[-1]
-        options = re.findall(r"--([a-z][\w-]+)", OPTIONS[steps[0]]())
-        own = sorted(set(options) - {"engine", "address", "check-plugin", "plugin"})
-        keys = own if steps[0] in ("recommend", "hm") else own + sorted(KEYS) * 3
-        edits = []
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            key, value = rng.choice(keys), rng.choice((*m.RAW, *map(str, m.ODD[:-2])))
-            if rng.random() < 0.05:
-                key = m.misspelt(rng, key)
-            edits.append(["words", key, None if rng.random() < 0.05 else value])
-        return edits
 
     def fuzz(self, kind: str, case: Case) -> tuple[str, str, Ended]:
         """(class, where, how it ended) of a case."""
-        use, drawn = USES[case.use], KINDS[kind]
-        whole = self.known(case.use, use)
-        self.lay(use, case.file if case.file.startswith("configs/") else "")
-        if case.file.startswith("configs/"):
-            shutil.rmtree(self.world / "configs")
-            shutil.copytree(self.part("configs"), self.world / "configs")
-        legal, steps = True, use.steps
+        use, legal = USES[case.use], True
+        whole, steps = self.whole(case.use, use), split_steps(use.steps)
+        self.lay(use, *(["configs"] if case.file.startswith("configs/") else []))
         if kind == "words":
-            edited = m.apply("\n".join(steps[-1]).encode(), case.edits).decode()
-            steps = [*steps[:-1], edited.split("\n")]
-            legal = all(key in KEYS or not key.endswith(("s", "x")) for _, key, *_ in case.edits)
+            edited = m.apply("\n".join(steps[-1]).encode(), case.edits)
+            steps[-1] = edited.decode().split("\n")
         else:
             before = self.part(case.file).read_bytes()
             after = m.apply(before, case.edits)
             (self.world / case.file).write_bytes(after)
-            legal = drawn.legal(before, after)
-        ended = in_fork(self.world, steps, self.seconds)
+            legal = KINDS[kind].legal(before, after)
+        ended = in_fork(self.world, lambda: do_steps(self.world, steps), self.seconds)
         found = {} if ended.status else outcome(self.world, use.products)
         return *judged(ended, found, whole, legal), ended
 
     def smallest(self, kind: str, case: Case, wanted: tuple[str, str]) -> Case:
         """A case with simpler edits of the same class at the same place, after some tries."""
-        tries = SMALLER_TRIES if wanted[0] != "hang" else 4
-        found = True
-        while found and tries > 0:
+        tries, found = TRIES.get(wanted[0], MORE_TRIES), True
+        while found:
             found = False
             for edits in m.smaller(case.edits):
                 tries -= 1
+                if tries < 0:
+                    return case
                 if self.fuzz(kind, case._replace(edits=edits))[:2] == wanted:
                     case, found = case._replace(edits=edits), True
                     break
-                if tries <= 0:
-                    break
         return case
-
-    # --- kills ------------------------------------------------------------------------------------
 
     def kill(self, work: str, number: int) -> tuple[str, str, Ended]:
         """(class, where, how it ended): the work killed one to three times, then run to its end."""
         use, rng = WORKS[work], random.Random(f"{self.seed}:{work}:{number}")
-        whole = self.known(f"kill {work}", use)
+        whole = self.whole(f"kill {work}", use)
         self.lay(use)
-        moments = [rng.uniform(0.02, 1) * whole["seconds"] for _ in range(rng.choice((1, 1, 2, 3)))]
-        landed = 0
-        for moment in moments:
-            while self.run(use, kill=moment).why != "kill":  # it was faster this time
-                if landed:
-                    break
+        for n in range(rng.choice((1, 1, 2, 3))):
+            moment = rng.uniform(0.02, 1) * whole["seconds"]
+            while self.run(use, kill=moment).why != "kill" and not n:  # it was faster this time
                 self.lay(use)
                 moment /= 1.5
-            landed += 1
         ended = self.run(use)
         if ended.status:
-            verdict = judged(ended, {}, whole, True)
-            return "lost", f"{verdict[0]} {verdict[1]}".strip(), ended
-        found = outcome(self.world, use.products)
-        if found != whole["outcome"]:
-            names = sorted(
-                n for n in found | whole["outcome"] if found.get(n) != whole["outcome"].get(n)
-            )
+            return "lost", " ".join(judged(ended, {}, whole, True)[:2]), ended
+        found, wanted = outcome(self.world, use.products), whole["outcome"]
+        if found != wanted:
+            names = sorted(n for n in found | wanted if found.get(n) != wanted.get(n))
             return "lost", ", ".join(names[:3]), ended
-        litter = [p.name for p in self.world.rglob(".*") if p.name.endswith(".tmp")]
-        return (
-            ("litter", re.sub(r"\w{8}\.tmp", "*.tmp", litter[0]), ended)
-            if litter
-            else ("resumed", "", ended)
-        )
+        litter = [path.name for path in self.world.rglob(".*.tmp")]
+        if litter:
+            return "litter", re.sub(r"\w{8}\.tmp", "*.tmp", litter[0]), ended
+        return "resumed", "", ended
 
-    def do(self, name: str, kind: str, number: int) -> dict:
-        """The ledger's line of a case. name: "fuzz" or "kill"."""
+    def do(self, name: str, kind: str, number: int, seen: set[str]) -> dict:
+        """The ledger's line of a case. name: "fuzz" or "kill". seen: failures that are known, whose
+        edits are left as they are.
+        """
+        case = None
         if name == "kill":
             found, place, ended = self.kill(kind, number)
-            case = None
         else:
             case = self.case(kind, number)
             found, place, ended = self.fuzz(kind, case)
         line = {"name": name, "kind": kind, "number": number, "class": found}
-        line["seconds"] = round(ended.seconds, 2)
+        line |= {"seconds": round(ended.seconds, 2)}
         if found in FAILURES:
-            tail = ended.output.strip().splitlines()[-1:] or [""]
-            line |= {"where": place, "tail": tail[0][:300], "use": case and case.use}
-            line |= {"file": case and case.file, "edits": case and case.edits}
+            tail = (ended.output.strip().splitlines() or [""])[-1][:300]
+            edits = case and case.edits
+            line |= {"where": place, "tail": tail, "edits": edits}
+            line["failure"] = failure_of(line)
+            if case and line["failure"] not in seen:
+                small = self.smallest(kind, case, (found, place)).edits
+                line |= {"use": case.use, "file": case.file, "edits": small}
         return line
 
 
-OPTIONS = {
-    "train": lambda: train.parser().format_help(),
-    "compare": lambda: compare.parser().format_help(),
-    "recommend": lambda: recommend.parser().format_help(),
-    "hm": lambda: (
-        importlib.import_module("ld4mrec.preprocessing.steps.options")
-        .parser_of(hm.HM())
-        .format_help()
-    ),
-}
+def draw_words(rng: random.Random, use: str) -> list[m.Edit]:
+    """Odd values of options and keys, now and then of a misspelt one."""
+    command = split_steps(USES[use].steps)[-1][0]
+    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.suppress(SystemExit):
+        COMMANDS[command](["--help"])
+    options = set(re.findall(r"--([a-z][\w-]+)", told.getvalue()))
+    options = sorted(options - {"engine", "address", "check-plugin", "plugin"})
+    keys = options + sorted(DECLARED) * 3 * (command in ("train", "compare"))
+    edits = []
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        key, value = rng.choice(keys), rng.choice((*m.RAW, *map(str, m.ODD[:-2])))
+        if rng.random() < 0.05:
+            key = m.misspelt(rng, key)
+        edits.append(["words", key, None if rng.random() < 0.05 else value])
+    return edits
 
 
-# --- ledger and report ------------------------------------------------------------------------------
+# --- ledger and report ---
+
+
+def failure_of(line: dict) -> str:
+    """What a failure is, for telling it from others: by place, or by kind and edit."""
+    if line["class"] in ("traceback", "hang", "memory"):
+        return f"{line['class']}: {line['where']}"
+    how = [word for word in (line["edits"] or [[]])[0][:2] if isinstance(word, str)]
+    return " ".join([f"{line['class']}: {line['kind']}", *how, line["where"]]).strip()
 
 
 def agenda(kills: int, fuzz: int) -> list[tuple[str, str, int]]:
     """All cases in the order in which they are done: kinds in turn, kills spread among them."""
-    fuzzed = [("fuzz", list(KINDS)[n % len(KINDS)], n // len(KINDS)) for n in range(fuzz)]
-    killed = [("kill", list(WORKS)[n % len(WORKS)], n // len(WORKS)) for n in range(kills)]
-    places = [(n / max(fuzz, 1), case) for n, case in enumerate(fuzzed)]
-    places += [((n + 0.5) / max(kills, 1), case) for n, case in enumerate(killed)]
-    return [case for _, case in sorted(places, key=lambda pair: pair[0])]
+    cases = []
+    for name, kinds, many in (("fuzz", list(KINDS), fuzz), ("kill", list(WORKS), kills)):
+        for n in range(many):
+            case = name, kinds[n % len(kinds)], n // len(kinds)
+            cases.append(((n + 0.5) / many, case))
+    return [case for _, case in sorted(cases, key=lambda pair: pair[0])]
 
 
-def distinct(lines: list[dict]) -> dict[str, list[dict]]:
-    """{key: lines} of the failures that have the same cause, as far as one can tell."""
+def report(campaign: Campaign, lines: list[dict], asked: dict) -> None:
+    """Write report.md and report.json."""
+    counts: dict[str, Counter] = {}
     groups: dict[str, list[dict]] = {}
     for line in lines:
-        if line["class"] in FAILURES:
-            how = f" {line['edits'][0][0:2]}" if line["class"] == "different" else ""
-            kind = (
-                "" if line["class"] in ("traceback", "hang", "memory") else f"{line['kind']}{how}: "
-            )
-            groups.setdefault(f"{line['class']}: {kind}{line['where']}".strip(": "), []).append(
-                line
-            )
-    return dict(
-        sorted(groups.items(), key=lambda group: (FAILURES.index(group[1][0]["class"]), group[0]))
-    )
-
-
-def report(campaign: Campaign, lines: list[dict], asked: dict) -> dict:
-    """Write report.md and report.json; the latter's value."""
-    counts: dict[str, Counter] = {}
-    for line in lines:
         counts.setdefault(f"{line['name']}: {line['kind']}", Counter())[line["class"]] += 1
+        if line["class"] in FAILURES:
+            groups.setdefault(line["failure"], []).append(line)
     total = sum(counts.values(), Counter())
     shown = [name for name in CLASSES if total[name] or name in FAILURES]
     text = [f"{len(lines):,} cases, seed {campaign.seed}, commit {asked['commit']}", ""]
-    text += ["| kind | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
+    text += [f"| kind | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for name, row in [*sorted(counts.items()), ("all", total)]:
-        text.append(f"| {name} | " + " | ".join(str(row[c]) for c in shown) + " |")
+        text.append(f"| {name} | {' | '.join(str(row[found]) for found in shown)} |")
     failures = []
-    for key, group in distinct(lines).items():
-        best = min(group, key=lambda line: (not line.get("small"), len(json.dumps(line["edits"]))))
-        again = f"python benchmarks/campaign.py --seed {campaign.seed} --only '{best['kind']}:{best['number']}'"
-        again += " --kill" * (best["name"] == "kill") + f" --out {campaign.out}"
-        failures.append({"failure": key, "cases": len(group), **best, "repeat": again})
-        text += ["", f"**{key}** ({len(group)} cases)"]
-        if best["edits"] is not None:
-            text.append(
-                f"- `{best['file']}` for {best['use']}: `{json.dumps(best['edits'])[:400]}`"
-            )
-        text += [f"- {best['tail']}", f"- `{again}`"]
+    for failure, (first, *rest) in sorted(groups.items()):
+        again = f"python benchmarks/campaign.py --seed {campaign.seed} --out {campaign.out}"
+        again += f" --only '{first['kind']}:{first['number']}'" + " --kill" * ("use" not in first)
+        failures.append({"cases": 1 + len(rest), **first, "repeat": again})
+        text += ["", f"**{failure}** ({1 + len(rest)} cases)"]
+        if "use" in first:
+            edits = json.dumps(first["edits"])[:400]
+            text.append(f"- `{first['file']}` for {first['use']}: `{edits}`")
+        text += [f"- {first['tail']}", f"- `{again}`"]
     value = {"asked": asked, "counts": counts, "failures": failures}
     (campaign.out / "report.md").write_text("\n".join(text) + "\n", encoding="utf-8")
     (campaign.out / "report.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    return value
 
 
-def go(
-    campaign: Campaign, cases: list[tuple[str, str, int]], until: float, asked: dict
-) -> list[dict]:
-    """Do the cases that the ledger lacks, until a moment of time.monotonic(); all its lines."""
-    path = campaign.out / "ledger.jsonl"
+def go(campaign: Campaign, cases: list[tuple[str, str, int]], minutes: float) -> list[dict]:
+    """Do the cases that the ledger lacks, for some minutes; all its lines."""
+    path, until = campaign.out / "ledger.jsonl", time.monotonic() + 60 * minutes
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     done = {(line["name"], line["kind"], line["number"]) for line in lines}
-    seen = set(distinct(lines))
-    with (
-        Display("campaign", len(cases), "cases") as shown,
-        open(path, "a", encoding="utf-8") as file,
-    ):
+    seen = {line.get("failure") for line in lines} - {None}
+    with Display("campaign", len(cases), "cases") as shown, open(path, "a") as file:
         shown.advance(len(done & set(cases)), 0)
-        for name, kind, number in cases:
-            if (name, kind, number) in done:
-                continue
-            if time.monotonic() > until:
-                break
-            line = campaign.do(name, kind, number)
-            (key,) = distinct([line]) or [None]
-            if key and key not in seen and line["edits"]:
-                case = Case(line["use"], line["file"], line["edits"])
-                small = campaign.smallest(kind, case, (line["class"], line["where"]))
-                line |= {"edits": small.edits, "small": True}
-            seen.add(key)
-            lines.append(line)
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            shown.advance()
-            shown.show(lambda: f"{len(seen - {None})} distinct failures")
-    shutil.rmtree(campaign.world, ignore_errors=True)
-    report(campaign, lines, asked)
+        for case in cases:
+            if case not in done and time.monotonic() < until:
+                line = campaign.do(*case, seen)
+                seen |= {line["failure"]} if "failure" in line else set()
+                lines.append(line)
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                shown.advance()
+                shown.show(lambda: f"{len(seen)} distinct failures")  # noqa: B023 (shown at once)
     return lines
-
-
-def once(campaign: Campaign, kind: str, number: int, kill: bool) -> str:
-    """One case again, in words; its class."""
-    if kill:
-        found, place, ended = campaign.kill(kind, number)
-        print(ended.output)
-    else:
-        case = campaign.case(kind, number)
-        found, place, ended = campaign.fuzz(kind, case)
-        print(ended.output)
-        print(f"file {case.file} for {case.use}, edits {json.dumps(case.edits)}")
-        for words in USES[case.use].steps:
-            print("command:", shlex.join(words).replace("{w}", str(campaign.world)))
-        if found in FAILURES:
-            small = campaign.smallest(kind, case, (found, place))
-            print(f"smallest edits: {json.dumps(small.edits)}")
-            campaign.fuzz(kind, small)
-        print(f"the world as it was left: {campaign.world}")
-    print(f"{kind}:{number}: {found} {place}")
-    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 1 if there are failures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--fuzz", type=int, default=20000, help="damaged or odd inputs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, help="stop after so many; the next call goes on")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="this case alone")
     parser.add_argument("--kill", action="store_true", help="with --only: a kill of this work")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "campaign")
     given = parser.parse_args(arguments)
+    kind, _, number = (given.only or "").rpartition(":")
+    kinds = WORKS if given.kill else KINDS
+    if given.only and (kind not in kinds or not number.isdecimal()):
+        parser.error(f"--only is {given.only}; wanted KIND:NUMBER, KIND one of {', '.join(kinds)}")
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    asked, head = {"seed": given.seed, "commit": commit}, given.out / "campaign.json"
+    earlier = json.loads(head.read_text()) if head.is_file() else asked
+    if earlier != asked and not given.only:
+        parser.error(f"{given.out} is of {earlier}, this is {asked}; give another --out")
     init_logger()
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    asked = {"seed": given.seed, "commit": commit}
-    head = given.out / "campaign.json"
-    if head.is_file() and not given.only and json.loads(head.read_text()) != asked:
-        print(
-            f"error: {given.out} holds a campaign of {json.loads(head.read_text())}, this is {asked}; "
-            "name another --out or remove the folder",
-            file=sys.stderr,
-        )
-        return 2
-    gc.freeze()  # the forks' collections leave alone what is here
+    for name in WARM:
+        importlib.import_module(name)
+    gc.freeze()  # what is here is left alone by the forks' collections
     campaign = Campaign(given.out, given.seed)
     if given.only:
-        kind, _, number = given.only.rpartition(":")
-        if kind not in (WORKS if given.kill else KINDS) or not number.isdecimal():
-            known = ", ".join(WORKS if given.kill else KINDS)
-            parser.error(f"--only is {given.only}; wanted KIND:NUMBER, KIND of {known}")
-        return int(once(campaign, kind, int(number), given.kill) in FAILURES)
+        line = campaign.do("kill" if given.kill else "fuzz", kind, int(number), set())
+        case = None if given.kill else campaign.case(kind, int(number))
+        if "use" in line:
+            case = case._replace(edits=line["edits"])
+            campaign.fuzz(kind, case)
+        print(campaign.world.with_suffix(".out").read_text(encoding="utf-8", errors="replace"))
+        print(json.dumps(line, indent=1), case, campaign.world, sep="\n")
+        return int(line["class"] in FAILURES)
     head.write_text(json.dumps(asked) + "\n")
-    until = time.monotonic() + 60 * given.minutes if given.minutes else float("inf")
     cases = agenda(given.kills, given.fuzz)
     try:
-        lines = go(campaign, cases, until, asked)
+        lines = go(campaign, cases, given.minutes)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    report(campaign, lines, asked)
     print((campaign.out / "report.md").read_text(encoding="utf-8"))
     print(f"{len(lines):,} of {len(cases):,} cases are done; {campaign.out}/report.md")
     return int(any(line["class"] in FAILURES for line in lines))
