@@ -105,7 +105,7 @@ def rows(content: bytes, how: str, line: int, column: int, text: str) -> bytes:
     elif how == "fewer":
         table[line].pop()
     elif how == "joined":
-        table[line] += table.pop(line + 1)
+        table[line : line + 2] = [sum(table[line : line + 2], [])]
     elif how in ("again", "blank"):
         table.insert(line, list(table[line]) if how == "again" else [""])
     elif how == "moved":  # the header's column, not the rows'
