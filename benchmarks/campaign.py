@@ -200,7 +200,7 @@ KINDS = {
     "history jsonl": Kind("history.jsonl", ("history jsonl",), m.draw_text, m.always),
     "history parquet": Kind("history.parquet", ("history parquet",), m.draw_bytes, m.always),
     "own vectors csv": Kind("vectors.csv", ("own csv",), m.draw_rows, m.good_table),
-    "own vectors npz": Kind("vectors.npz", ("own npz",), m.draw_zip),
+    "own vectors npz": Kind("vectors.npz", ("own npz",), m.draw_zip, m.good_zip),
     "store of vectors": Kind("store/vectors/data.mdb", ("stored",), m.draw_bytes),
     "store of covers": Kind("store/covers/data.mdb", ("stored",), m.draw_bytes),
     "store of logs": Kind("store/logs/*.npz", ("log",), m.draw_zip),
