@@ -46,6 +46,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
@@ -270,14 +271,11 @@ def make_tables(base: Path) -> None:
     np.savez(base / "vectors.npz", ids=ids, vectors=vectors.iloc[:, 1:].to_numpy())
 
 
-def make_configs(base: Path) -> None:
-    shutil.copytree(places.CONFIGS, base / "configs")
-
-
 MAKERS = {
     **{"data": make_data, "settings.yaml": make_settings, "runs": make_runs, "cache": make_runs},
     **{"half": make_half, "raw": make_raw, "store": make_store, "made": make_store},
-    **{"configs": make_configs, "history": make_tables, "vectors": make_tables},
+    **{"configs": lambda base: shutil.copytree(places.CONFIGS, base / "configs")},
+    **{"history": make_tables, "vectors": make_tables},
 }
 
 
@@ -322,8 +320,9 @@ def in_fork(
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    out, started, pid = world.with_suffix(".out"), time.monotonic(), os.fork()
-    if pid:
+    out, started = world.with_suffix(".out"), time.monotonic()
+    out.write_bytes(b"")
+    if pid := os.fork():
         return _wait(pid, out, limit, kill, started)
     status = 1
     try:
@@ -370,19 +369,19 @@ def _confine(world):
     )
 
 
-def become(world: Path, steps: str, mark: str) -> None:
-    """In a fork: turn into a new interpreter that runs the one command."""
+def become(world: Path, steps: str, folder: str) -> None:
+    """In a fork: turn into a new interpreter that runs the one command; folder: its TMPDIR."""
     ((name, *rest),) = split_steps(steps.replace("W/", f"{world}/"))
     words = ["-m", "ld4mrec", *(["prepare"] if name in ("hm", "microlens") else []), name, *rest]
-    more = {"PYTHONPATH": str(SOURCE), "LD4MREC_CAMPAIGN": mark}
+    more = {"PYTHONPATH": str(SOURCE), "TMPDIR": folder}
     os.execve(sys.executable, [sys.executable, *words], os.environ | more)
 
 
-def end_marked(mark: str) -> None:
-    """End what a command in a new interpreter has started and left (Ray's processes)."""
+def end_users_of(folder: str) -> None:
+    """End what a command has started and left (Ray's processes): whose TMPDIR the folder is."""
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"LD4MREC_CAMPAIGN={mark}".encode() in (place / "environ").read_bytes():
+            if f"TMPDIR={folder}\0".encode() in (place / "environ").read_bytes():
                 os.kill(int(place.name), signal.SIGKILL)
 
 
@@ -390,6 +389,7 @@ def _wait(pid, out, limit, kill, started):
     handle, why = os.pidfd_open(pid), None
     if not select.select([handle], [], [], limit if kill is None else min(kill, limit))[0]:
         why = "time" if kill is None else "kill"
+    os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):  # also what it started and left
         os.killpg(pid, signal.SIGKILL)
     os.close(handle)
@@ -502,7 +502,7 @@ class Campaign:
             making = self.out / "making"
             shutil.rmtree(making, ignore_errors=True)
             make = MAKERS[top] if top in MAKERS else MAKERS[top.partition(".")[0]]
-            ended = in_fork(making, lambda: make(making) or 0, FRESH_SECONDS)
+            ended = in_fork(making, lambda: 0 * bool(make(making)), FRESH_SECONDS)
             if not (making / top).exists() or ended.status not in (0, -signal.SIGKILL):
                 raise RuntimeError(f"{top} cannot be made:\n{ended.output[-2000:]}")
             for made in making.iterdir():
@@ -523,12 +523,11 @@ class Campaign:
         if not use.fresh:
             work = functools.partial(do_steps, self.world, use.steps)
             return in_fork(self.world, work, 4 * self.seconds, kill)
-        mark = f"{os.getpid()}-{time.monotonic_ns()}"
-        work = functools.partial(become, self.world, use.steps, mark)
-        try:
-            return in_fork(self.world, work, FRESH_SECONDS, kill, confined=False)
-        finally:
-            end_marked(mark)
+        with tempfile.TemporaryDirectory(prefix="c", ignore_cleanup_errors=True) as folder:
+            work = functools.partial(become, self.world, use.steps, folder)
+            ended = in_fork(self.world, work, FRESH_SECONDS, kill, confined=False)
+            end_users_of(folder)
+        return ended
 
     def whole(self, name: str, use: Use) -> dict:
         """Outcome, lines and seconds of a use without edits and kills; kept in the folder."""
@@ -691,7 +690,9 @@ def report(campaign: Campaign, lines: list[dict], asked: dict) -> None:
     failures = []
     for failure, (first, *rest) in sorted(groups.items()):
         again = f"python benchmarks/campaign.py --seed {campaign.seed} --out {campaign.out}"
-        again += f" --only '{first['kind']}:{first['number']}'" + " --kill" * ("use" not in first)
+        again += f" --only '{first['kind']}:{first['number']}'" + " --kill" * (
+            first["name"] == "kill"
+        )
         failures.append({"cases": 1 + len(rest), **first, "repeat": again})
         text += ["", f"**{failure}** ({1 + len(rest)} cases)"]
         if "use" in first:
