@@ -394,7 +394,7 @@ def _wait(pid, out, limit, kill, started):
         os.killpg(pid, signal.SIGKILL)
     os.close(handle)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    text = out.read_text(encoding="utf-8", errors="replace")[-200_000:]
+    text = out.read_text(encoding="utf-8", errors="replace")[-2_000_000:]
     return Ended(
         status, why if status == -signal.SIGKILL else None, text, time.monotonic() - started
     )
