@@ -356,6 +356,7 @@ def _confine(world):
     (world / "here").mkdir(parents=True, exist_ok=True)
     os.chdir(world / "here")
     os.environ["HOME"] = str(world / "here")
+    places.SOURCE = world / "here"  # where the yamls' relative paths start
     os.fsync = lambda _: None  # the machine stays on, and others want the disk
     toys = {"text": toy_encoders.ToyTexts(), "image": toy_encoders.ToyImages()}
     load, read, configs = features.load_encoder, configuration.read_yaml, world / "configs"
