@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import support
 from ld4mrec.config.configuration import Config
-from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.config.yaml_files import parse_yaml, read_yaml
 from ld4mrec.data.features import modality_files
 from ld4mrec.errors import ConfigError, UndeclaredKeyError
 from support import config_for
@@ -233,6 +233,29 @@ def test_broken_yaml_is_named(ours, toy):
     ours.write_text("- a\n")
     with pytest.raises(ConfigError, match=r"Ours.yaml holds a list; wanted lines of 'key: value'"):
         config(ours, toy)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"learning_rate: 1\xff", r"ours\.yaml is not text in UTF-8 .*save it as UTF-8"),
+        ("learning_rate: 1".encode("utf-16"), r"ours\.yaml is not text in UTF-8"),
+        (b"a: &a [1]\nb: *a\n", r"ours\.yaml is not valid yaml: an alias \(\*\) at line 2"),
+        (b"&a [*a]", r"ours\.yaml is not valid yaml: an alias"),
+        (b"a: " + b"[" * 5000, r"ours\.yaml is nested too deeply"),
+    ],
+    ids=["a byte", "UTF-16", "alias", "alias of itself", "brackets"],
+)
+def test_yaml_that_cannot_be_read_is_named(tmp_path, text, message):
+    file = tmp_path / "ours.yaml"
+    file.write_bytes(text)
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(file)
+
+
+def test_a_number_beyond_floats_is_refused(ours, toy):
+    with pytest.raises(ConfigError, match="wanted a number"):
+        config(ours, toy, {"weight_decay": 10**400})
 
 
 def test_yaml_cannot_make_objects(ours, toy):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.config.yaml_files import parse_file
 from ld4mrec.errors import ConfigError, nearest
 from ld4mrec.plugins.sources import find_model
 from ld4mrec.runs.request import Request
@@ -89,8 +89,12 @@ def read_settings(path: str | Path) -> dict[str, Keys]:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no settings file {path}")
-    found = parse_yaml(path.read_text(encoding="utf-8"), path) or {}
-    if not isinstance(found, dict) or not all(isinstance(v, dict) for v in found.values()):
+    found = parse_file(path, str(path))
+    if (
+        not found
+        or not isinstance(found, dict)
+        or not all(isinstance(v, dict) for v in found.values())
+    ):
         raise ConfigError(f"{path} must hold lines of 'Model: {{key: value, ...}}'")
     for label, values in found.items():
         for key, instead in (("seed", "--seeds 1,2,3"), ("run_dir", "--runs_dir=FOLDER")):

@@ -1,6 +1,7 @@
 """Values of the host's own keys that no run can use."""
 
 import math
+import sys
 
 from ld4mrec.config.yaml_files import parse_yaml
 from ld4mrec.errors import ConfigError, nearest
@@ -58,5 +59,7 @@ def check_values(values: dict) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a number; yaml's True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that a float can hold; yaml's True and False are none."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= sys.float_info.max
+    return isinstance(value, float)

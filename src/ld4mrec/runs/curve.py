@@ -7,7 +7,8 @@ from contextlib import suppress
 def validation_curve(run) -> list[tuple[int, float]]:
     """[(epochs trained, validation value)] of a Run so far, from its metrics.jsonl."""
     path, metric, curve = run.folder.path / "metrics.jsonl", run.config["valid_metric"].lower(), []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
         with suppress(ValueError):  # the half line of a killed run
             values = json.loads(line)
             if "valid" in values:

@@ -121,7 +121,8 @@ class RunFolder:
     def keep_metrics(self, up_to_epoch: int) -> None:
         """Drop the lines of metrics.jsonl after this epoch: the resumed run writes them again."""
         path = self.path / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        lines = text.splitlines(keepends=True)
         with files.replacing(path, "w") as file:
             file.writelines(
                 line.rstrip("\n") + "\n" for line in lines if _epoch_of(line) <= up_to_epoch
