@@ -4,7 +4,7 @@ import importlib
 import sys
 
 import ld4mrec
-from ld4mrec.errors import nearest
+from ld4mrec.errors import exit_status, nearest
 
 COMMANDS = {
     "train": "train and evaluate a model, search its hyper-parameters, check a plugin",
@@ -44,7 +44,11 @@ def _run(prog, known, package, words):
         wrong = "no command is given" if word is None else f"there is no command '{word}'"
         print(f"error: {prog}: {wrong}.{nearest(word or '', known)}", file=sys.stderr)
         return 2
-    return importlib.import_module(f"{package}.{word}").main(rest, f"{prog} {word}")
+
+    def command():
+        return importlib.import_module(f"{package}.{word}").main(rest, f"{prog} {word}")
+
+    return exit_status(command, "interrupted")
 
 
 def _help(prog, known):

@@ -96,7 +96,7 @@ def known_sha256(path: str | Path) -> str:
     """The same, read once in this process as long as the file keeps its size and time."""
     path = Path(path).resolve()
     stat = path.stat()
-    return _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _digest(path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -8,6 +8,7 @@ import pytest
 
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.entries import Entry
+from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError
 
 KEYS = {"embedding_size": 4, "epochs": 2, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
@@ -134,3 +135,39 @@ def test_a_runs_arrays_that_are_absent_or_damaged_are_a_sentence(keys, content):
         path.write_bytes(content)
     with pytest.raises(RunError, match=r"per_user.npz is absent or damaged .* train the run again"):
         ledger.per_user(one)
+
+
+class TwoAtATime(InTurn):
+    """An engine that is asked for the runs of all rows at once."""
+
+    workers = 2
+
+
+@pytest.mark.parametrize("engine", [InTurn, TwoAtATime])
+def test_a_row_that_refuses_the_data_leaves_the_others_alone(keys, blocks, engine):
+    for file in blocks.glob("*_feat.npy"):
+        file.unlink()
+    few = {k: v for k, v in keys.items() if k != "train_batch_size"}
+    names = ("BPR", "VBPR", "LightGCN", "Pop")
+    own = {
+        name: few if name != "Pop" else {k: few[k] for k in few if k[0] != "e"} for name in names
+    }
+    rows = [
+        ledger.rows_of([Entry(name, name, {}, "")], "blocks", own[name], [1, 2])[0]
+        for name in names
+    ]
+    trained = {row.label: row for row in ledger.train_all(rows, engine=engine())}
+    assert {name: len(row.done) for name, row in trained.items()} == {
+        "BPR": 2,
+        "VBPR": 0,
+        "LightGCN": 2,
+        "Pop": 2,
+    }
+    assert "VBPR wants item features" in trained["VBPR"].reason
+    assert [row.reason for name, row in trained.items() if name != "VBPR"] == [None] * 3
+
+
+def test_a_cut_off_beyond_the_catalogue_is_a_sentence_of_the_estimate(keys):
+    rows = ledger.rows_of([BPR], "blocks", keys | {"topk": [20, 500]}, [1])
+    (refused,) = ledger.estimate({"BPR": rows})
+    assert refused.startswith("BPR: 1 runs that cannot be: topk has 500, but there are only")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ld4mrec.comparison.entries import Entry, Keys
-from ld4mrec.data.interactions import RecDataset
+from ld4mrec.data.interactions import RecDataset, check_topk
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError
 from ld4mrec.runs.folder import RunFolder
@@ -119,7 +119,7 @@ def train(row: Row, also: Path | None = None, engine: InTurn | None = None) -> R
     except UserError as error:
         logger.error("%s: %s", row.label, error)
         reason = str(error)
-    return replace(row, reason=reason).planned(also)
+    return _with_reason(replace(row, reason=reason).planned(also))
 
 
 def train_all(rows: list[Row], also: Path | None = None, engine: InTurn | None = None) -> list[Row]:
@@ -127,7 +127,19 @@ def train_all(rows: list[Row], also: Path | None = None, engine: InTurn | None =
     if engine is None or engine.workers == 1:
         return [train(row, also, engine) for row in rows]
     run_all([_of_missing(row) for row in rows if row.missing and not row.reason], engine)
-    return [row.planned(also) for row in rows]
+    return [_with_reason(row.planned(also)) for row in rows]
+
+
+def _with_reason(row):
+    """The row; if runs of it are missing, with the reason, found by building a model again."""
+    if not row.missing or row.reason:
+        return row
+    try:
+        with quiet():
+            open_model(row.missing[0].config)
+    except UserError as error:
+        return replace(row, reason=str(error))
+    return replace(row, reason="not finished; the log says why")
 
 
 def _of_missing(row: Row) -> Request:
@@ -137,6 +149,7 @@ def _of_missing(row: Row) -> Request:
 def timed(run: Run) -> tuple[float, float]:
     """Seconds to build a run's model, and of an epoch with validation, from some of its steps."""
     splits = RecDataset(run.config).split()
+    check_topk(run.config, splits[0].get_item_num())
     started = time.monotonic()
     model, train_data, valid_data, _ = open_model(run.config, splits)
     built = time.monotonic() - started

@@ -65,7 +65,7 @@ def read_yaml(path: str | Path) -> dict:
     if not path.is_file():
         return {}
     stat = path.stat()
-    stamp = stat.st_size, stat.st_mtime_ns, stat.st_ino
+    stamp = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
     return copy.deepcopy(_parsed(path.resolve(), stamp, str(path)))
 
 

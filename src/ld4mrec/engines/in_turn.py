@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 
-from ld4mrec.errors import ConfigError
+from ld4mrec.errors import ConfigError, DataError
 from ld4mrec.runs.request import Opened
 from ld4mrec.runs.run import Run, finish
 
@@ -47,7 +47,12 @@ class InTurn:
         while True:
             patience = 0 if self._waiting else PATIENCE  # what another process holds comes last
             opened, run = (self._waiting or self._held).pop(0)
-            if ended := train_locked(opened, run, patience):
+            try:
+                ended = train_locked(opened, run, patience)
+            except BaseException:  # the others were asked for together with it
+                self._waiting, self._held = [], []
+                raise
+            if ended:
                 return ended
             if patience == 0:
                 logger.info("another process is training %s", run.id)
@@ -60,7 +65,7 @@ def train_locked(opened: Opened, run: Run, patience: float) -> Run | None:
         return None
     try:
         return finish(run, opened.model_class, opened.splits, True, opened.seconds, in_grid=True)
-    except ConfigError as error:  # a value that the model refuses
+    except (ConfigError, DataError) as error:  # values or data that the model refuses
         logger.error("%s", error)
         return replace(run, failure=str(error))
     finally:

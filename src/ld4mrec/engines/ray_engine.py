@@ -273,6 +273,8 @@ class RayEngine:
             return
         self._idle.append(slot)
         if answer.refused:
+            for others in (self._waiting, self._held, self._ended):  # asked for together with it
+                others.clear()
             raise RunError(f"{answer.refused} (worker on {slot.host})")
         if answer.held:
             logger.info("another process is training %s", run.id)

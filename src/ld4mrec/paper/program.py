@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ld4mrec.comparison import ledger
 from ld4mrec.comparison.archive import archive
 from ld4mrec.comparison.entries import Keys, check_common, read_settings
 from ld4mrec.comparison.ledger import Row
@@ -93,7 +94,7 @@ def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report |
     if dry_run:
         return None, rows
     if not setup.finished:
-        rows = runs.train(rows, setup)
+        rows = ledger.train_all(rows, setup.ledger, setup.engine)
         if module is efficiency:
             efficiency.measure(setup)
     report = module.report(setup, rows)

@@ -10,14 +10,11 @@ from ld4mrec.comparison.entries import Entry, Keys, entries, keys_of, read_setti
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, UserError, nearest
+from ld4mrec.errors import ConfigError, nearest
 from ld4mrec.paper.names import check_known
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import sources
 from ld4mrec.report.tables import Cell
-from ld4mrec.runs.opening import open_model
-from ld4mrec.runs.run import Run
-from ld4mrec.terminal import quiet
 
 OURS = "LD4MRec"
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -99,25 +96,6 @@ def estimate(rows: list[Row]) -> list[str]:
         name = f"{row.entry.model} ({variant})" if variant else row.entry.model
         groups.setdefault(name, []).append(row)
     return ledger.estimate(groups)
-
-
-def train(rows: list[Row], setup: Setup) -> list[Row]:
-    """The rows after training what is missing, with the reasons of what could not be trained."""
-    trained = ledger.train_all(rows, setup.ledger, setup.engine)
-    return [
-        replace(row, reason=row.reason or _refusal(row.missing[0])) if row.missing else row
-        for row in trained
-    ]
-
-
-def _refusal(run: Run) -> str:
-    """Why a run could not be trained, by building its model again."""
-    try:
-        with quiet():
-            open_model(run.config)
-    except UserError as error:
-        return str(error)
-    return "not finished; the log says why"
 
 
 def why_missing(row: Row) -> str | None:

@@ -130,10 +130,10 @@ def _grid(opened: Opened, runs: list[Run], config: Config, engine: InTurn) -> li
     pace, ended = Pace(varied(runs)), {}
     for planned in runs:
         engine.submit(opened, planned)
-    for left in reversed(range(len(runs))):
+    while any(planned.id not in ended for planned in runs):
         last = engine.collect()
         ended[last.id] = last
-        pace.count(last, left)
+        pace.count(last, len(runs) - len(ended))
     return ranked([ended[planned.id] for planned in runs], "grid")
 
 
@@ -200,7 +200,7 @@ def _trials(opened: Opened, space: Space, some: Config, search: Search, engine: 
     runs = [ended[drawn.id] for _, drawn in trials]
     if exhausted:
         logger.info("the space has no more than these %d points", len(runs))
-    warn(same_runs(runs))
+    warn(same_runs([drawn for _, drawn in trials]))
     return ranked(_different(runs), "search")
 
 

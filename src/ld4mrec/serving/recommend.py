@@ -1,6 +1,7 @@
 """Recommendations of a finished run: for its own users, for new ones, or as an export."""
 
 import logging
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,7 @@ def _new_users(trained: Trained, wanted: Wanted) -> Audience:
 def chosen(text: str, ids: Ids) -> np.ndarray:
     """Integer ids (n,) of the users that --users names, each once, in its order."""
     file = Path(text).expanduser()
-    if file.is_file():
+    if os.path.isfile(file):  # a long list of ids is no path at all
         try:
             words = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
