@@ -13,9 +13,10 @@ METRICS = ("recall", "recall2", "ndcg", "precision", "map")
 def check_values(values: dict) -> None:
     """ConfigError for a value of the host's own keys that no run can use."""
 
-    def check(key, fits, wanted):
+    def check(key, fits, wanted, known=()):
         if not fits:
-            raise ConfigError(f"{key} is {values[key]!r}; wanted {wanted}")
+            hint = f".{nearest(values[key], known)}" if known else ""
+            raise ConfigError(f"{key} is {values[key]!r}; wanted {wanted}{hint}")
 
     least = dict.fromkeys(("epochs", "train_batch_size", "eval_batch_size", "eval_step"), 1)
     least |= dict.fromkeys(("stopping_step", "threads", "gpu_id", "seed"), 0)
@@ -43,8 +44,7 @@ def check_values(values: dict) -> None:
         every = values["beta"]
         check("beta", type(every) is int and every > 0, "a whole number of at least 1")
     learner = str(values["learner"]).lower()
-    wanted = f"one of {', '.join(LEARNERS)}.{nearest(learner, LEARNERS)}"
-    check("learner", learner in LEARNERS, wanted)
+    check("learner", learner in LEARNERS, f"one of {', '.join(LEARNERS)}", LEARNERS)
     topk, metrics = values["topk"], values["metrics"]
     counts = isinstance(topk, list) and all(type(k) is int and k > 0 for k in topk)
     counts = counts and topk and len(set(topk)) == len(topk)
@@ -54,8 +54,8 @@ def check_values(values: dict) -> None:
         wanted = f"only {', '.join(METRICS)}, '{metric}' is none of them"
         check("metrics", str(metric).lower() in METRICS, wanted)
     keys = [f"{metric}@{k}".lower() for metric in metrics for k in topk]
-    wanted = f"one of the metrics x topk of this run.{nearest(values['valid_metric'], keys)}"
-    check("valid_metric", str(values["valid_metric"]).lower() in keys, wanted)
+    wanted = "one of the metrics x topk of this run"
+    check("valid_metric", str(values["valid_metric"]).lower() in keys, wanted, keys)
 
 
 def is_number(value: object) -> bool:

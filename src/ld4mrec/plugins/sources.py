@@ -1,6 +1,7 @@
 """Finding a model by its name, in our tree or in a third party's files, and loading its class."""
 
 import ast
+import functools
 import importlib
 import os
 from contextlib import nullcontext, suppress
@@ -199,6 +200,12 @@ def _classes_in(file):
 
 def _names_in(file):
     """{name: whether it is a class statement's} of a file's top level, also inside if and try."""
+    stat = file.stat()
+    return _names_once(file, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+
+@functools.lru_cache(maxsize=256)
+def _names_once(file, stamp):
     try:
         statements = list(ast.parse(file.read_bytes(), filename=str(file)).body)
     except (SyntaxError, ValueError) as error:
