@@ -237,6 +237,17 @@ def test_pair_set_answers_like_a_set(members, asked):
     assert found.tolist() == [pair in set(members) for pair in asked]
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), max_size=30),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), max_size=30),
+)
+def test_pairs_taken_out_of_a_set_are_gone(members, unwanted):
+    rows, columns = np.array(members, dtype=np.int64).reshape(-1, 2).T
+    pairs = PairSet(rows, columns, 8)
+    pairs.discard(*np.array(unwanted, dtype=np.int64).reshape(-1, 2).T)
+    assert pairs.keys.tolist() == sorted({8 * r + c for r, c in {*members} - {*unwanted}})
+
+
 def test_an_empty_pair_set_holds_nothing():
     empty = np.array([], dtype=np.int64)
     assert not PairSet(empty, empty, 3).contains(np.array([0, 1]), np.array([0, 1])).any()

@@ -42,6 +42,14 @@ class PairSet:
         self.n_columns = n_columns
         self.keys = np.unique(rows * np.int64(n_columns) + columns)
 
+    def discard(self, rows: np.ndarray, columns: np.ndarray) -> None:
+        """Take these pairs (M,) out of the set, those that are in it."""
+        if not len(self.keys):
+            return
+        unwanted = rows * np.int64(self.n_columns) + columns
+        at = np.minimum(np.searchsorted(self.keys, unwanted), len(self.keys) - 1)
+        self.keys = np.delete(self.keys, at[self.keys[at] == unwanted])
+
     def contains(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Boolean array of the shape that rows and columns broadcast to."""
         wanted = rows * np.int64(self.n_columns) + columns
@@ -289,8 +297,7 @@ class EvalDataLoader(_Loader):
         users = np.concatenate([d.df[d.uid_field].to_numpy(dtype=np.int64) for d in masked])
         items = np.concatenate([d.df[d.iid_field].to_numpy(dtype=np.int64) for d in masked])
         self._masked = group_by(users, items, self.n_users)
-        hidden = PairSet(users, items, self.n_items).keys  # no candidates, so never hits
-        self._relevant.keys = np.setdiff1d(self._relevant.keys, hidden, assume_unique=True)
+        self._relevant.discard(users, items)  # no candidates, so never hits
 
     def __len__(self):
         return -(-len(self.eval_users) // self.batch_size)
