@@ -9,13 +9,12 @@ Written for MMRec's plugin API, with diffusion.py, graph.py, options.py and sign
 import math
 from collections.abc import Callable, Mapping
 
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from common import graph
+from common import catalogue, graph
 from common.abstract_recommender import GeneralRecommender
 from common.diffusion import (
     SCHEDULE,
@@ -33,7 +32,7 @@ from common.options import (
     check_option,
     is_number,
 )
-from common.signals import FoldIn, GivenRows, HistorySignals, Network, hide_items
+from common.signals import FromHistory, GivenRows, HistorySignals, hide_items
 
 ACTIVATIONS = {"tanh": torch.tanh, "leaky_relu": F.leaky_relu, "relu": F.relu, "gelu": F.gelu}
 SAMPLERS = {"mean": StepMeanSampler, "row": ImportanceSampler}
@@ -62,6 +61,7 @@ class LD4MRec(GeneralRecommender):
         check_options(config)
         self.ablation, self.infer_step = config["ablation"], config["infer_step"]
         self.soft_prob, self.soft_gamma = config["soft_prob"], config["soft_gamma"]
+        self.softens = self.ablation != "no_sr" and self.soft_prob > 0 and self.soft_gamma > 0
         self.item_dropout, self.dropout = config["item_dropout"], config["dropout"]
         self.negative_weight, self.l2_weight = config["negative_weight"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
@@ -78,70 +78,43 @@ class LD4MRec(GeneralRecommender):
 
         matrix = graph.binary_csr(dataloader.inter_matrix(form="coo"))
         self.history = graph.HistoryRows(matrix)
-        self.add_signals(config, matrix)
+        features = self.given_features()
+        self.modalities = list(features)
+        features = [x.cpu().numpy() for x in features.values()]
+        self.history_signals = HistorySignals(matrix, features, config)  # Eq. 14-16
+        self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
         self.user_step = nn.Parameter(torch.empty(self.n_users, config["step_size"]))  # E, eq. 17
         nn.init.xavier_normal_(self.user_step)
-        sizes = [getattr(self, f"preference_{name}").shape[1] for name in self.modalities]
-        self.net = CNet(config, self.n_items, self.collaborative.shape[1], sizes)
+        sizes = [x.shape[1] for x in features]
+        self.net = CNet(config, self.n_items, self.history_signals.width, sizes)
 
-    def add_signals(self, config: Mapping, matrix: sp.csr_matrix) -> None:
-        """The conditions, as buffers: C (U, 2r), and (U, F) for each modality at hand."""
+    def given_features(self) -> dict[str, Tensor]:
+        """{modality: (I, F)} of the host; ValueError for another shape or what is not finite."""
         features = getattr(self, "features", None)
         if features is None:  # MMRec knows these two names only
             features = {"text": self.t_feat, "image": self.v_feat}
         features = {name: x for name, x in features.items() if x is not None}
-        self.modalities = list(features)
         for name, x in features.items():
             if x.ndim != 2 or len(x) != self.n_items or not x.isfinite().all():
                 raise ValueError(
                     f"{name} features must be finite numbers, one row for each of {self.n_items} "
                     f"items; got shape {tuple(x.shape)}, {int((~x.isfinite()).sum())} not finite"
                 )
-        folder, scale, norm = (config[k] for k in ("cache_dir", "signal_scale", "feature_norm"))
-
-        def add(name, function, *arrays, **options):
-            signal = graph.cached(folder, function, matrix, *arrays, **options)
-            scaled = torch.from_numpy(graph.scaled(signal, scale))
-            self.register_buffer(name, scaled, persistent=False)
-            return signal
-
-        options = {key: config[key] for key in ("svd_rank", "svd_input", "item_block")}
-        c = add("collaborative", graph.collaborative_signal, **options)  # Eq. 14-15
-        features = {name: x.cpu().numpy() for name, x in features.items()}
-        preferences = [  # Eq. 16
-            add(f"preference_{name}", graph.preference_signal, x, feature_norm=norm)
-            for name, x in features.items()
-        ]
-        self.history_signals = HistorySignals(
-            matrix, list(features.values()), c, preferences, config
-        )
-        self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
+        return features
 
     def conditions(self, users: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Rows of the users' signals: (B, 2r), and a list of (B, F), one per modality."""
-        preferences = [getattr(self, f"preference_{name}")[users] for name in self.modalities]
-        return self.collaborative[users], preferences
-
-    def shown(self, users: Tensor, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """What the network sees of users (B,) with rows x (B, I): rows and conditions; in training
-        those of histories in which item_dropout has hidden items."""
-        if not (self.item_dropout and self.training):
-            return x, *self.conditions(users)
-        items, begin = hide_items(*self.history.bags(users), self.item_dropout)
-        rows = GivenRows(items, begin, self.n_items).dense(users)
-        return rows, *self.history_signals(items, begin)
+        """The users' signals: (B, 2r), and a list of (B, F), one per modality."""
+        return self.history_signals(*self.history.bags(users))
 
     def calculate_loss(self, users):
         """Algorithm 1 for a batch of users (B,)."""
-        x = self.history.dense(users)  # (B, I)
+        owned = self.history.bags(users)
         k, divisor = self.diffusion.draw(len(users))  # table rows: step t is k + 1
-        seen, *conditions = self.shown(users, x)
-        noised = self.diffusion.q_sample(seen, k)  # Eq. 2
-        if self.dropout and self.training:
-            noised = F.dropout(noised, self.dropout)
+        hides = self.item_dropout and self.training
+        seen = hide_items(*owned, self.item_dropout) if hides else owned
         e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
-        scores = self.net(noised, e, *conditions)  # Eq. 4
-        errors = RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)  # Eq. 6
+        h = self.net.hidden(self.enter(*seen, k), e, *self.history_signals(*seen))  # Eq. 4
+        errors = self.errors(h, *owned)  # Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
         reconstruction = self.diffusion.loss(errors, k, divisor)  # Eq. 8
@@ -149,9 +122,67 @@ class LD4MRec(GeneralRecommender):
             return reconstruction
         return reconstruction, self.l2_weight * HalfSquares.apply(*self.net.memorizing_weights())
 
+    def by_rows(self, n: int) -> bool:
+        """Whether rows of all items are made for n users: where that is cheaper than Gram matrices,
+        whose products have the width's rows where a batch has n, or where dropout asks for rows.
+        """
+        return n < max(self.net.widths) or (self.dropout > 0 and self.training)
+
+    def enter(
+        self, items: Tensor, begin: Tensor, k: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """FC in without bias, x_t W_in (B, d), of histories noised at table rows k (B,), eq. 2."""
+        if self.by_rows(len(begin)):
+            x = GivenRows(items, begin, self.n_items).dense(begin)  # (B, I)
+            noised = self.diffusion.q_sample(x, k, generator)
+            if self.dropout and self.training:
+                noised = F.dropout(noised, self.dropout)
+            return noised @ self.net.item_in
+        z = torch.randn(len(k), self.net.widths[0], generator=generator, device=items.device)
+        noise = z @ catalogue.noise_factor(self.net.item_in).T  # distributed as eps W_in
+        kept = self.diffusion.alpha_bar[k].unsqueeze(1)  # (B, 1), float64
+        of_row = kept.sqrt().float() * self.net.enter(items, begin)
+        return torch.addcmul(of_row, (1 - kept).sqrt().float(), noise)
+
+    def errors(self, h: Tensor, items: Tensor, begin: Tensor) -> Tensor:
+        """Eq. 6 for last hidden layers h (B, d_h) and whole histories: (B,)."""
+        if self.by_rows(len(begin)):
+            x = GivenRows(items, begin, self.n_items).dense(begin)
+            return RowErrors.apply(self.net.out(h), self.soft_labels(x), x, self.negative_weight)
+        weights, bias = self.net.out.weight, self.net.out.bias
+        owner = graph.owners(begin, len(items))
+        y = catalogue.pair_scores(h, weights, bias, owner, items)  # of clicked items, (N,)
+        labels, moved = self.moved_labels(items, begin, owner)
+        clicked = catalogue.total((y - labels).square() - self.negative_weight * y.square(), begin)
+        others = catalogue.squared_norms(h, weights, bias)  # of all items, as if all were unclicked
+        if moved is not None:  # (y - gamma)^2 - y^2 of unclicked items
+            others = others + self.soft_gamma * (
+                self.soft_gamma * catalogue.lengths(moved[1], len(moved[0]))
+                - 2 * catalogue.sums_of_scores(h, weights, bias, *moved)
+            )
+        return torch.add(clicked, others, alpha=self.negative_weight)
+
+    def moved_labels(
+        self, items: Tensor, begin: Tensor, owner: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Eq. 7 without rows: labels (N,) of the clicked items, and the unclicked items that move,
+        as a batch of histories; None where none can.
+        """
+        labels = torch.ones(len(items), device=items.device)
+        if not self.softens:
+            return labels, None
+        cells = successes(len(begin) * self.n_items, self.soft_prob, items.device)
+        clicked = owner * self.n_items + items  # ascending, as histories are
+        place = torch.searchsorted(clicked, cells).clamp(max=max(len(clicked) - 1, 0))
+        hit = clicked[place] == cells if len(clicked) else torch.zeros_like(cells, dtype=torch.bool)
+        labels[place[hit]] -= self.soft_gamma
+        user, item = cells[~hit] // self.n_items, cells[~hit] % self.n_items
+        count = torch.bincount(user, minlength=len(begin))
+        return labels, (item, count.cumsum(0) - count)
+
     def soft_labels(self, x: Tensor) -> Tensor:
         """Eq. 7: with probability p an item moves by gamma towards the other label."""
-        if self.ablation == "no_sr" or self.soft_prob == 0 or self.soft_gamma == 0:
+        if not self.softens:
             return x
         soft = x.clone(memory_format=torch.contiguous_format)
         flat, moved = soft.view(-1), successes(x.numel(), self.soft_prob, x.device)
@@ -173,13 +204,13 @@ class LD4MRec(GeneralRecommender):
             e = self.user_step[block]  # the initial step alone, as said below eq. 17
             if self.infer_step == "zero" or self.inference_steps:
                 e = e + self.codes[self.inference_steps]
+            owned = self.history.bags(block)
             if self.inference_steps:  # Fig. 3
                 k = torch.full_like(block, self.inference_steps - 1)
-                x = self.history.dense(block)
-                h = self.net.encode(self.diffusion.q_sample(x, k, generator))
+                entered = self.enter(*owned, k, generator)
             else:
-                h = self.net.encode_sparse(*self.history.bags(block))
-            h = self.net.hidden(h, e, *self.conditions(block))
+                entered = self.net.enter(*owned)
+            h = self.net.hidden(entered, e, *self.history_signals(*owned))
             target = scores[first : first + SCORE_ROWS]
             torch.addmm(self.net.out.bias, h, self.net.out.weight.T, out=target)
         return scores
@@ -189,7 +220,7 @@ class LD4MRec(GeneralRecommender):
         e = self.user_step.detach()
         return e + self.codes[0] if self.infer_step == "zero" else e
 
-    def folding_in(self) -> FoldIn:
+    def folding_in(self) -> FromHistory:
         """Scores of histories alone, with the mean of the training users' step embeddings.
 
         How close it comes: docs/serving.md. Raises ValueError with inference_steps.
@@ -200,7 +231,8 @@ class LD4MRec(GeneralRecommender):
                 "batch of users; new users and exports need a run with inference_steps = 0"
             )
         trained = self.history.start.diff() > 0  # (U,)
-        return FoldIn(self.net, self.history_signals, self.step_embeddings()[trained].mean(0))
+        step = self.step_embeddings()[trained].mean(0)
+        return FromHistory(self.net, self.history_signals, step)
 
     def fold_in(self) -> Callable[[graph.HistoryRows, Tensor], Tensor]:
         """score(history, users (B,)) -> (B, I), by rows of histories alone."""
@@ -209,27 +241,24 @@ class LD4MRec(GeneralRecommender):
 
     def export_parts(self) -> dict:
         """What to write down to serve, as our host's common/servable.py describes it."""
-        networks = {"network.pt2": Network(self.net), "new_users.pt2": self.folding_in()}
-        names = [f"preference_{name}" for name in self.modalities]
-        preferences = {f"{name}.npy": getattr(self, name) for name in names}
-        e, c = self.step_embeddings(), self.collaborative
-        tables = {"step_embeddings.npy": e, "collaborative.npy": c} | preferences
-        read = f"[torch.from_numpy(np.load(f, mmap_mode='r')[users]) for f in {list(tables)}]"
+        network = FromHistory(self.net, self.history_signals)
         return {
             "imports": "numpy as np, scipy.sparse as sp, torch",
             "score": [
-                f"tables = {read}",
-                "scores = torch.export.load('network.pt2').module()(*bags, *tables)",
+                "e = torch.from_numpy(np.load('step_embeddings.npy', mmap_mode='r')[users])",
+                "scores = torch.export.load('network.pt2').module()(*bags, e)",
             ],
             "new_users": ["scores = torch.export.load('new_users.pt2').module()(*bags)"],
-            "files": networks | tables,
-            "tables": {"network.pt2": list(tables)},
+            "files": {
+                "network.pt2": network,
+                "new_users.pt2": self.folding_in(),
+                "step_embeddings.npy": self.step_embeddings(),
+            },
+            "tables": {"network.pt2": ["step_embeddings.npy"]},
             "holds": {
                 "network.pt2": "scores",
                 "new_users.pt2": "scores, folding in",
                 "step_embeddings.npy": "(users, d_t)",
-                "collaborative.npy": "(users, 2r)",
-                **dict.fromkeys(preferences, "(users, F)"),
             },
         }
 
@@ -264,6 +293,7 @@ class CNet(nn.Module):
     ):
         super().__init__()
         d, width, step_size = config["embedding_size"], config["hidden_size"], config["step_size"]
+        self.widths = d, width
         self.act = ACTIVATIONS[config["activation"]]
         self.item_in = nn.Parameter(torch.empty(n_items, d))  # (I, d), as embedding_bag wants it
         self.bias_in = nn.Parameter(torch.zeros(d))
@@ -280,25 +310,24 @@ class CNet(nn.Module):
         if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
             nn.init.zeros_(self.out.weight)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """FC in on dense rows (B, I): (B, d)."""
-        return self.act(torch.addmm(self.bias_in, x, self.item_in))
+    def enter(self, items: Tensor, begin: Tensor) -> Tensor:
+        """FC in without bias on clean rows, given as histories: (B, d)."""
+        return F.embedding_bag(items, self.item_in, begin, mode="sum")
 
-    def encode_sparse(self, items: Tensor, begin: Tensor) -> Tensor:
-        """FC in on clean rows, given as the users' items and where each user's begin."""
-        return self.act(F.embedding_bag(items, self.item_in, begin, mode="sum") + self.bias_in)
-
-    def hidden(self, h: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]) -> Tensor:
-        """The blocks: h (B, d) with e (B, d_t), c (B, 2r) and a (B, F) per modality to (B, d_h)."""
+    def hidden(self, entered: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]) -> Tensor:
+        """From FC in's sums (B, d), e (B, d_t), c (B, 2r) and a (B, F) per modality to (B, d_h)."""
+        h = self.act(entered + self.bias_in)
         for k, cg in enumerate(self.cg_blocks):
             h = cg(self.act(h) if k else h, e, c)
             if self.pg_blocks:
                 h = self.pg_blocks[k](self.act(h), preferences)
         return h
 
-    def forward(self, x: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]) -> Tensor:
-        """Scores (B, I) of noised rows x (B, I); the rest as for `hidden`."""
-        return self.out(self.hidden(self.encode(x), e, c, preferences))
+    def forward(
+        self, items: Tensor, begin: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]
+    ) -> Tensor:
+        """Scores (B, I) of clean histories; the rest as for `hidden`."""
+        return self.out(self.hidden(self.enter(items, begin), e, c, preferences))
 
     def memorizing_weights(self) -> list[nn.Parameter]:
         """The matrices that l2_weight holds down; gates and biases stay free, as E does.

@@ -168,7 +168,7 @@ def naive_scores(model, users):
     """Algorithm 2 written out user by user, for two modalities and diagonal transforms."""
     net, rows = model.net, model.history.dense(torch.arange(model.n_users))
     for u in users:
-        e, c = model.user_step[u], model.collaborative[u]
+        e, c = model.user_step[u], model.conditions(torch.tensor([u]))[0][0]
         h = torch.tanh(rows[u] @ net.item_in + net.bias_in)
         for k in range(2):
             cg, pg = net.cg_blocks[k], net.pg_blocks[k]

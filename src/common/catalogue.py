@@ -1,0 +1,77 @@
+"""Sums over all items of a catalogue without a row of users x items.
+
+Of an item matrix W (I, d), Gaussian noise on a user's row and a squared norm of a user's scores
+need the Gram matrix W^T W alone. What is said of single items is sparse.
+A batch of histories is items (N,), the users' items in a row, and begin (B,), where each begins.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from common.rows import take
+
+
+class _Gram(torch.autograd.Function):
+    """W^T W; the gradient is one product, as the Gram matrix is symmetric."""
+
+    @staticmethod
+    def forward(ctx, w):
+        ctx.save_for_backward(w)
+        return w.T @ w
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (w,) = ctx.saved_tensors
+        return w @ (gradient + gradient.T)
+
+
+def gram(weights: Tensor) -> Tensor:
+    """W^T W (d, d) of W (I, d)."""
+    return _Gram.apply(weights)
+
+
+def noise_factor(weights: Tensor) -> Tensor:
+    """L (d, d) with L L^T = W^T W: for z ~ N(0, 1_d), z L^T is distributed as eps W, eps ~ N(0, 1_I).
+
+    A part of rounding's size is added to the diagonal, as W may have fewer independent columns.
+    """
+    square = gram(weights)
+    size = square.detach().diagonal().max() * len(square) * torch.finfo(square.dtype).eps
+    jitter = torch.eye(len(square), dtype=square.dtype, device=square.device)
+    return torch.linalg.cholesky(square + jitter * size.clamp(min=1e-30))
+
+
+def squared_norms(h: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    """(B,): of h (B, d), the sums over all items of (h W_i + b_i)^2."""
+    quadratic = ((h @ gram(weights)) * h).sum(1)
+    return quadratic + 2 * h @ (weights.T @ bias) + bias @ bias
+
+
+def lengths(begin: Tensor, n: int) -> Tensor:
+    """(B,): how many of n entries each user has."""
+    return F.pad(begin, (0, 1), value=n).diff()
+
+
+def total(values: Tensor, begin: Tensor) -> Tensor:
+    """(B,): the sums of values (N,) of each user."""
+    return torch.segment_reduce(values, "sum", lengths=lengths(begin, len(values)), unsafe=True)
+
+
+def sums_of_scores(
+    h: Tensor, weights: Tensor, bias: Tensor, items: Tensor, begin: Tensor
+) -> Tensor:
+    """(B,): the sum of each user's scores h W_i + b_i over the items given for the user."""
+    of_items = F.embedding_bag(items, weights, begin, mode="sum")
+    return (h * of_items).sum(1) + total(_of(bias, items), begin)
+
+
+def pair_scores(h: Tensor, weights: Tensor, bias: Tensor, owner: Tensor, items: Tensor) -> Tensor:
+    """(N,): scores of pairs, h[owner] W_items + b_items."""
+    return (take(h, owner) * take(weights, items)).sum(1) + _of(bias, items)
+
+
+def _of(bias, items):
+    return take(bias.unsqueeze(1), items).squeeze(1)
