@@ -34,7 +34,7 @@ def gram(weights: Tensor) -> Tensor:
 
 
 def noise_factor(weights: Tensor) -> Tensor:
-    """L (d, d) with L L^T = W^T W: for z ~ N(0, 1_d), z L^T is distributed as eps W, eps ~ N(0, 1_I).
+    """L (d, d) with L L^T = W^T W; z L^T, z ~ N(0, 1_d), is distributed as eps W, eps ~ N(0, 1_I).
 
     A part of rounding's size is added to the diagonal, as W may have fewer independent columns.
     """
@@ -61,11 +61,17 @@ def total(values: Tensor, begin: Tensor) -> Tensor:
 
 
 def sums_of_scores(
-    h: Tensor, weights: Tensor, bias: Tensor, items: Tensor, begin: Tensor
+    h: Tensor,
+    weights: Tensor,
+    bias: Tensor,
+    items: Tensor,
+    begin: Tensor,
+    values: Tensor | None = None,
 ) -> Tensor:
-    """(B,): the sum of each user's scores h W_i + b_i over the items given for the user."""
-    of_items = F.embedding_bag(items, weights, begin, mode="sum")
-    return (h * of_items).sum(1) + total(_of(bias, items), begin)
+    """(B,): sums of each user's scores h W_i + b_i of the items given, times values (N,)."""
+    of_items = F.embedding_bag(items, weights, begin, mode="sum", per_sample_weights=values)
+    shares = _of(bias, items)
+    return (h * of_items).sum(1) + total(shares if values is None else shares * values, begin)
 
 
 def pair_scores(h: Tensor, weights: Tensor, bias: Tensor, owner: Tensor, items: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class HistorySignals(nn.Module):
     itself), degrees D_i of the training data, and X = U S V^T the decomposed training data:
     - first block of the collaborative signal: u = a V S^-1, a training user's row of U (eq. 14).
       Other rows are divided by their length where that is above 1: U is orthonormal, so its rows
-      are never longer; another row leaves their space, and small S would make it many times as long.
+      are never longer; another row leaves their space, and small S would make it far longer.
     - second block and preference signals: eq. 15 and 16 of the history, with those degrees.
     - all signals centred and scaled as signal_scale says of the training users'.
     Nothing of users x rank or users x features is stored.

@@ -7,12 +7,16 @@ Written for MMRec's plugin API, with diffusion.py, graph.py, options.py and sign
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.optim.swa_utils import AveragedModel
 
 from common import catalogue, graph
 from common.abstract_recommender import GeneralRecommender
@@ -23,13 +27,16 @@ from common.diffusion import (
     StepMeanSampler,
     step_code,
 )
+from common.item_links import SparseRows, content_graph, interaction_graph
 from common.options import (
     check_batches_of_users,
+    check_choice,
     check_choices,
     check_integer,
     check_integers,
     check_number,
     check_option,
+    check_positive,
     is_number,
 )
 from common.signals import FromHistory, GivenRows, HistorySignals, hide_items
@@ -48,22 +55,49 @@ CHOICES = {
     "loss_weight": ("none", "snr"),
     "step_losses": tuple(SAMPLERS),
     "infer_step": ("init_only", "zero"),
+    "content_out": (True, False),
     "ablation": ("none", "no_pg", "no_cg", "no_sr"),
+}
+VARIANTS = {  # of options that are null
+    "full": {
+        "negative_weight": 0.03,
+        "item_dropout": 0.5,
+        "item_graph": 100,
+        "content_graph": 10,
+        "content_out": True,
+        "average": 0.98,
+    },
+    "paper": {
+        "negative_weight": 1.0,
+        "item_dropout": 0.0,
+        "item_graph": 0,
+        "content_graph": 0,
+        "content_out": False,
+        "average": 0.0,
+    },
 }
 MATRIX_LIMIT = 256  # hidden_size beyond which a matrix per user and modality fills the memory
 SCORE_ROWS = 1024  # users scored at a time
+PART_SEED = 0  # for the parts of the users, so that all seeds share the cached graphs
+
+import os
+
+STRENGTH_RATE = float(os.environ.get("SR", 100))
+GS = float(os.environ.get("GS", 3))
+CS = float(os.environ.get("CS", 0.3))
 NOISE_SEED = 0  # for the noise of inference_steps, so that two evaluations agree
 
 
 class LD4MRec(GeneralRecommender):
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
-        check_options(config)
+        options = with_variant(config)
+        check_options(options)
         self.ablation, self.infer_step = config["ablation"], config["infer_step"]
         self.soft_prob, self.soft_gamma = config["soft_prob"], config["soft_gamma"]
         self.softens = self.ablation != "no_sr" and self.soft_prob > 0 and self.soft_gamma > 0
-        self.item_dropout, self.dropout = config["item_dropout"], config["dropout"]
-        self.negative_weight, self.l2_weight = config["negative_weight"], config["l2_weight"]
+        self.item_dropout, self.dropout = options["item_dropout"], config["dropout"]
+        self.negative_weight, self.l2_weight = options["negative_weight"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
         self.mean_loss = config["loss_reduction"] == "mean"
         self.diffusion = GaussianDiffusion(
@@ -85,8 +119,41 @@ class LD4MRec(GeneralRecommender):
         self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
         self.user_step = nn.Parameter(torch.empty(self.n_users, config["step_size"]))  # E, eq. 17
         nn.init.xavier_normal_(self.user_step)
-        sizes = [x.shape[1] for x in features]
-        self.net = CNet(config, self.n_items, self.history_signals.width, sizes)
+        trained = torch.from_numpy(np.diff(matrix.tocsc().indptr) > 0)
+        self.register_buffer("trained", trained, persistent=False)  # (I,)
+        self.net = CNet(options, self.n_items, self.history_signals.width, features)
+        self.add_graphs(options, matrix, features)
+        self.averaged = None
+        if options["average"]:
+            average = moving_average(options["average"])
+            self.averaged = AveragedModel(self.net, avg_fn=average).requires_grad_(False)
+
+    @property
+    def served(self) -> "CNet":
+        """The network that recommends: the average over training's steps, if there is one."""
+        return self.net if self.averaged is None else self.averaged.module
+
+    def add_graphs(
+        self, config: Mapping, matrix: sp.csr_matrix, features: list[np.ndarray]
+    ) -> None:
+        """The item graphs, with the logarithms of their strengths."""
+        folder, self.graphs, start = config["cache_dir"], nn.ModuleList(), []
+        # drawn apart from the global generator, which the network's start has
+        part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
+        self.register_buffer("part", torch.from_numpy(part), persistent=False)
+        if k := config["item_graph"]:
+            self.graphs.append(interaction_graph(matrix, part, k, config["graph_penalty"], folder))
+            start.append(GS)
+        if k := config["content_graph"]:
+            for name, x in zip(self.modalities, features, strict=True):
+                self.graphs.append(content_graph(torch.from_numpy(x), k, folder, name))
+                start.append(CS)
+        self.register_buffer("start_strength", torch.tensor(start), persistent=False)  # (G,)
+        self.log_strength = nn.Parameter(torch.zeros(len(start)))  # over STRENGTH_RATE
+
+    def strengths(self) -> Tensor:
+        """(G,): by what the sums over each item graph count in the scores."""
+        return self.start_strength * (STRENGTH_RATE * self.log_strength).exp()
 
     def given_features(self) -> dict[str, Tensor]:
         """{modality: (I, F)} of the host; ValueError for another shape or what is not finite."""
@@ -108,13 +175,18 @@ class LD4MRec(GeneralRecommender):
 
     def calculate_loss(self, users):
         """Algorithm 1 for a batch of users (B,)."""
+        if self.averaged is not None and self.training:
+            self.averaged.update_parameters(self.net)  # as the last step has left it
         owned = self.history.bags(users)
         k, divisor = self.diffusion.draw(len(users))  # table rows: step t is k + 1
         hides = self.item_dropout and self.training
         seen = hide_items(*owned, self.item_dropout) if hides else owned
         e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
-        h = self.net.hidden(self.enter(*seen, k), e, *self.history_signals(*seen))  # Eq. 4
-        errors = self.errors(h, *owned)  # Eq. 6
+        entered = self.enter(self.net, *seen, k)
+        h = self.net.hidden(entered, e, *self.history_signals(*seen))  # Eq. 4
+        part = self.part[users]
+        graph_rows = [item_graph(*seen, part) for item_graph in self.graphs]
+        errors = self.errors(h, *owned, graph_rows)  # Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
         reconstruction = self.diffusion.loss(errors, k, divisor)  # Eq. 8
@@ -129,7 +201,12 @@ class LD4MRec(GeneralRecommender):
         return n < max(self.net.widths) or (self.dropout > 0 and self.training)
 
     def enter(
-        self, items: Tensor, begin: Tensor, k: Tensor, generator: torch.Generator | None = None
+        self,
+        net: "CNet",
+        items: Tensor,
+        begin: Tensor,
+        k: Tensor,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """FC in without bias, x_t W_in (B, d), of histories noised at table rows k (B,), eq. 2."""
         if self.by_rows(len(begin)):
@@ -137,29 +214,48 @@ class LD4MRec(GeneralRecommender):
             noised = self.diffusion.q_sample(x, k, generator)
             if self.dropout and self.training:
                 noised = F.dropout(noised, self.dropout)
-            return noised @ self.net.item_in
-        z = torch.randn(len(k), self.net.widths[0], generator=generator, device=items.device)
-        noise = z @ catalogue.noise_factor(self.net.item_in).T  # distributed as eps W_in
+            return noised @ net.item_in
+        z = torch.randn(len(k), net.widths[0], generator=generator, device=items.device)
+        noise = z @ catalogue.noise_factor(net.item_in).T  # distributed as eps W_in
         kept = self.diffusion.alpha_bar[k].unsqueeze(1)  # (B, 1), float64
-        of_row = kept.sqrt().float() * self.net.enter(items, begin)
+        of_row = kept.sqrt().float() * net.enter(items, begin)
         return torch.addcmul(of_row, (1 - kept).sqrt().float(), noise)
 
-    def errors(self, h: Tensor, items: Tensor, begin: Tensor) -> Tensor:
-        """Eq. 6 for last hidden layers h (B, d_h) and whole histories: (B,)."""
+    def errors(
+        self, h: Tensor, items: Tensor, begin: Tensor, graph_rows: Sequence[SparseRows] = ()
+    ) -> Tensor:
+        """Eq. 6 for last hidden layers h (B, d_h), whole histories and the graphs' rows: (B,)."""
+        weights, bias, strengths = *self.net.item_out(self.trained), self.strengths()
         if self.by_rows(len(begin)):
             x = GivenRows(items, begin, self.n_items).dense(begin)
-            return RowErrors.apply(self.net.out(h), self.soft_labels(x), x, self.negative_weight)
-        weights, bias = self.net.out.weight, self.net.out.bias
+            scores = torch.addmm(bias, h, weights.T)
+            for strength, rows in zip(strengths, graph_rows, strict=True):
+                scores = scores + strength * rows.dense()
+            return RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)
         owner = graph.owners(begin, len(items))
         y = catalogue.pair_scores(h, weights, bias, owner, items)  # of clicked items, (N,)
         labels, moved = self.moved_labels(items, begin, owner)
-        clicked = catalogue.total((y - labels).square() - self.negative_weight * y.square(), begin)
         others = catalogue.squared_norms(h, weights, bias)  # of all items, as if all were unclicked
         if moved is not None:  # (y - gamma)^2 - y^2 of unclicked items
-            others = others + self.soft_gamma * (
-                self.soft_gamma * catalogue.lengths(moved[1], len(moved[0]))
-                - 2 * catalogue.sums_of_scores(h, weights, bias, *moved)
-            )
+            of_moved = catalogue.sums_of_scores(h, weights, bias, *moved)
+        if graph_rows:  # the scores are those of the network plus sums over the graphs
+            clicked = owner * self.n_items + items
+            at_clicked = torch.stack([rows.at(clicked) for rows in graph_rows])  # (G, N)
+            y = y + strengths @ at_clicked
+            products = [rows.times_scores(h, weights, bias) for rows in graph_rows]
+            others = others + 2 * strengths @ torch.stack(products)
+            square = torch.stack([a.products(b) for a in graph_rows for b in graph_rows], 1)
+            others = others + square @ torch.outer(strengths, strengths).flatten()
+            if moved is not None:
+                cells = graph.owners(moved[1], len(moved[0])) * self.n_items + moved[0]
+                at_moved = torch.stack(
+                    [catalogue.total(rows.at(cells), moved[1]) for rows in graph_rows]
+                )
+                of_moved = of_moved + strengths @ at_moved
+        if moved is not None:
+            n_moved = catalogue.lengths(moved[1], len(moved[0]))
+            others = others + self.soft_gamma * (self.soft_gamma * n_moved - 2 * of_moved)
+        clicked = catalogue.total((y - labels).square() - self.negative_weight * y.square(), begin)
         return torch.add(clicked, others, alpha=self.negative_weight)
 
     def moved_labels(
@@ -199,6 +295,8 @@ class LD4MRec(GeneralRecommender):
         users = interaction[0]
         generator = torch.Generator(users.device).manual_seed(NOISE_SEED)
         scores = self.user_step.new_empty(len(users), self.n_items)  # (B, I)
+        net = self.served
+        weights, bias = net.item_out()
         for first in range(0, len(users), SCORE_ROWS):
             block = users[first : first + SCORE_ROWS]
             e = self.user_step[block]  # the initial step alone, as said below eq. 17
@@ -207,12 +305,14 @@ class LD4MRec(GeneralRecommender):
             owned = self.history.bags(block)
             if self.inference_steps:  # Fig. 3
                 k = torch.full_like(block, self.inference_steps - 1)
-                entered = self.enter(*owned, k, generator)
+                entered = self.enter(net, *owned, k, generator)
             else:
-                entered = self.net.enter(*owned)
-            h = self.net.hidden(entered, e, *self.history_signals(*owned))
+                entered = net.enter(*owned)
+            h = net.hidden(entered, e, *self.history_signals(*owned))
             target = scores[first : first + SCORE_ROWS]
-            torch.addmm(self.net.out.bias, h, self.net.out.weight.T, out=target)
+            torch.addmm(bias, h, weights.T, out=target)
+            for strength, item_graph in zip(self.strengths(), self.graphs, strict=True):
+                item_graph(*owned).add_to(target, strength)
         return scores
 
     def step_embeddings(self) -> Tensor:
@@ -232,7 +332,7 @@ class LD4MRec(GeneralRecommender):
             )
         trained = self.history.start.diff() > 0  # (U,)
         step = self.step_embeddings()[trained].mean(0)
-        return FromHistory(self.net, self.history_signals, step)
+        return FromHistory(self.served, self.history_signals, step)
 
     def fold_in(self) -> Callable[[graph.HistoryRows, Tensor], Tensor]:
         """score(history, users (B,)) -> (B, I), by rows of histories alone."""
@@ -241,7 +341,7 @@ class LD4MRec(GeneralRecommender):
 
     def export_parts(self) -> dict:
         """What to write down to serve, as our host's common/servable.py describes it."""
-        network = FromHistory(self.net, self.history_signals)
+        network = FromHistory(self.served, self.history_signals)
         return {
             "imports": "numpy as np, scipy.sparse as sp, torch",
             "score": [
@@ -263,11 +363,35 @@ class LD4MRec(GeneralRecommender):
         }
 
 
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """A moving average's next value of (value, new one, how many it has), shorter at first."""
+
+    def average(mean, new, n):
+        return torch.lerp(new, mean, torch.clamp((1 + n) / (10 + n), max=decay).to(mean.device))
+
+    return average
+
+
+def with_variant(config: Mapping) -> Mapping:
+    """The options, with the variant's values in place of null."""
+    check_choice("variant", config["variant"], VARIANTS)
+    chosen = VARIANTS[config["variant"]]
+    return ChainMap({key: value for key, value in chosen.items() if config[key] is None}, config)
+
+
 def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values; the process checks its own."""
     check_choices(config, CHOICES)
     check_integers(config, svd_rank=1, embedding_size=1, hidden_size=1, pg_rank=1, pg_hidden=1)
-    limits = {"soft_prob": 1, "soft_gamma": 1, "item_dropout": 0.99, "dropout": 0.99}
+    check_integers(config, item_graph=0, content_graph=0, graph_parts=2)
+    check_positive("graph_penalty", config["graph_penalty"])
+    limits = {
+        "average": 0.9999,
+        "soft_prob": 1,
+        "soft_gamma": 1,
+        "item_dropout": 0.99,
+        "dropout": 0.99,
+    }
     for key, high in limits.items():
         check_number(key, config[key], 0, high)
     l2_weight = config["l2_weight"]
@@ -288,10 +412,9 @@ class CNet(nn.Module):
     Without modalities, or by ablation, the PG blocks go, and with each the activation before it.
     """
 
-    def __init__(
-        self, config: Mapping, n_items: int, signal_size: int, preference_sizes: list[int]
-    ):
+    def __init__(self, config: Mapping, n_items: int, signal_size: int, features: list[np.ndarray]):
         super().__init__()
+        sizes = [x.shape[1] for x in features]
         d, width, step_size = config["embedding_size"], config["hidden_size"], config["step_size"]
         self.widths = d, width
         self.act = ACTIVATIONS[config["activation"]]
@@ -304,11 +427,26 @@ class CNet(nn.Module):
                 self.cg_blocks.append(StepBlock(n_in, width, step_size, self.act))
             else:
                 self.cg_blocks.append(CGBlock(n_in, width, step_size, self.act, signal_size))
-            if config["ablation"] != "no_pg" and preference_sizes:
-                self.pg_blocks.append(PGBlock(config, width, preference_sizes))
+            if config["ablation"] != "no_pg" and sizes:
+                self.pg_blocks.append(PGBlock(config, width, sizes))
         self.out = linear(width, n_items)
         if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
             nn.init.zeros_(self.out.weight)
+        self.contents = nn.ModuleList()
+        if config["content_out"]:
+            self.contents.extend(ContentRows(x, width) for x in features)
+
+    def item_out(self, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """FC out's weights (I, d_h), with what they have of the items' content, and bias (I,).
+
+        kept (I,): the items whose rows stay; the others' are zero. Without content all stay.
+        """
+        weights, bias = self.out.weight, self.out.bias
+        for content in self.contents:
+            weights = weights + content()
+        if kept is not None and self.contents:
+            return weights * kept.unsqueeze(1), bias * kept
+        return weights, bias
 
     def enter(self, items: Tensor, begin: Tensor) -> Tensor:
         """FC in without bias on clean rows, given as histories: (B, d)."""
@@ -327,7 +465,9 @@ class CNet(nn.Module):
         self, items: Tensor, begin: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]
     ) -> Tensor:
         """Scores (B, I) of clean histories; the rest as for `hidden`."""
-        return self.out(self.hidden(self.enter(items, begin), e, c, preferences))
+        weights, bias = self.item_out()
+        h = self.hidden(self.enter(items, begin), e, c, preferences)
+        return torch.addmm(bias, h, weights.T)
 
     def memorizing_weights(self) -> list[nn.Parameter]:
         """The matrices that l2_weight holds down; gates and biases stay free, as E does.
@@ -337,6 +477,23 @@ class CNet(nn.Module):
         """
         named = self.named_parameters()
         return [w for name, w in named if w.ndim == 2 and not name.endswith("gate.weight")]
+
+
+class ContentRows(nn.Module):
+    """X P (I, d_h): what items' rows of FC out have of their features X, standardised (I, F).
+
+    So that items that are rare in training, or not in it, have scores that their content gives.
+    """
+
+    def __init__(self, features: np.ndarray, width: int):
+        super().__init__()
+        x = torch.tensor(features, dtype=torch.float32)
+        x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-9) / math.sqrt(x.shape[1])
+        self.register_buffer("x", x, persistent=False)
+        self.map = nn.Parameter(torch.zeros(x.shape[1], width))  # P
+
+    def forward(self) -> Tensor:
+        return self.x @ self.map
 
 
 class StepBlock(nn.Module):
