@@ -192,7 +192,7 @@ def test_all_stays_float32_under_autocast():
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 assert (given_h.float() @ after).dtype == torch.bfloat16
                 found = call(given_h, leaf, bias)
-                (gradient,) = torch.autograd.grad(found.square().sum(), leaf)
+            (gradient,) = torch.autograd.grad(found.square().sum(), leaf)
             assert found.dtype == torch.float32, name
             # bfloat16 alone would be 4e-3 off
             torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-5 * size, msg=name)
