@@ -89,7 +89,7 @@ class HistorySignals(nn.Module):
         return len(self.values) * (1 if self.item_block == "none" else 2)
 
     def _keep(self, name, array):
-        self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
+        self.register_buffer(name, torch.as_tensor(array, dtype=torch.float32), persistent=False)
 
     def _measure(self, matrix, how):
         """Centre and spread of each signal over the training users, as `scaling` has them."""

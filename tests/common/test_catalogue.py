@@ -19,7 +19,7 @@ histories = st.lists(
 
 def batch(lists):
     """Lists of items as items (N,) and begin (B,)."""
-    sizes = np.array([len(mine) for mine in lists])
+    sizes = np.array([len(mine) for mine in lists], dtype=np.int64)
     items = torch.tensor([i for mine in lists for i in mine], dtype=torch.int64)
     return items, torch.from_numpy(sizes.cumsum() - sizes)
 

@@ -28,7 +28,7 @@ def random_matrix(seed=0):
 
 def batch(histories):
     """Lists of items as items (N,) and begin (B,)."""
-    sizes = np.array([len(mine) for mine in histories])
+    sizes = np.array([len(mine) for mine in histories], dtype=np.int64)
     items = torch.tensor([i for mine in histories for i in mine], dtype=torch.int64)
     return items, torch.from_numpy(sizes.cumsum() - sizes)
 
