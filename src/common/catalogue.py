@@ -55,12 +55,18 @@ def gram(weights: Tensor) -> Tensor:
 def noise_factor(weights: Tensor) -> Tensor:
     """L (d, d) with L L^T = W^T W: z L^T, z ~ N(0, 1_d), is distributed as eps W, eps ~ N(0, 1_I).
 
-    A part of rounding's size is added to the diagonal, as W may have fewer independent columns.
+    A part of rounding's size is added to the diagonal, as W may have fewer independent columns, and
+    more where that does not suffice. NaN where W has NaN or infinity.
     """
     square = gram(weights)
     size = square.detach().diagonal().max() * len(square) * torch.finfo(square.dtype).eps
     jitter = torch.eye(len(square), dtype=square.dtype, device=square.device)
-    return torch.linalg.cholesky(square + jitter * size.clamp(min=1e-30))
+    jitter = jitter * size.clamp(min=1e-30)
+    for more in (1, 1e2, 1e4):
+        factor, failed = torch.linalg.cholesky_ex(square + jitter * more)
+        if not failed:
+            return factor
+    return factor * torch.nan
 
 
 @_in_full

@@ -145,6 +145,24 @@ def test_noise_factor_exists_for_any_shape(items, width, seed):
     torch.testing.assert_close(factor @ factor.T, weights.T @ weights, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("spread", [0, 1e-6, 1e-4])
+def test_noise_factor_exists_for_long_sums_of_columns_nearly_alike(spread):
+    """Where rounding of the sums is larger than what the columns differ by."""
+    one, own = drawn((100_000, 1), (100_000, 8), dtype=torch.float32)
+    weights = one + 3 + spread * own
+    factor = catalogue.noise_factor(weights)
+    square = weights.T @ weights
+    torch.testing.assert_close(factor @ factor.T, square, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_noise_of_weights_that_are_no_numbers_is_none_either(value):
+    """So that the loss says it, as for rows."""
+    (weights,) = drawn((ITEMS, WIDTH), dtype=torch.float32)
+    weights[3, 2] = value
+    assert catalogue.noise_factor(weights).isnan().any()
+
+
 def test_noise_by_the_factor_is_distributed_as_noise_on_the_row():
     (weights,) = drawn((ITEMS, WIDTH), dtype=torch.float32)
     (z,) = drawn((100_000, WIDTH), seed=1, dtype=torch.float32)

@@ -771,7 +771,7 @@ def test_the_gradient_of_fc_in_equals_the_dense_one_in_the_mean_over_draws(host,
     # the noise's own share of the gradient counts: without it the two are far apart
     factor = catalogue.noise_factor
     monkeypatch.setattr(catalogue, "noise_factor", lambda weights: factor(weights.detach()))
-    assert apart(gradients("gram"), rows).square().mean() > 4
+    assert apart(gradients("gram"), rows).square().mean() > 3
 
 
 def test_batches_without_any_item_have_a_loss(host):
