@@ -81,7 +81,8 @@ class Chain:
         last = torch.full_like(users, len(self.steps) - 1)
         x = self.process.q_sample(model.history.dense(users), last)  # (B, I)
         for k, (c2, c1) in reversed(list(enumerate(self.steps))):
-            estimate = model.net(x, self.codes[k + 1] + model.user_step[users], *conditions)
+            e = self.codes[k + 1] + model.user_step[users]
+            estimate = model.net.out(model.net.hidden(x @ model.net.item_in, e, *conditions))
             x = estimate.mul_(c1).add_(x, alpha=c2)
         return x
 
@@ -98,9 +99,9 @@ class LightCase(Case):
 
 def shapes(case):
     """The network's products, FC in first."""
-    model = case.model
-    features = [getattr(model, f"preference_{name}").shape[1] for name in model.modalities]
-    return bare.shapes(case.config, model.n_items, model.collaborative.shape[1], features)
+    c, preferences = case.model.conditions(case.scoring.batch[0][:1])
+    features = [signal.shape[1] for signal in preferences]
+    return bare.shapes(case.config, case.model.n_items, c.shape[1], features)
 
 
 def peaks(case):
@@ -168,8 +169,7 @@ def on_cuda(case, n):
         if how:
             for scoring in (plain, low):
                 net = scoring.model.net
-                net.compile()
-                net.hidden = torch.compile(net.hidden)  # inference calls the blocks alone
+                net.hidden = torch.compile(net.hidden)  # training and inference call the blocks
         for name, (precision, bf16) in PRECISIONS.items():
             torch.set_float32_matmul_precision(precision)
             with torch.autocast(case.device.type, torch.bfloat16, enabled=bf16):

@@ -19,7 +19,6 @@ import numpy as np
 import shared
 import torch
 
-from common import graph
 from ld4mrec.config.words import parse_overrides
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.runs.reopen import load
@@ -37,17 +36,54 @@ def parts(model):
     return ["history", "user_step", *signals]
 
 
-def shuffle(model, part, order, train):
+class OthersHistories(torch.nn.Module):
+    """Histories of user order[u] for user u; `asked` are the users of the last call."""
+
+    def __init__(self, history, order):
+        super().__init__()
+        self.history, self.order, self.start = history, order, history.start
+
+    def bags(self, users):
+        self.asked = users
+        return self.history.bags(self.order[users])
+
+
+class OthersSignals(torch.nn.Module):
+    """Signals of the users whose histories were asked for last, of them one of user order[u].
+
+    place: which one, of c and the modalities' in their order; None: all are the users' own.
+    """
+
+    def __init__(self, model, histories, order, place):
+        super().__init__()
+        self.signals, self.histories = model.history_signals, histories
+        self.order, self.place = order, place
+
+    def of(self, users):
+        c, preferences = self.signals(*self.histories.history.bags(users))
+        return [c, *preferences]
+
+    def forward(self, items, begin):
+        users = self.histories.asked
+        found = self.of(users)
+        if self.place is not None:
+            found[self.place] = self.of(self.order[users])[self.place]
+        return found[0], found[1:]
+
+
+def shuffle(model, part, order):
     """Give user u the row of user order[u]; returns what undoes it."""
-    before = getattr(model, part)
-    if part == "history":
-        matrix = graph.binary_csr(train.inter_matrix())
-        model.history = graph.HistoryRows(matrix[order.numpy()]).to(before.item.device)
-    elif part == "user_step":
-        model.user_step = torch.nn.Parameter(before.detach()[order])
+    before = {name: getattr(model, name) for name in ("user_step", "history", "history_signals")}
+    order = order.to(model.user_step.device)
+    if part == "user_step":
+        model.user_step = torch.nn.Parameter(before["user_step"].detach()[order])
     else:
-        setattr(model, part, before[order])
-    return lambda: setattr(model, part, before)
+        same, named = torch.arange(len(order), device=order.device), part != "history"
+        names = ["collaborative", *(f"preference_{name}" for name in model.modalities)]
+        place = names.index(part) if named else None
+        model.history = OthersHistories(before["history"], same if named else order)
+        model.history_signals = OthersSignals(model, model.history, order, place)
+    return lambda: [setattr(model, name, value) for name, value in before.items()]
 
 
 @torch.no_grad()
@@ -73,7 +109,7 @@ def rms(tensor):
 
 def look(finished):
     """{what: number} of a finished run, Recall on validation."""
-    model, train, valid, _ = load(finished)
+    model, _, valid, _ = load(finished)
     evaluator = TopKEvaluator(finished.config)
 
     def recall():
@@ -82,7 +118,7 @@ def look(finished):
     order = torch.from_numpy(np.random.default_rng(SHUFFLE_SEED).permutation(model.n_users))
     found = {"as trained": recall()}
     for part in parts(model):
-        undo = shuffle(model, part, order, train)
+        undo = shuffle(model, part, order)
         found[f"{part} shuffled"] = recall()
         undo()
     kept = model.infer_step, model.inference_steps

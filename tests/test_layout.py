@@ -189,8 +189,8 @@ BROKEN = {
         "src/common/graph.py:2 imports filelock: src/common/graph.py is copied into MMRec",
     ),
     "a copied file that leaves one behind": (
-        {"src/common/graph.py": "from common.rows import take\n", "src/common/rows.py": ""},
-        "src/common/graph.py:1 imports common.rows: src/common/graph.py is copied into MMRec",
+        {"src/common/graph.py": "from common.loss import bpr\n", "src/common/loss.py": ""},
+        "src/common/graph.py:1 imports common.loss: src/common/graph.py is copied into MMRec",
     ),
     "a room without a place": (
         {"src/ld4mrec/attic/old.py": ""},

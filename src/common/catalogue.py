@@ -3,7 +3,12 @@
 Of an item matrix W (I, d), Gaussian noise on a user's row and a squared norm of a user's scores
 need the Gram matrix W^T W alone. What is said of single items is sparse.
 A batch of histories is items (N,), the users' items in a row, and begin (B,), where each begins.
+All is computed in the item matrix's own precision, under autocast too: the squares of all scores
+nearly cancel in what a loss keeps of them.
 """
+
+from collections.abc import Callable
+from functools import wraps
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +16,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from common.rows import take
+
+
+def _in_full(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function outside autocast, with its first argument, h, in the type of the second."""
+
+    @wraps(function)
+    def run(first: Tensor, *others: Tensor) -> Tensor:
+        with torch.autocast(first.device.type, enabled=False):
+            return function(first.to(others[0].dtype) if others else first, *others)
+
+    return run
 
 
 class _Gram(torch.autograd.Function):
@@ -25,25 +41,35 @@ class _Gram(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient):
         (w,) = ctx.saved_tensors
-        return w @ (gradient + gradient.T)
+        with torch.autocast(w.device.type, enabled=False):
+            return w @ (gradient + gradient.T)
 
 
+@_in_full
 def gram(weights: Tensor) -> Tensor:
     """W^T W (d, d) of W (I, d)."""
     return _Gram.apply(weights)
 
 
+@_in_full
 def noise_factor(weights: Tensor) -> Tensor:
-    """L (d, d) with L L^T = W^T W; z L^T, z ~ N(0, 1_d), is distributed as eps W, eps ~ N(0, 1_I).
+    """L (d, d) with L L^T = W^T W: z L^T, z ~ N(0, 1_d), is distributed as eps W, eps ~ N(0, 1_I).
 
-    A part of rounding's size is added to the diagonal, as W may have fewer independent columns.
+    A part of rounding's size is added to the diagonal, as W may have fewer independent columns, and
+    more where that does not suffice. NaN where W has NaN or infinity.
     """
     square = gram(weights)
     size = square.detach().diagonal().max() * len(square) * torch.finfo(square.dtype).eps
     jitter = torch.eye(len(square), dtype=square.dtype, device=square.device)
-    return torch.linalg.cholesky(square + jitter * size.clamp(min=1e-30))
+    jitter = jitter * size.clamp(min=1e-30)
+    for more in (1, 1e2, 1e4):
+        factor, failed = torch.linalg.cholesky_ex(square + jitter * more)
+        if not failed:
+            return factor
+    return factor * torch.nan
 
 
+@_in_full
 def squared_norms(h: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
     """(B,): of h (B, d), the sums over all items of (h W_i + b_i)^2."""
     quadratic = ((h @ gram(weights)) * h).sum(1)
@@ -60,6 +86,7 @@ def total(values: Tensor, begin: Tensor) -> Tensor:
     return torch.segment_reduce(values, "sum", lengths=lengths(begin, len(values)), unsafe=True)
 
 
+@_in_full
 def sums_of_scores(
     h: Tensor,
     weights: Tensor,
@@ -74,10 +101,15 @@ def sums_of_scores(
     return (h * of_items).sum(1) + total(shares if values is None else shares * values, begin)
 
 
+@_in_full
 def pair_scores(h: Tensor, weights: Tensor, bias: Tensor, owner: Tensor, items: Tensor) -> Tensor:
     """(N,): scores of pairs, h[owner] W_items + b_items."""
-    return (take(h, owner) * take(weights, items)).sum(1) + _of(bias, items)
+    return (_rows(h, owner) * _rows(weights, items)).sum(1) + _of(bias, items)
 
 
 def _of(bias, items):
-    return take(bias.unsqueeze(1), items).squeeze(1)
+    return _rows(bias.unsqueeze(1), items).squeeze(1)
+
+
+def _rows(table, rows):
+    return take(table, rows) if len(rows) else table[:0]  # of none, take knows no width

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common import graph
-from common.svd import item_vectors
+from common.svd import CODE, item_vectors
 
 SIGNAL_ROWS = 4096  # users whose signals are in memory at once
 
@@ -56,7 +56,7 @@ class HistorySignals(nn.Module):
     itself), degrees D_i of the training data, and X = U S V^T the decomposed training data:
     - first block of the collaborative signal: u = a V S^-1, a training user's row of U (eq. 14).
       Other rows are divided by their length where that is above 1: U is orthonormal, so its rows
-      are never longer; another row leaves their space, and small S would make it far longer.
+      are never longer; another row leaves their space, where small S makes it many times as long.
     - second block and preference signals: eq. 15 and 16 of the history, with those degrees.
     - all signals centred and scaled as signal_scale says of the training users'.
     Nothing of users x rank or users x features is stored.
@@ -73,7 +73,7 @@ class HistorySignals(nn.Module):
         self.n_modalities = len(features)
         decomposed = matrix if self.svd_input == "raw" else graph.normalized(matrix)
         stacked = graph.cached(
-            config["cache_dir"], item_vectors, decomposed, rank=config["svd_rank"]
+            config["cache_dir"], item_vectors, decomposed, rank=config["svd_rank"], code=CODE
         )
         self._keep("values", stacked[0])  # S, (r,)
         self._keep("vectors", stacked[1:])  # V, (I, r)
@@ -89,7 +89,7 @@ class HistorySignals(nn.Module):
         return len(self.values) * (1 if self.item_block == "none" else 2)
 
     def _keep(self, name, array):
-        self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
+        self.register_buffer(name, torch.as_tensor(array, dtype=torch.float32), persistent=False)
 
     def _measure(self, matrix, how):
         """Centre and spread of each signal over the training users, as `scaling` has them."""

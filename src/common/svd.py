@@ -3,13 +3,17 @@
 Nothing of users x rank is kept: the vectors of users follow from those of their items.
 """
 
+import hashlib
+
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from common.graph import syntax
 from common.sparse import csr_tensor, product
 
+CODE = hashlib.blake2b(syntax(__file__), digest_size=8).hexdigest()
 ROWS = 2**15  # users multiplied at a time
 # of X^T X; what that leaves out: tests and docs/method.md
 ITERATIONS = 6
@@ -18,7 +22,7 @@ SMALLEST = 1e-5  # beside the largest singular value; float32 knows nothing belo
 
 
 def item_vectors(
-    matrix: sp.csr_matrix, rank: int, iterations: int = ITERATIONS, seed: int = 0
+    matrix: sp.csr_matrix, rank: int, iterations: int = ITERATIONS, seed: int = 0, code: str = CODE
 ) -> np.ndarray:
     """V S^T stacked: row 0 is S (r,), the rows below are V (I, r); float32 (1 + I, r).
 
@@ -26,7 +30,8 @@ def item_vectors(
     r directions of the block (Rayleigh-Ritz), so that the columns of X V are orthogonal and have
     lengths S. r is rank, or less where the matrix has fewer singular values above rounding. The
     generator is the function's own and signs are fixed (a vector's largest entry is positive).
-    Memory is O(I r + nonzeros). One array, as `graph.cached` keeps one.
+    Memory is O(I r + nonzeros). One array, as `graph.cached` keeps one; code is for its key alone:
+    a change of this file makes the array anew.
     """
     blocks = _blocks(matrix)
     width = min(rank + OVERSAMPLING, *matrix.shape)

@@ -43,6 +43,7 @@ def test_bare_products_are_those_of_a_training_step(parent, transform):
     for layer in model.net.modules():
         if isinstance(layer, nn.Linear):
             layer.register_forward_pre_hook(note)
+    model.by_rows = lambda n: True  # the products are of the dense way
     model.calculate_loss(torch.arange(25))
     seen[40, 9, False] += 1  # FC in is a parameter, not a layer
     shapes = light_diffusion.shapes(made)
@@ -79,17 +80,18 @@ def test_chain_with_a_perfect_network_returns_its_estimate(parent):
     chain = light_diffusion.Chain(made.model, made.config, users, 5)
     model, seen = made.model, []
 
-    def perfect(x, e, c, preferences):
-        seen.append((x.clone(), e))
-        return clean.clone()
+    def hidden(entered, e, c, preferences):
+        seen.append((entered.clone(), e))
+        return entered
 
-    model.net.forward = perfect
+    model.net.hidden, model.net.out.forward = hidden, lambda h: clean.clone()
     assert torch.allclose(chain(), clean, atol=1e-6)  # at t = 1 c1 is 1 and c2 is 0
     for t, (_, e) in zip((5, 4, 3, 2, 1), seen, strict=True):
         assert torch.equal(e, chain.codes[t] + model.user_step[users])
-    for t, ((above, _), (x, _)) in zip((4, 3, 2, 1), pairwise(seen), strict=True):
+    of_clean = clean @ model.net.item_in  # what enters is linear in the row
+    for t, ((above, _), (entered, _)) in zip((4, 3, 2, 1), pairwise(seen), strict=True):
         of_state, of_estimate = chain.steps[t]
-        assert torch.allclose(x, of_estimate * clean + of_state * above)
+        assert torch.allclose(entered, of_estimate * of_clean + of_state * above, atol=1e-6)
     assert chain.steps[0] == pytest.approx((0, 1))
 
 
@@ -117,7 +119,6 @@ def test_command_refuses_what_it_does_not_know(parent, capsys):
 
 
 def test_the_ways_of_a_gpu_are_listed(parent, monkeypatch):
-    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
     monkeypatch.setattr(torch, "compile", lambda function: function)
     before = torch.get_float32_matmul_precision()
     rows = light_diffusion.on_cuda(case(parent), 1)

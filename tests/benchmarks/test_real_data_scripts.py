@@ -120,17 +120,34 @@ def test_what_the_parameters_hold(keys):
         assert found[f"gate {k}, spread over users"] == pytest.approx(gates.std(ddof=1), rel=1e-4)
 
 
-@pytest.mark.parametrize("part", ["history", "user_step", "collaborative", "preference_text"])
-def test_shuffling_moves_rows_and_can_be_undone(part, keys):
+PARTS = ["history", "user_step", "collaborative", "preference_text", "preference_image"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_shuffling_moves_rows_of_one_part_and_can_be_undone(part, keys):
+    """Seen where all parts come together: what the network's blocks are given to score."""
     (finished,) = look_inside.run("LD4MRec", "blocks", keys)
-    model, train, *_ = look_inside.load(finished)
-    users = torch.arange(model.n_users)
+    model = look_inside.load(finished).model
+    users, hidden = torch.arange(model.n_users), model.net.hidden
 
     def rows():
-        return model.history.dense(users) if part == "history" else getattr(model, part).detach()
+        given = []
 
-    before, order = rows().clone(), torch.roll(users, 1)
-    undo = look_inside.shuffle(model, part, order, train)
-    assert torch.equal(rows(), before[order])
+        def spy(entered, e, c, preferences):
+            given.extend([entered, e, c, *preferences])
+            return hidden(entered, e, c, preferences)
+
+        model.net.hidden = spy
+        model.full_sort_predict([users, None])
+        model.net.hidden = hidden
+        return dict(zip(PARTS, [x.detach().clone() for x in given], strict=True))
+
+    assert set(look_inside.parts(model)) == set(PARTS)
+    before, order = rows(), torch.roll(users, 1)
+    undo = look_inside.shuffle(model, part, order)
+    for name, found in rows().items():
+        expected = before[name][order] if name == part else before[name]
+        torch.testing.assert_close(found, expected, msg=name)
     undo()
-    assert torch.equal(rows(), before)
+    for name, found in rows().items():
+        assert torch.equal(found, before[name]), name

@@ -7,12 +7,14 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 import yaml
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import golden
 import models.ld4mrec as module
 import support
-from common import graph
+from common import catalogue, graph
 from common.abstract_recommender import GeneralRecommender
+from common.signals import GivenRows, HistorySignals, unit_rows
 from ld4mrec.data.batches import TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
 from models.ld4mrec import AFFINES, LD4MRec, PGBlock, RowErrors, successes
@@ -91,6 +93,15 @@ def scores(model, users=range(U)):
     return model.eval().full_sort_predict([torch.tensor(list(users)), None])
 
 
+def by(way, model):
+    """The model, made to work with rows of all items ("rows") or without ("gram")."""
+    model.by_rows = lambda n: way == "rows"
+    return model
+
+
+both_ways = pytest.mark.parametrize("way", ["rows", "gram"])
+
+
 def total(loss):
     return sum(loss) if isinstance(loss, tuple) else loss
 
@@ -113,10 +124,12 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.parametrize("users", [[0, 3, 5, 7], range(U)], ids=["few", "many"])
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options) or "default")
-def test_every_option_trains_and_scores(host, options):
+def test_every_option_trains_and_scores(host, options, users):
     model = build(**options)
-    loss = model.calculate_loss(torch.tensor([0, 3, 5, 7]))
+    assert model.by_rows(len(users)) == (len(users) == 4 or "dropout" in options)
+    loss = model.calculate_loss(torch.tensor(list(users)))
     assert isinstance(loss, tuple) == (model.l2_weight > 0)
     loss = total(loss)
     assert loss.ndim == 0
@@ -168,7 +181,8 @@ def naive_scores(model, users):
     """Algorithm 2 written out user by user, for two modalities and diagonal transforms."""
     net, rows = model.net, model.history.dense(torch.arange(model.n_users))
     for u in users:
-        e, c = model.user_step[u], model.conditions(torch.tensor([u]))[0][0]
+        c, (of_text, of_image) = model.conditions(torch.tensor([u]))
+        e, c, of_text, of_image = model.user_step[u], c[0], of_text[0], of_image[0]
         h = torch.tanh(rows[u] @ net.item_in + net.bias_in)
         for k in range(2):
             cg, pg = net.cg_blocks[k], net.pg_blocks[k]
@@ -179,9 +193,9 @@ def naive_scores(model, users):
             g = torch.sigmoid(cg.gate.weight @ e + cg.gate.bias)
             h = torch.tanh(g * h_b + (1 - g) * h_c)
             text, image = pg.affines
-            h = text.scale(model.preference_text[u]) * h + text.shift(model.preference_text[u])
+            h = text.scale(of_text) * h + text.shift(of_text)
             h = F.leaky_relu(h)
-            h = image.scale(model.preference_image[u]) * h + image.shift(model.preference_image[u])
+            h = image.scale(of_image) * h + image.shift(of_image)
         yield net.out(h)
 
 
@@ -195,17 +209,22 @@ def test_scores_equal_the_equations_user_by_user(host):
 def test_sparse_and_dense_first_layer_agree(host):
     model = stir(build())
     users = torch.tensor([3, 0, 5])  # user 3 has no training items
-    sparse = model.net.encode_sparse(*model.history.bags(users))
-    torch.testing.assert_close(sparse, model.net.encode(model.history.dense(users)))
+    sparse = model.net.enter(*model.history.bags(users))
+    torch.testing.assert_close(sparse, model.history.dense(users) @ model.net.item_in)
 
 
-def test_signals_are_those_of_the_graph(host):
-    model = build(signal_scale="none")
-    matrix = graph.binary_csr(tastes())
-    expected = graph.collaborative_signal(matrix, 4, "normalized", "mean")
-    assert model.collaborative.numpy().tolist() == expected.tolist()
-    expected = graph.preference_signal(matrix, host.features["image"].astype(np.float32))
-    assert model.preference_image.numpy().tolist() == expected.tolist()
+def test_signals_are_those_of_the_users_histories(host):
+    model, matrix = build(signal_scale="none"), graph.binary_csr(tastes())
+    c, (text, image) = model.conditions(torch.arange(U))
+    for signal, name in ((text, "text"), (image, "image")):
+        expected = graph.normalized(matrix) @ unit_rows(host.features[name])
+        np.testing.assert_allclose(signal, expected, atol=1e-6)
+    vectors = np.abs(np.linalg.svd(graph.normalized(matrix).toarray())[0][:, :4])
+    np.testing.assert_allclose(c[:, :4].abs(), vectors, atol=1e-3)
+    features = [x.astype(np.float32) for x in host.features.values()]
+    alone = HistorySignals(matrix, features, config(signal_scale="none"))
+    assert torch.equal(c, alone(*model.history.bags(torch.arange(U)))[0])
+    assert model.net.cg_blocks[0].collaborative.in_features == c.shape[1]
 
 
 def test_repeated_training_rows_count_once(host):
@@ -217,15 +236,28 @@ def test_repeated_training_rows_count_once(host):
 
 
 def fed_to_the_network(model, monkeypatch):
-    """A dictionary of what the last call of the network was given."""
-    fed, kept = {}, model.net.forward
+    """A dictionary of what the last call of the network was given, and of h, which it gave."""
+    fed, kept = {}, model.net.hidden
 
-    def spy(x, e, c, preferences):
-        fed.update(x=x, e=e, c=c, preferences=preferences)
-        return kept(x, e, c, preferences)
+    def spy(entered, e, c, preferences):
+        h = kept(entered, e, c, preferences)
+        fed.update(entered=entered, e=e, c=c, preferences=preferences, h=h)
+        return h
 
-    monkeypatch.setattr(model.net, "forward", spy)
+    monkeypatch.setattr(model.net, "hidden", spy)
     return fed
+
+
+def noised_by_hand(model, way, users, k, generator=None):
+    """FC in of eq. 2 for whole histories, with the noise that the generator draws next."""
+    kept = model.diffusion.alpha_bar[k].float()[:, None]
+    x, weights = model.history.dense(users), model.net.item_in
+    if way == "rows":
+        eps = torch.randn(len(users), I, generator=generator)
+        return (kept.sqrt() * x + (1 - kept).sqrt() * eps) @ weights
+    z = torch.randn(len(users), weights.shape[1], generator=generator)
+    factor = torch.linalg.cholesky((weights.T @ weights).double()).float()
+    return kept.sqrt() * (x @ weights) + (1 - kept).sqrt() * (z @ factor.T)
 
 
 # --- the step embedding (foundations, test d) ---
@@ -250,8 +282,9 @@ def test_zero_step_adds_the_code_of_step_0(host):
     assert zero.codes[0].tolist() == [0, 1] * 5
 
 
-def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, monkeypatch):
-    model = stir(build(item_dropout=0))
+@both_ways
+def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, monkeypatch, way):
+    model = by(way, stir(build(item_dropout=0, noise_scale=0.5)))
     fed = fed_to_the_network(model, monkeypatch)
     users, k = torch.tensor([1, 4, 3, 9]), torch.tensor([0, 4, 2, 2])
     monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, 1.0))
@@ -259,8 +292,8 @@ def test_training_feeds_the_code_of_steps_1_to_t_plus_the_initial_step(host, mon
     model.calculate_loss(users)
     assert torch.equal(fed["e"], model.codes[[1, 5, 3, 3]] + model.user_step[users])
     torch.manual_seed(5)
-    expected = model.diffusion.q_sample(model.history.dense(users), torch.tensor([0, 4, 2, 2]))
-    assert torch.equal(fed["x"], expected)
+    expected = noised_by_hand(model, way, users, torch.tensor([0, 4, 2, 2]))
+    torch.testing.assert_close(fed["entered"], expected, atol=1e-4, rtol=1e-4)
 
 
 # --- PG blocks (foundations, test e) ---
@@ -335,6 +368,63 @@ def test_soft_labels_move_clicked_and_other_items_with_probability_p(host):
     assert (first != second).any()  # drawn anew for every batch
 
 
+def rows_of(labels, moved, items, begin):
+    """What `moved_labels` says, as rows (B, I)."""
+    rows = GivenRows(items, begin, I).dense(begin)
+    rows[rows > 0] = labels  # row by row, items ascending: in the batch's order
+    if moved is not None:
+        there = GivenRows(*moved, I).dense(begin) > 0
+        assert (rows[there] == 0).all()  # only unclicked items are named
+        assert there.sum() == len(moved[0])  # each once
+        rows[there] = GAMMA
+    return rows
+
+
+GAMMA = 0.2
+
+
+@pytest.mark.parametrize("chance", [1e-9, 0.01, 0.3, 1])
+def test_moved_labels_are_the_soft_labels(host, chance):
+    """Of the same draw, so also of the same distribution."""
+    model = build(soft_prob=chance, soft_gamma=GAMMA)
+    for users in (range(U), [3], [3, 3, 5], [5, 3]):  # user 3 has no training items
+        items, begin = model.history.bags(torch.tensor(list(users)))
+        owner = graph.owners(begin, len(items))
+        for seed in range(10):
+            torch.manual_seed(seed)
+            rows = model.soft_labels(GivenRows(items, begin, I).dense(begin))
+            torch.manual_seed(seed)
+            labels, moved = model.moved_labels(items, begin, owner)
+            assert torch.equal(rows_of(labels, moved, items, begin), rows)
+
+
+@pytest.mark.parametrize("plain", [{"soft_prob": 0}, {"soft_gamma": 0}, {"ablation": "no_sr"}])
+def test_no_label_moves_where_they_are_off(host, plain):
+    model = build(**plain)
+    items, begin = model.history.bags(torch.arange(U))
+    labels, moved = model.moved_labels(items, begin, graph.owners(begin, len(items)))
+    assert (labels == 1).all()
+    assert moved is None
+
+
+def test_moved_labels_have_the_chance_p_for_clicked_and_other_items(host):
+    model, chance = build(soft_prob=0.1, soft_gamma=GAMMA), 0.1
+    items, begin = model.history.bags(torch.arange(U))
+    owner, times = graph.owners(begin, len(items)), 400
+    torch.manual_seed(0)
+    clicked, others = torch.zeros(len(items)), torch.zeros(U, I)
+    for _ in range(times):
+        labels, moved = model.moved_labels(items, begin, owner)
+        assert ((labels == 1) | ((labels - 0.8).abs() < 1e-6)).all()
+        clicked += labels < 1
+        others += GivenRows(*moved, I).dense(begin)
+    unclicked = others[GivenRows(items, begin, I).dense(begin) == 0]
+    for count in (clicked, unclicked):
+        deviation = math.sqrt(chance * (1 - chance) / times)
+        assert (count / times - chance).abs().max() < 5 * deviation
+        assert abs(count.mean() / times - chance) < 5 * deviation / math.sqrt(len(count))
+
+
 @pytest.mark.parametrize("chance", [0.003, 0.1, 0.8])
 def test_successes_are_those_of_independent_trials(chance):
     torch.manual_seed(0)
@@ -387,16 +477,17 @@ def test_row_errors_stay_float32_under_autocast():
     torch.testing.assert_close(errors.double(), by_hand, rtol=1e-5, atol=0)
 
 
+@both_ways
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("weight", ["none", "snr"])
 @pytest.mark.parametrize("remembered", ["row", "mean"])
 @pytest.mark.parametrize("negative", [1, 0.25])
 def test_loss_equals_a_loop_and_feeds_the_sampler(
-    host, monkeypatch, reduction, weight, remembered, negative
+    host, monkeypatch, way, reduction, weight, remembered, negative
 ):
     options = {"loss_reduction": reduction, "loss_weight": weight, "step_losses": remembered}
     options |= {"item_dropout": 0, "negative_weight": negative}
-    model = stir(build(ablation="no_sr", **options))
+    model = by(way, stir(build(ablation="no_sr", **options)))
     users, k = torch.tensor([2, 3, 8, 5]), torch.tensor([1, 4, 0, 1])
     divisor = torch.tensor([0.5, 2.0, 1.0, 0.5]).double()
     monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, divisor))
@@ -406,7 +497,8 @@ def test_loss_equals_a_loop_and_feeds_the_sampler(
     x = model.history.dense(users)
     with torch.no_grad():
         e = model.codes[k + 1] + model.user_step[users]
-        out = model.net(model.diffusion.q_sample(x, k), e, *model.conditions(users))
+        entered = noised_by_hand(model, way, users, k)
+        out = model.net.out(model.net.hidden(entered, e, *model.conditions(users)))
     losses = []
     for b in range(4):
         loss = 0
@@ -450,40 +542,52 @@ def test_two_calls_for_one_batch(host):
     assert model.diffusion.sampler.count.sum() == 6
 
 
-def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch):
-    model = stir(build(item_dropout=0.7, noise_scale=0, dropout=0, ablation="no_sr"))
+@both_ways
+def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch, way):
+    options = {"item_dropout": 0.7, "noise_scale": 0, "dropout": 0, "ablation": "no_sr"}
+    model = by(way, stir(build(embedding_size=I, **options)))
+    model.net.item_in.data = torch.eye(I)  # so that what enters is the row
     fed = fed_to_the_network(model, monkeypatch)
-    targets = []
-    monkeypatch.setattr(model, "soft_labels", lambda x: targets.append(x) or x)
+    targets, errors = [], model.errors
+    monkeypatch.setattr(model, "errors", lambda h, *of: targets.append(of) or errors(h, *of))
     users = torch.arange(U)
     torch.manual_seed(0)
     model.train().calculate_loss(users)
-    whole, seen = model.history.dense(users), fed["x"]
-    assert torch.equal(targets[0], whole)
+    whole, seen = model.history.dense(users), fed["entered"]
+    (of,) = targets
+    assert torch.equal(GivenRows(*of, I).dense(users), whole)
     assert ((seen == 0) | (seen == whole)).all()
     assert seen.sum() < 0.6 * whole.sum()
     assert ((seen.sum(1) > 0) == (whole.sum(1) > 0)).all()
-    parts = graph.HistoryRows(graph.binary_csr(seen.numpy()))
+    parts = graph.HistoryRows(graph.binary_csr(seen.detach().numpy()))
     c, preferences = model.history_signals(*parts.bags(users))
     assert torch.equal(fed["c"], c)
     for got, expected in zip(fed["preferences"], preferences, strict=True):
         assert torch.equal(got, expected)
     model.eval().calculate_loss(users)
-    assert torch.equal(fed["x"], whole)
-    assert torch.equal(fed["c"], model.collaborative)
+    assert torch.equal(fed["entered"], whole)
+    assert torch.equal(fed["c"], model.conditions(users)[0])
 
 
-def test_hidden_clicked_items_weigh_as_clicked_ones(host, monkeypatch):
+@both_ways
+def test_hidden_clicked_items_weigh_as_clicked_ones(host, monkeypatch, way):
     """Weights are those of the whole history, not of what is shown or of the soft labels."""
-    model = stir(build(item_dropout=0.7, negative_weight=0.25, soft_prob=0.5, soft_gamma=0.4))
+    options = {"item_dropout": 0.7, "negative_weight": 0.25, "soft_prob": 0.5, "soft_gamma": GAMMA}
+    model = by(way, stir(build(**options)))
     users, kept = torch.arange(U), {}
-    soften, forward = model.soft_labels, model.net.forward
+    fed, soften, move = (
+        fed_to_the_network(model, monkeypatch),
+        model.soft_labels,
+        model.moved_labels,
+    )
     monkeypatch.setattr(model, "soft_labels", lambda x: kept.setdefault("target", soften(x)))
-    monkeypatch.setattr(model.net, "forward", lambda *a: kept.setdefault("out", forward(*a)))
+    monkeypatch.setattr(model, "moved_labels", lambda *a: kept.setdefault("moved", move(*a)))
     monkeypatch.setattr(model.diffusion, "draw", lambda n: (torch.zeros_like(users), 1.0))
     reconstruction, _ = model.train().calculate_loss(users)
+    if way == "gram":
+        kept["target"] = rows_of(*kept["moved"], *model.history.bags(users))
     clicked = model.history.dense(users) == 1
-    square = (kept["target"] - kept["out"]).detach().square()
+    square = (kept["target"] - model.net.out(fed["h"])).detach().square()
     expected = (square[clicked].sum() + 0.25 * square[~clicked].sum()) / U
     assert reconstruction.item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -499,6 +603,183 @@ def test_dropout_in_training_only(host, option):
 
     assert loss(True) != loss(False)
     assert torch.equal(model.train().full_sort_predict([users, None]), scores(model))
+
+
+# --- without rows of all items (foundations, E) ---
+
+
+class Largest(TorchDispatchMode):
+    """The number of entries of the largest tensor that any operation makes."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        made = function(*arguments, **(named or {}))
+        for tensor in made if isinstance(made, (tuple, list)) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                self.entries = max(self.entries, tensor.numel())
+        return made
+
+
+def test_rows_are_made_where_they_are_cheaper_or_dropout_asks(host):
+    model = build(embedding_size=12, hidden_size=8).train()
+    assert [model.by_rows(n) for n in (1, 8, 11, 12, 400)] == [True, True, True, False, False]
+    assert build(embedding_size=8, hidden_size=12).by_rows(11)
+    model = build(dropout=0.1)
+    assert model.train().by_rows(400)
+    assert not model.eval().by_rows(400)
+
+
+@both_ways
+def test_nothing_of_the_size_of_users_times_items_is_made_in_training(host, way):
+    users, items = 200, 600
+    host.features = {"text": np.random.default_rng(0).random((items, 5))}
+    generator = np.random.default_rng(0)
+    matrix = sp.coo_matrix((generator.random((users, items)) < 0.01).astype(float))
+    model = by(way, build(matrix=matrix, train_batch_size=users, noise_scale=0.5))
+    with Largest() as seen:
+        total(model.train().calculate_loss(torch.arange(users))).backward()
+    if way == "rows":
+        assert seen.entries >= users * items
+    else:  # W (600, 12); about 1,200 interactions and as many moved labels, times a width
+        assert seen.entries < users * items / 4
+
+
+@both_ways
+def test_nothing_but_the_scores_is_of_their_size_in_scoring(host, way):
+    users, items = 200, 600
+    generator = np.random.default_rng(0)
+    host.features = {}
+    matrix = sp.coo_matrix((generator.random((users, items)) < 0.01).astype(float))
+    model = by(way, build(matrix=matrix, inference_steps=2, noise_scale=0.5)).eval()
+    made = []
+
+    class Large(Largest):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            found = super().__torch_dispatch__(function, types, arguments, named)
+            if isinstance(found, torch.Tensor) and found.numel() >= users * items / 4:
+                made.append(found.untyped_storage().data_ptr())
+            return found
+
+    with Large():
+        result = model.full_sort_predict([torch.arange(users), None])
+    others = set(made) - {result.untyped_storage().data_ptr()}
+    assert bool(others) == (way == "rows")
+
+
+def both(model, monkeypatch, users, table):
+    """{way: (loss, {parameter: gradient})} of one training step whose noise on the row, eps, is
+    for both the same where it enters the network: eps W_in = z L^T.
+    """
+    weights = model.net.item_in.detach()
+    z = torch.randn(len(users), weights.shape[1], generator=torch.Generator().manual_seed(9))
+    noise = z @ catalogue.noise_factor(weights).T
+    eps = noise @ torch.linalg.pinv(weights)
+    torch.testing.assert_close(eps @ weights, noise, atol=1e-4, rtol=1e-4)
+    if table is not None:
+        model.diffusion.alpha_bar = table
+    k = torch.arange(len(users)) % model.diffusion.steps
+    cells = successes(len(users) * I, model.soft_prob, "cpu")
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (k, 1.0 + torch.arange(n)))
+    monkeypatch.setattr(module, "successes", lambda *_: cells)
+    drawn = {"rows": eps, "gram": z}
+    found = {}
+    for way in ("rows", "gram"):
+        by(way, model).zero_grad()
+        torch.manual_seed(4)  # of the items that are hidden
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "randn", lambda *_, way=way, **__: drawn[way].clone())
+            loss, _ = model.train().calculate_loss(users)
+        loss.backward()
+        found[way] = loss, {name: p.grad for name, p in model.named_parameters()}
+    return found
+
+
+EQUAL = [
+    {},
+    {"soft_prob": 0.3, "soft_gamma": 0.4, "negative_weight": 1},
+    {"soft_prob": 1, "soft_gamma": 0.3},
+    {"ablation": "no_sr", "loss_reduction": "mean", "negative_weight": 0.2},
+    {"step_losses": "row", "activation": "leaky_relu", "pg_transform": "lowrank"},
+    {"ablation": "no_cg", "item_dropout": 0.9},
+]
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def assert_equal_ways(found, tolerance):
+    (dense, dense_gradients), (ours, gradients) = found["rows"], found["gram"]
+    assert ours.item() == pytest.approx(dense.item(), rel=tolerance)
+    assert len(gradients) > 10
+    for name in gradients.keys() - {"net.item_in"}:
+        expected = dense_gradients[name]
+        torch.testing.assert_close(
+            gradients[name],
+            expected,
+            rtol=0,
+            atol=tolerance * float(expected.abs().max()) + 1e-30,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+    assert gradients["net.item_in"].abs().max() > 0
+
+
+@pytest.mark.parametrize("options", EQUAL, ids=lambda options: "-".join(options) or "default")
+def test_loss_and_gradients_equal_the_dense_ones(host, monkeypatch, options):
+    model = stir(build(noise_scale=0.5, **options))
+    found = both(model, monkeypatch, torch.arange(U), None)
+    assert_equal_ways(found, 1e-5)
+
+
+@pytest.mark.parametrize("options", EQUAL, ids=lambda options: "-".join(options) or "default")
+def test_loss_and_gradients_equal_the_dense_ones_in_float64(host, monkeypatch, float64, options):
+    """With steps of the history alone and of noise alone, whose factors float32 has exactly."""
+    model = stir(build(**options)).double()
+    table = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0])
+    found = both(model, monkeypatch, torch.arange(U), table)
+    assert found["gram"][0].dtype == torch.float64
+    assert_equal_ways(found, 1e-10)
+
+
+def test_the_gradient_of_fc_in_equals_the_dense_one_in_the_mean_over_draws(host, monkeypatch):
+    options = {"noise_scale": 0.9, "negative_weight": 1, "activation": "leaky_relu"}
+    model = stir(build(item_dropout=0, ablation="no_sr", **options))
+    users, times = torch.arange(U), 150
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (torch.arange(n) % 5, 1.0))
+    torch.manual_seed(0)
+
+    def gradients(way):
+        """Mean over draws and its standard error."""
+        drawn = []
+        for _ in range(times):
+            loss, _ = by(way, model).calculate_loss(users)
+            drawn.append(torch.autograd.grad(loss, model.net.item_in)[0])
+        drawn = torch.stack(drawn)
+        return drawn.mean(0), drawn.std(0) / math.sqrt(times)
+
+    def apart(found, expected):
+        return (found[0] - expected[0]) / (found[1].square() + expected[1].square()).sqrt()
+
+    rows = gradients("rows")
+    difference = apart(gradients("gram"), rows)
+    assert difference.abs().max() < 5
+    assert difference.square().mean() < 2  # of numbers whose mean square is about 1
+    # the noise's own share of the gradient counts: without it the two are far apart
+    factor = catalogue.noise_factor
+    monkeypatch.setattr(catalogue, "noise_factor", lambda weights: factor(weights.detach()))
+    assert apart(gradients("gram"), rows).square().mean() > 3
+
+
+def test_batches_without_any_item_have_a_loss(host):
+    for way in ("rows", "gram"):
+        model = by(way, stir(build(soft_prob=1e-9)))
+        losses = model.calculate_loss(torch.tensor([3, 3]))
+        assert total(losses).isfinite()
+        total(losses).backward()
 
 
 # --- inference (foundations, test f) ---
@@ -532,8 +813,9 @@ def test_scores_are_fresh_and_may_be_overwritten(host):
     assert torch.equal(scores(model), copy)
 
 
-def test_noised_inference_leaves_the_global_generator_and_repeats(host):
-    model = stir(build(inference_steps=2, noise_scale=0.5))
+@both_ways
+def test_noised_inference_leaves_the_global_generator_and_repeats(host, way):
+    model = by(way, stir(build(inference_steps=2, noise_scale=0.5)))
     state = torch.get_rng_state()
     first = scores(model)
     assert torch.equal(scores(model), first)
@@ -541,10 +823,19 @@ def test_noised_inference_leaves_the_global_generator_and_repeats(host):
     users = torch.arange(U)
     with torch.no_grad():
         noise = torch.Generator().manual_seed(module.NOISE_SEED)
-        x = model.diffusion.q_sample(model.history.dense(users), torch.full_like(users, 1), noise)
+        entered = noised_by_hand(model, way, users, torch.full_like(users, 1), noise)
         e = model.codes[2] + model.user_step
-        expected = model.net(x, e, *model.conditions(users))
-    torch.testing.assert_close(first, expected)
+        expected = model.net.out(model.net.hidden(entered, e, *model.conditions(users)))
+    torch.testing.assert_close(first, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_network_alone_scores_clean_histories(host):
+    model, users = stir(build()), torch.tensor([3, 0, 5])
+    with torch.no_grad():
+        own = model.net(
+            *model.history.bags(users), model.user_step[users], *model.conditions(users)
+        )
+    torch.testing.assert_close(own, scores(model, [3, 0, 5]))
 
 
 # --- state, cache, refusals ---
@@ -568,7 +859,7 @@ def test_cache_changes_no_number(host, tmp_path):
         states.append(torch.get_rng_state().tolist())
         assert torch.equal(scores(model), plain)
     assert states[0] == states[1]
-    assert len(list(tmp_path.iterdir())) == 3  # of two modalities, collaborative
+    assert len(list(tmp_path.iterdir())) == 1  # the singular vectors of items
 
 
 REFUSED = [

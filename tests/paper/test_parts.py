@@ -86,14 +86,17 @@ def test_a_model_is_measured_at_each_step():
     class Known:
         n_users, inference_steps = 2, 0
         diffusion = SimpleNamespace(steps=2, alpha_bar=torch.tensor([0.9, 0.6]).double())
-        history = SimpleNamespace(dense=lambda users: rows[users])
+        history = SimpleNamespace(
+            dense=lambda users: rows[users], bags=lambda users: (users, rows[users])
+        )
         codes, user_step = torch.zeros(3, 1), torch.zeros(2, 1)
 
         def conditions(self, users):
             return ()
 
-        def net(self, x, e):
-            return x
+        def net(self, users, of_users, e):
+            assert len(e) == len(users)
+            return of_users
 
         def full_sort_predict(self, interaction):
             return rows[interaction[0]] + self.inference_steps

@@ -3,8 +3,8 @@
     python src/plug.py PATH            PATH: the checkout, or its src folder
     python src/plug.py PATH --remove
 
-Copies models/ld4mrec.py, diffusion.py, graph.py, options.py and signals.py of common,
-configs/model/LD4MRec.yaml and the data set yamls that the checkout lacks. Nothing is overwritten:
+Copies models/ld4mrec.py, the files of common that it needs, configs/model/LD4MRec.yaml and the data
+set yamls that the checkout lacks. Nothing is overwritten:
 where a file of ours has a namesake there, the command stops before it writes anything; a data set
 yaml that is there stays. A record in the checkout, src/ld4mrec_plug.json, tells --remove what was
 copied; what was edited since stays.
@@ -22,10 +22,14 @@ from ld4mrec.places import SOURCE
 
 NEEDED = (
     "models/ld4mrec.py",
+    "common/catalogue.py",
     "common/diffusion.py",
     "common/graph.py",
     "common/options.py",
+    "common/rows.py",
     "common/signals.py",
+    "common/sparse.py",
+    "common/svd.py",
     "configs/model/LD4MRec.yaml",
 )
 RECORD = "ld4mrec_plug.json"
