@@ -90,6 +90,11 @@ class ItemGraph(nn.Module):
         ):
             self.register_buffer(f"{name}_{part}", torch.from_numpy(array), persistent=False)
 
+    def matrix(self) -> sp.csr_matrix:
+        """The whole graph, CSR (I, I) float32."""
+        parts = (self.whole_weight, self.whole_item, self.whole_start)
+        return sp.csr_matrix(tuple(part.numpy() for part in parts), (self.n_items,) * 2)
+
     def forward(self, items: Tensor, begin: Tensor, part: Tensor | None = None) -> SparseRows:
         """x K of a batch of histories. part (B,): of each training user; None: of the whole."""
         name, owner = "whole", owners(begin, len(items))

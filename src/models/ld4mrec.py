@@ -80,11 +80,6 @@ MATRIX_LIMIT = 256  # hidden_size beyond which a matrix per user and modality fi
 SCORE_ROWS = 1024  # users scored at a time
 PART_SEED = 0  # for the parts of the users, so that all seeds share the cached graphs
 
-import os
-
-STRENGTH_RATE = float(os.environ.get("SR", 100))
-GS = float(os.environ.get("GS", 3))
-CS = float(os.environ.get("CS", 0.3))
 NOISE_SEED = 0  # for the noise of inference_steps, so that two evaluations agree
 
 
@@ -136,24 +131,20 @@ class LD4MRec(GeneralRecommender):
     def add_graphs(
         self, config: Mapping, matrix: sp.csr_matrix, features: list[np.ndarray]
     ) -> None:
-        """The item graphs, with the logarithms of their strengths."""
-        folder, self.graphs, start = config["cache_dir"], nn.ModuleList(), []
+        """The item graphs, and their strengths (G,): what their sums count in the scores."""
+        folder, self.graphs, strengths = config["cache_dir"], nn.ModuleList(), []
         # drawn apart from the global generator, which the network's start has
         part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
         self.register_buffer("part", torch.from_numpy(part), persistent=False)
         if k := config["item_graph"]:
-            self.graphs.append(interaction_graph(matrix, part, k, config["graph_penalty"], folder))
-            start.append(GS)
+            graph_of_items = interaction_graph(matrix, part, k, config["graph_penalty"], folder)
+            self.graphs.append(graph_of_items)
+            strengths.append(config["graph_strength"])
         if k := config["content_graph"]:
             for name, x in zip(self.modalities, features, strict=True):
                 self.graphs.append(content_graph(torch.from_numpy(x), k, folder, name))
-                start.append(CS)
-        self.register_buffer("start_strength", torch.tensor(start), persistent=False)  # (G,)
-        self.log_strength = nn.Parameter(torch.zeros(len(start)))  # over STRENGTH_RATE
-
-    def strengths(self) -> Tensor:
-        """(G,): by what the sums over each item graph count in the scores."""
-        return self.start_strength * (STRENGTH_RATE * self.log_strength).exp()
+                strengths.append(config["content_strength"])
+        self.register_buffer("strengths", torch.tensor(strengths), persistent=False)
 
     def given_features(self) -> dict[str, Tensor]:
         """{modality: (I, F)} of the host; ValueError for another shape or what is not finite."""
@@ -215,17 +206,18 @@ class LD4MRec(GeneralRecommender):
             if self.dropout and self.training:
                 noised = F.dropout(noised, self.dropout)
             return noised @ net.item_in
-        z = torch.randn(len(k), net.widths[0], generator=generator, device=items.device)
-        noise = z @ catalogue.noise_factor(net.item_in).T  # distributed as eps W_in
+        w = net.item_in
+        z = torch.randn(len(k), net.widths[0], generator=generator, dtype=w.dtype, device=w.device)
+        noise = z @ catalogue.noise_factor(w).T  # distributed as eps W_in
         kept = self.diffusion.alpha_bar[k].unsqueeze(1)  # (B, 1), float64
-        of_row = kept.sqrt().float() * net.enter(items, begin)
-        return torch.addcmul(of_row, (1 - kept).sqrt().float(), noise)
+        of_row = kept.sqrt().to(w.dtype) * net.enter(items, begin)
+        return torch.addcmul(of_row, (1 - kept).sqrt().to(w.dtype), noise)
 
     def errors(
         self, h: Tensor, items: Tensor, begin: Tensor, graph_rows: Sequence[SparseRows] = ()
     ) -> Tensor:
         """Eq. 6 for last hidden layers h (B, d_h), whole histories and the graphs' rows: (B,)."""
-        weights, bias, strengths = *self.net.item_out(self.trained), self.strengths()
+        (weights, bias), strengths = self.net.item_out(self.trained), self.strengths
         if self.by_rows(len(begin)):
             x = GivenRows(items, begin, self.n_items).dense(begin)
             scores = torch.addmm(bias, h, weights.T)
@@ -311,8 +303,13 @@ class LD4MRec(GeneralRecommender):
             h = net.hidden(entered, e, *self.history_signals(*owned))
             target = scores[first : first + SCORE_ROWS]
             torch.addmm(bias, h, weights.T, out=target)
-            for strength, item_graph in zip(self.strengths(), self.graphs, strict=True):
-                item_graph(*owned).add_to(target, strength)
+            self.add_graph_sums(target, *owned)
+        return scores
+
+    def add_graph_sums(self, scores: Tensor, items: Tensor, begin: Tensor) -> Tensor:
+        """Add the histories' sums over the item graphs to contiguous scores (B, I), in place."""
+        for strength, item_graph in zip(self.strengths, self.graphs, strict=True):
+            item_graph(items, begin).add_to(scores, strength)
         return scores
 
     def step_embeddings(self) -> Tensor:
@@ -336,30 +333,43 @@ class LD4MRec(GeneralRecommender):
 
     def fold_in(self) -> Callable[[graph.HistoryRows, Tensor], Tensor]:
         """score(history, users (B,)) -> (B, I), by rows of histories alone."""
-        score = self.folding_in()
-        return lambda history, users: score(*history.bags(users))
+        network = self.folding_in()
+
+        def score(history, users):
+            bags = history.bags(users)
+            return self.add_graph_sums(network(*bags), *bags)
+
+        return score
 
     def export_parts(self) -> dict:
         """What to write down to serve, as our host's common/servable.py describes it."""
-        network = FromHistory(self.served, self.history_signals)
+        files = {
+            "network.pt2": FromHistory(self.served, self.history_signals),
+            "new_users.pt2": self.folding_in(),
+            "step_embeddings.npy": self.step_embeddings(),
+        }
+        holds = {
+            "network.pt2": "scores",
+            "new_users.pt2": "scores, folding in",
+            "step_embeddings.npy": "(users, d_t)",
+        }
+        add = []
+        if len(self.graphs):
+            pairs = zip(self.strengths.tolist(), self.graphs, strict=True)
+            files["item_graph.npz"] = sum(strength * graph.matrix() for strength, graph in pairs)
+            holds["item_graph.npz"] = "CSR (items, items): row j is what item j adds to the scores"
+            add = ["scores += torch.from_numpy((rows @ sp.load_npz('item_graph.npz')).toarray())"]
         return {
             "imports": "numpy as np, scipy.sparse as sp, torch",
             "score": [
                 "e = torch.from_numpy(np.load('step_embeddings.npy', mmap_mode='r')[users])",
                 "scores = torch.export.load('network.pt2').module()(*bags, e)",
+                *add,
             ],
-            "new_users": ["scores = torch.export.load('new_users.pt2').module()(*bags)"],
-            "files": {
-                "network.pt2": network,
-                "new_users.pt2": self.folding_in(),
-                "step_embeddings.npy": self.step_embeddings(),
-            },
+            "new_users": ["scores = torch.export.load('new_users.pt2').module()(*bags)", *add],
+            "files": files,
             "tables": {"network.pt2": ["step_embeddings.npy"]},
-            "holds": {
-                "network.pt2": "scores",
-                "new_users.pt2": "scores, folding in",
-                "step_embeddings.npy": "(users, d_t)",
-            },
+            "holds": holds,
         }
 
 

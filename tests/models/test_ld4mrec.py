@@ -14,6 +14,7 @@ import models.ld4mrec as module
 import support
 from common import catalogue, graph
 from common.abstract_recommender import GeneralRecommender
+from common.item_links import interaction_graph
 from common.signals import GivenRows, HistorySignals, unit_rows
 from ld4mrec.data.batches import TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
@@ -66,13 +67,16 @@ def tastes(users=U, items=I, seed=0):
 
 
 SMALL = {"embedding_size": 12, "hidden_size": 8, "svd_rank": 4, "pg_hidden": 5, "cache_dir": None}
+# the network alone, unless a test says otherwise
+OFF = {"item_graph": 0, "content_graph": 0, "content_out": False, "average": 0}
+GRAPHS = {"item_graph": 5, "content_graph": 3, "graph_penalty": 2.0}
 
 
 def config(**options):
     declared = yaml.safe_load(YAML.read_text(encoding="utf-8"))
     declared |= declared["defaults"]
     assert options.keys() <= declared.keys() | {"cache_dir"}
-    return StrictConfig(declared | SMALL | options)
+    return StrictConfig(declared | SMALL | OFF | options)
 
 
 def build(seed=0, matrix=None, **options):
@@ -121,6 +125,11 @@ OPTIONS = [
     {"item_block": "scaled", "activation": "gelu", "infer_step": "zero", "beta_fixed": 1e-5},
     {"activation": "relu", "inference_steps": 3, "noise_max": 0.5},
     {"svd_rank": 10_000, "train_batch_size": 3},
+    {"variant": "paper"},
+    dict.fromkeys(OFF),
+    {"variant": "paper"} | dict.fromkeys([*OFF, "negative_weight", "item_dropout"]),
+    GRAPHS,
+    {"content_out": True, "average": 0.5},
 ]
 
 
@@ -135,7 +144,7 @@ def test_every_option_trains_and_scores(host, options, users):
     assert loss.ndim == 0
     assert loss.isfinite()
     loss.backward()
-    assert all(p.grad is not None for p in model.parameters())
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     result = scores(model)
     assert result.shape == (U, I)
     assert result.isfinite().all()
@@ -549,7 +558,7 @@ def test_hidden_items_are_hidden_everywhere_but_in_the_target(host, monkeypatch,
     model.net.item_in.data = torch.eye(I)  # so that what enters is the row
     fed = fed_to_the_network(model, monkeypatch)
     targets, errors = [], model.errors
-    monkeypatch.setattr(model, "errors", lambda h, *of: targets.append(of) or errors(h, *of))
+    monkeypatch.setattr(model, "errors", lambda h, *of: targets.append(of[:2]) or errors(h, *of))
     users = torch.arange(U)
     torch.manual_seed(0)
     model.train().calculate_loss(users)
@@ -702,6 +711,8 @@ EQUAL = [
     {"ablation": "no_sr", "loss_reduction": "mean", "negative_weight": 0.2},
     {"step_losses": "row", "activation": "leaky_relu", "pg_transform": "lowrank"},
     {"ablation": "no_cg", "item_dropout": 0.9},
+    GRAPHS,
+    GRAPHS | {"content_out": True, "soft_prob": 0.3, "soft_gamma": 0.4},
 ]
 
 
@@ -780,6 +791,92 @@ def test_batches_without_any_item_have_a_loss(host):
         losses = model.calculate_loss(torch.tensor([3, 3]))
         assert total(losses).isfinite()
         total(losses).backward()
+
+
+# --- item graphs, content in FC out, the average of the weights ---
+
+
+def test_the_variant_gives_the_values_of_null(host):
+    nulls = dict.fromkeys([*OFF, "negative_weight", "item_dropout"])
+    full, paper = build(**nulls), build(variant="paper", **nulls)
+    assert (full.negative_weight, full.item_dropout) == (0.03, 0.5)
+    assert (paper.negative_weight, paper.item_dropout) == (1, 0)
+    assert len(full.graphs) == 3  # of interactions, text and image
+    assert len(full.net.contents) == 2
+    assert full.averaged is not None
+    assert (len(paper.graphs), len(paper.net.contents), paper.averaged) == (0, 0, None)
+    given = build(variant="paper", **(nulls | {"item_dropout": 0.25}))
+    assert (given.negative_weight, given.item_dropout) == (1, 0.25)
+
+
+def test_scores_have_the_sums_over_the_graphs(host):
+    plain, model = stir(build()), stir(build(**GRAPHS, graph_strength=2, content_strength=0.5))
+    rows = model.history.dense(torch.arange(U))
+    sums = [rows @ torch.from_numpy(graph.matrix().toarray()) for graph in model.graphs]
+    expected = scores(plain) + 2 * sums[0] + 0.5 * (sums[1] + sums[2])
+    torch.testing.assert_close(scores(model), expected)
+    torch.testing.assert_close(model.fold_in()(model.history, torch.arange(U)).shape, (U, I))
+
+
+def test_training_rows_take_the_graph_of_the_other_users(host, monkeypatch):
+    model, kept = build(item_dropout=0, item_graph=5, noise_scale=0), {}
+    errors = model.errors
+    monkeypatch.setattr(model, "errors", lambda *a: kept.update(rows=a[3]) or errors(*a))
+    users = torch.arange(U)
+    model.calculate_loss(users)
+    matrix = graph.binary_csr(tastes())
+    for p in (0, 1):
+        mine = (model.part == p).numpy()
+        assert 0 < mine.sum() < U
+        others = graph.binary_csr(sp.diags((~mine).astype(float)) @ matrix)
+        whole = interaction_graph(others, np.zeros(U, int), 5, 40.0, None).matrix()
+        expected = torch.from_numpy((matrix[mine] @ whole).toarray()).float()
+        torch.testing.assert_close(kept["rows"][0].dense()[mine], expected)
+
+
+def test_content_gives_scores_to_items_without_training_rows(host):
+    matrix = tastes().tocsc()
+    matrix[:, [4]] = 0
+    matrix = sp.coo_matrix(graph.binary_csr(matrix))
+    model = build(matrix=matrix, content_out=True, item_dropout=0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(5):
+        optimizer.zero_grad()
+        total(model.calculate_loss(torch.arange(U))).backward()
+        optimizer.step()
+    assert model.net.out.weight[4].tolist() == [0] * 8  # nothing pulls at its free row
+    assert model.net.out.bias[4] == 0
+    weights, _ = model.net.item_out()
+    x = [(f - f.mean(0)) / f.std(0) / math.sqrt(f.shape[1]) for f in host.features.values()]
+    maps = [content.map.detach().numpy() for content in model.net.contents]
+    by_hand = sum(a[4] @ b for a, b in zip(x, maps, strict=True))
+    np.testing.assert_allclose(weights[4].detach(), by_hand, atol=1e-5)
+    assert np.abs(by_hand).max() > 1e-3
+    kept, _ = model.net.item_out(model.trained)
+    assert kept[4].tolist() == [0] * 8
+    assert torch.equal(kept[5], weights[5])
+
+
+def test_the_average_of_the_weights_recommends(host):
+    model = build(average=0.6)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    mean = None
+    for n in range(6):
+        now = model.net.item_in.detach().clone()  # as the last step has left it
+        decay = min(0.6, (1 + n) / (10 + n))
+        mean = now if mean is None else decay * mean + (1 - decay) * now
+        optimizer.zero_grad()
+        total(model.train().calculate_loss(torch.arange(U))).backward()
+        optimizer.step()
+    torch.testing.assert_close(model.averaged.module.item_in, mean)
+    found, plain = scores(model), build(average=0)
+    names = plain.state_dict().keys() & model.state_dict().keys()
+    state = {name: model.state_dict()[name] for name in names}
+    averages = model.averaged.module.state_dict()
+    plain.load_state_dict(state | {f"net.{name}": value for name, value in averages.items()})
+    assert torch.equal(scores(plain), found)
+    model.eval().calculate_loss(torch.arange(U))  # nothing is averaged outside training
+    torch.testing.assert_close(model.averaged.module.item_in, mean)
 
 
 # --- inference (foundations, test f) ---
