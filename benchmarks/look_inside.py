@@ -33,7 +33,8 @@ def parts(model):
     signals = ["collaborative"] if model.ablation != "no_cg" else []
     if model.net.pg_blocks:
         signals += [f"preference_{name}" for name in model.modalities]
-    return ["history", "user_step", *signals]
+    graphs = ["item_graphs"] if len(model.graphs) else []
+    return ["history", "user_step", *signals, *graphs]
 
 
 class OthersHistories(torch.nn.Module):
@@ -71,32 +72,49 @@ class OthersSignals(torch.nn.Module):
         return found[0], found[1:]
 
 
+class OthersGraph(torch.nn.Module):
+    """Sums over an item graph of the users' own histories, or of those of users order[u]."""
+
+    def __init__(self, graph, histories, order):
+        super().__init__()
+        self.graph, self.histories, self.order = graph, histories, order
+
+    def forward(self, items, begin):
+        users = self.order[self.histories.asked]
+        return self.graph(*self.histories.history.bags(users))
+
+
 def shuffle(model, part, order):
     """Give user u the row of user order[u]; returns what undoes it."""
-    before = {name: getattr(model, name) for name in ("user_step", "history", "history_signals")}
+    replaced = ("user_step", "history", "history_signals", "graphs")
+    before = {name: getattr(model, name) for name in replaced}
     order = order.to(model.user_step.device)
     if part == "user_step":
         model.user_step = torch.nn.Parameter(before["user_step"].detach()[order])
     else:
-        same, named = torch.arange(len(order), device=order.device), part != "history"
+        own = torch.arange(len(order), device=order.device)
         names = ["collaborative", *(f"preference_{name}" for name in model.modalities)]
-        place = names.index(part) if named else None
-        model.history = OthersHistories(before["history"], same if named else order)
+        place = names.index(part) if part in names else None
+        model.history = OthersHistories(before["history"], order if part == "history" else own)
         model.history_signals = OthersSignals(model, model.history, order, place)
+        of = order if part == "item_graphs" else own
+        graphs = (OthersGraph(graph, model.history, of) for graph in before["graphs"])
+        model.graphs = torch.nn.ModuleList(graphs)
     return lambda: [setattr(model, name, value) for name, value in before.items()]
 
 
 @torch.no_grad()
 def numbers(model):
     """{what: value} of the learned step embedding, of FC in, and of the gates."""
-    weights = model.net.item_in  # (I, d)
+    net = model.served
+    weights = net.item_in  # (I, d)
     found = {
         "rms of E": rms(model.user_step),
         "rms of FC in": rms(weights),
         "rms of FC in at first": (2 / sum(weights.shape)) ** 0.5,
     }
     if model.ablation != "no_cg":
-        for k, block in enumerate(model.net.cg_blocks, 1):
+        for k, block in enumerate(net.cg_blocks, 1):
             gate = block.gate(model.user_step).sigmoid()  # (U, d_h), at inference
             found[f"gate {k}, mean"] = float(gate.mean())
             found[f"gate {k}, spread over users"] = float(gate.std(0).mean())

@@ -56,7 +56,7 @@ CHOICES = {
     "step_losses": tuple(SAMPLERS),
     "infer_step": ("init_only", "zero"),
     "content_out": (True, False),
-    "ablation": ("none", "no_pg", "no_cg", "no_sr"),
+    "ablation": ("none", "no_pg", "no_cg", "no_sr", "no_net"),
 }
 VARIANTS = {  # of options that are null
     "full": {
@@ -442,6 +442,7 @@ class CNet(nn.Module):
         self.out = linear(width, n_items)
         if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
             nn.init.zeros_(self.out.weight)
+        self.silent = config["ablation"] == "no_net"
         self.contents = nn.ModuleList()
         if config["content_out"]:
             self.contents.extend(ContentRows(x, width) for x in features)
@@ -452,6 +453,8 @@ class CNet(nn.Module):
         kept (I,): the items whose rows stay; the others' are zero. Without content all stay.
         """
         weights, bias = self.out.weight, self.out.bias
+        if self.silent:
+            return weights * 0, bias * 0
         for content in self.contents:
             weights = weights + content()
         if kept is not None and self.contents:

@@ -46,6 +46,7 @@ def test_bare_products_are_those_of_a_training_step(parent, transform):
     model.by_rows = lambda n: True  # the products are of the dense way
     model.calculate_loss(torch.arange(25))
     seen[40, 9, False] += 1  # FC in is a parameter, not a layer
+    seen[8, 40, True] += 1  # FC out has its rows from item_out
     shapes = light_diffusion.shapes(made)
     assert Counter((s.n_in, s.n_out, s.into_input) for s in shapes) == seen
 

@@ -80,7 +80,7 @@ def test_a_diverged_setting_is_shown_as_failed(keys, monkeypatch):
 
 
 def test_looking_inside_changes_one_part_at_a_time(keys):
-    (finished,) = look_inside.run("LD4MRec", "blocks", keys | {"epochs": 30})
+    (finished,) = look_inside.run("LD4MRec", "blocks", keys | {"epochs": 30, "item_graph": 0})
     found = look_inside.look(finished)
     assert found["as trained"] == finished.result["valid"]["recall@20"]
     assert found["collaborative shuffled"] < found["as trained"]
@@ -93,8 +93,23 @@ def test_looking_inside_changes_one_part_at_a_time(keys):
             "collaborative",
             "preference_text",
             "preference_image",
+            "item_graphs",
         )
     }
+
+
+def test_shuffled_item_graphs_are_those_of_others(keys):
+    (finished,) = look_inside.run("LD4MRec", "blocks", keys)
+    model = look_inside.load(finished).model
+    users = torch.arange(model.n_users)
+    order = torch.roll(users, 1)
+    before = model.full_sort_predict([users, None])
+    sums = model.add_graph_sums(torch.zeros_like(before), *model.history.bags(users))
+    undo = look_inside.shuffle(model, "item_graphs", order)
+    shuffled = model.full_sort_predict([users, None])
+    torch.testing.assert_close(shuffled, before - sums + sums[order], atol=1e-4, rtol=1e-4)
+    undo()
+    assert torch.equal(model.full_sort_predict([users, None]), before)
 
 
 def test_what_the_parameters_hold(keys):
@@ -102,8 +117,8 @@ def test_what_the_parameters_hold(keys):
     model = look_inside.load(finished).model
     with torch.no_grad():
         model.user_step.zero_()[0] = 3.0  # one user's gate differs from the others'
-        model.net.item_in.fill_(-2.0)
-        for block in model.net.cg_blocks:
+        model.served.item_in.fill_(-2.0)
+        for block in model.served.cg_blocks:
             block.gate.weight.fill_(1.0)
             block.gate.bias.fill_(0.5)
     found = look_inside.numbers(model)
@@ -128,7 +143,8 @@ def test_shuffling_moves_rows_of_one_part_and_can_be_undone(part, keys):
     """Seen where all parts come together: what the network's blocks are given to score."""
     (finished,) = look_inside.run("LD4MRec", "blocks", keys)
     model = look_inside.load(finished).model
-    users, hidden = torch.arange(model.n_users), model.net.hidden
+    users, net = torch.arange(model.n_users), model.served
+    hidden = net.hidden
 
     def rows():
         given = []
@@ -137,12 +153,12 @@ def test_shuffling_moves_rows_of_one_part_and_can_be_undone(part, keys):
             given.extend([entered, e, c, *preferences])
             return hidden(entered, e, c, preferences)
 
-        model.net.hidden = spy
+        net.hidden = spy
         model.full_sort_predict([users, None])
-        model.net.hidden = hidden
+        net.hidden = hidden
         return dict(zip(PARTS, [x.detach().clone() for x in given], strict=True))
 
-    assert set(look_inside.parts(model)) == set(PARTS)
+    assert set(look_inside.parts(model)) == {*PARTS, "item_graphs"}
     before, order = rows(), torch.roll(users, 1)
     undo = look_inside.shuffle(model, part, order)
     for name, found in rows().items():

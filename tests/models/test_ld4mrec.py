@@ -119,6 +119,7 @@ OPTIONS = [
     {"ablation": "no_pg"},
     {"ablation": "no_cg"},
     {"ablation": "no_sr"},
+    {"ablation": "no_net", "item_graph": 5},
     {"loss_reduction": "mean", "loss_weight": "snr"},
     {"svd_input": "raw", "item_block": "paper", "signal_scale": "column", "feature_norm": False},
     {"item_block": "none", "signal_scale": "none", "activation": "leaky_relu", "dropout": 0.5},
@@ -816,6 +817,13 @@ def test_scores_have_the_sums_over_the_graphs(host):
     expected = scores(plain) + 2 * sums[0] + 0.5 * (sums[1] + sums[2])
     torch.testing.assert_close(scores(model), expected)
     torch.testing.assert_close(model.fold_in()(model.history, torch.arange(U)).shape, (U, I))
+
+
+def test_without_the_network_the_graphs_are_left(host):
+    model = stir(build(ablation="no_net", item_graph=5, graph_strength=2))
+    rows = model.history.dense(torch.arange(U))
+    expected = 2 * rows @ torch.from_numpy(model.graphs[0].matrix().toarray())
+    torch.testing.assert_close(scores(model), expected)
 
 
 def test_training_rows_take_the_graph_of_the_other_users(host, monkeypatch):

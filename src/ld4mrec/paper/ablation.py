@@ -16,10 +16,21 @@ from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Table
 
 TITLE = "Ablation (Fig. 5)"
-PARTS = {OURS: "none", "w/o PG": "no_pg", "w/o CG": "no_cg", "w/o SR": "no_sr"}
+PARTS = {
+    OURS: {"ablation": "none"},
+    "w/o PG": {"ablation": "no_pg"},
+    "w/o CG": {"ablation": "no_cg"},
+    "w/o SR": {"ablation": "no_sr"},
+    "w/o item graphs": {"item_graph": 0, "content_graph": 0},
+    "w/o content in FC out": {"content_out": False},
+    "item graphs alone": {"ablation": "no_net", "epochs": 1},
+    "variant paper": {"variant": "paper"},
+}
+OF_CONTENT = ("w/o PG", "w/o content in FC out")
 LEAD = (
     "w/o PG: the two CG blocks in sequence; w/o CG: behaviour and step embedding alone; "
-    "w/o SR: plain squared error.",
+    "w/o SR: plain squared error; item graphs alone: the history's sums over them, no network; "
+    "variant paper: nothing that the text does not have.",
 )
 NO_MODALITY = "the data set has no features: the full model has no PG blocks either"
 
@@ -29,8 +40,8 @@ def rows(setup: Setup) -> list[Row]:
     files = modality_files(host_config(setup.dataset, setup.keys)).values()
     parts = dict(PARTS)
     if not any(Path(path).is_file() for path in files):
-        del parts["w/o PG"]
-    found = [entry_of(setup, {"ablation": part}, label) for label, part in parts.items()]
+        parts = {label: part for label, part in parts.items() if label not in OF_CONTENT}
+    found = [entry_of(setup, part, label) for label, part in parts.items()]
     return planned(setup, found)
 
 
