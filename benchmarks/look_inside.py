@@ -33,7 +33,7 @@ def parts(model):
     signals = ["collaborative"] if model.ablation != "no_cg" else []
     if model.net.pg_blocks:
         signals += [f"preference_{name}" for name in model.modalities]
-    graphs = ["item_graphs"] if len(model.graphs) else []
+    graphs = [] if model.item_graph is None else ["item_graph"]
     return ["history", "user_step", *signals, *graphs]
 
 
@@ -73,7 +73,7 @@ class OthersSignals(torch.nn.Module):
 
 
 class OthersGraph(torch.nn.Module):
-    """Sums over an item graph of the users' own histories, or of those of users order[u]."""
+    """Sums over the item graph of the users' own histories, or of those of users order[u]."""
 
     def __init__(self, graph, histories, order):
         super().__init__()
@@ -86,7 +86,7 @@ class OthersGraph(torch.nn.Module):
 
 def shuffle(model, part, order):
     """Give user u the row of user order[u]; returns what undoes it."""
-    replaced = ("user_step", "history", "history_signals", "graphs")
+    replaced = ("user_step", "history", "history_signals", "item_graph")
     before = {name: getattr(model, name) for name in replaced}
     order = order.to(model.user_step.device)
     if part == "user_step":
@@ -97,9 +97,9 @@ def shuffle(model, part, order):
         place = names.index(part) if part in names else None
         model.history = OthersHistories(before["history"], order if part == "history" else own)
         model.history_signals = OthersSignals(model, model.history, order, place)
-        of = order if part == "item_graphs" else own
-        graphs = (OthersGraph(graph, model.history, of) for graph in before["graphs"])
-        model.graphs = torch.nn.ModuleList(graphs)
+        if model.item_graph is not None:
+            of = order if part == "item_graph" else own
+            model.item_graph = OthersGraph(before["item_graph"], model.history, of)
     return lambda: [setattr(model, name, value) for name, value in before.items()]
 
 

@@ -7,6 +7,7 @@ A batch of histories is items (N,), the users' items in a row, and begin (B,), w
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from common.catalogue import sums_of_scores, total
-from common.graph import cached, normalized, owners, row_places
+from common.graph import cached, degree_powers, normalized, owners, row_places
 from common.item_graph import neighbours
 
 KEPT = 500  # co-occurrences of an item that are known to the regressions
@@ -45,10 +46,10 @@ class SparseRows(NamedTuple):
         """(B, I)."""
         return self.add_to(self.values.new_zeros(self.n_rows, self.n_items))
 
-    def add_to(self, scores: Tensor, strength: Tensor | float = 1.0) -> Tensor:
-        """Add the rows times a strength to contiguous scores (B, I), in place."""
+    def add_to(self, scores: Tensor) -> Tensor:
+        """Add the rows to contiguous scores (B, I), in place."""
         flat = scores.view(-1)
-        flat[self.cells] += strength * self.values  # each place once
+        flat[self.cells] += self.values  # each place once
         return scores
 
     def at(self, cells: Tensor) -> Tensor:
@@ -58,9 +59,9 @@ class SparseRows(NamedTuple):
         place = torch.searchsorted(self.cells, cells).clamp(max=len(self.cells) - 1)
         return torch.where(self.cells[place] == cells, self.values[place], 0.0)
 
-    def products(self, other: "SparseRows") -> Tensor:
-        """(B,): the inner product of each row with the other's."""
-        return total(self.values * other.at(self.cells), self.begin())
+    def squares(self) -> Tensor:
+        """(B,): the sums of the rows' squares."""
+        return total(self.values.square(), self.begin())
 
     def times_scores(self, h: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
         """(B,): sums over the entries of value times score, h (B, d) W_i + b_i."""
@@ -111,41 +112,62 @@ class ItemGraph(nn.Module):
         return SparseRows(cells, values, len(begin), self.n_items)
 
 
-def interaction_graph(
-    matrix: sp.csr_matrix, part: np.ndarray, k: int, penalty: float, folder: str | Path | None
-) -> ItemGraph:
-    """`regressions` on each item's k neighbours. matrix: binary CSR (U, I); part (U,): 0..P-1."""
+def item_graph(
+    config: Mapping, matrix: sp.csr_matrix, features: Mapping[str, np.ndarray], part: np.ndarray
+) -> ItemGraph | None:
+    """The graphs that the options name, as one, each times its strength; None where there is none.
+
+    matrix: binary CSR (U, I); features: (I, F) for each modality; part (U,): each user's, 0..P-1.
+    config: item_graph, graph_penalty, graph_strength, content_graph, content_strength, cache_dir.
+    """
+    shape, folder = (matrix.shape[1],) * 2, config["cache_dir"]
+    content = sp.csr_matrix(shape, dtype=np.float32)
+    if k := config["content_graph"]:
+        for name, x in features.items():
+            content = content + config["content_strength"] * content_graph(x, k, folder, name)
+    if not (k := config["item_graph"]):
+        return ItemGraph(content) if content.nnz else None
 
     def graph(rows):
-        table = cached(folder, regressions, rows, k=k, penalty=penalty, code=CODE)
-        start = np.arange(0, table.size + 1, table.shape[1])
-        shape = (matrix.shape[1],) * 2
-        found = sp.csr_matrix((table["weight"].ravel(), table["item"].ravel(), start), shape)
-        found.eliminate_zeros()
-        return found.T.tocsr()
+        weights = interaction_graph(rows, k, config["graph_penalty"], folder)
+        return (config["graph_strength"] * weights + content).tocsr()
 
     numbers = range(part.max(initial=0) + 1)
     parts = [graph(sp.diags((part != p).astype(float)) @ matrix) for p in numbers]
     return ItemGraph(graph(matrix), sp.vstack(parts, format="csr"))
 
 
-def content_graph(features: Tensor, k: int, folder: str | Path | None, name: str) -> ItemGraph:
-    """Cosines of each item's k nearest others by features (I, F), D^-1/2 A D^-1/2 + its transpose.
+def interaction_graph(
+    matrix: sp.csr_matrix, k: int, penalty: float, folder: str | Path | None
+) -> sp.csr_matrix:
+    """The weights of `regressions`, CSR (I, I): column i are those of item i's."""
+    table = cached(folder, regressions, matrix, k=k, penalty=penalty, code=CODE)
+    start = np.arange(0, table.size + 1, table.shape[1])
+    shape = (matrix.shape[1],) * 2
+    found = sp.csr_matrix((table["weight"].ravel(), table["item"].ravel(), start), shape)
+    found.eliminate_zeros()
+    return found.T.tocsr()
 
-    D: row sums. Cosines below 0 count as 0; name: the modality, for the log.
+
+def content_graph(
+    features: np.ndarray, k: int, folder: str | Path | None, name: str
+) -> sp.csr_matrix:
+    """D^-1/2 A D^-1/2 and its transpose added, CSR (I, I) float32.
+
+    A: cosines of each item's k nearest others by features (I, F), those below 0 as 0; D: its row
+    sums. name: the modality, for the log.
     """
     n_items = len(features)
-    items, cosines = (x.numpy() for x in neighbours(features, min(k + 1, n_items), folder, name))
+    nearest = neighbours(torch.from_numpy(features), min(k + 1, n_items), folder, name)
+    items, cosines = (x.numpy() for x in nearest)
     others = items != np.arange(n_items)[:, None]
     values = np.where(others, cosines.clip(min=0), 0)
     start = np.arange(0, items.size + 1, items.shape[1])
     graph = sp.csr_matrix((values.ravel(), items.ravel(), start), shape=(n_items,) * 2)
     graph.eliminate_zeros()
-    sums = np.asarray(graph.sum(1)).ravel()
-    scale = sp.diags(np.where(sums > 0, np.where(sums > 0, sums, 1) ** -0.5, 0))
+    scale = sp.diags(degree_powers(graph, -0.5, 0)[0])
     graph = scale @ graph @ scale
-    graph = (graph + graph.T).tocsr().astype(np.float32)
-    return ItemGraph(graph)
+    return (graph + graph.T).tocsr().astype(np.float32)
 
 
 def regressions(matrix: sp.csr_matrix, k: int, penalty: float, code: str = CODE) -> np.ndarray:

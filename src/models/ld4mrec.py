@@ -3,15 +3,15 @@
 Forward noise on a user's row of the interaction matrix, one network (C-Net) that predicts the clean
 row under two conditions, and one pass without noise to recommend. Equation numbers are the paper's,
 whose formulas were reconstructed from its text; LD4MRec.yaml names the doubtful readings.
-Written for MMRec's plugin API, with diffusion.py, graph.py, options.py and signals.py of common.
+No row of users x items is made to train: catalogue.py. Written for MMRec's plugin API, with files
+of common.
 """
 
 import math
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from common.diffusion import (
     StepMeanSampler,
     step_code,
 )
-from common.item_links import SparseRows, content_graph, interaction_graph
+from common.item_links import SparseRows, item_graph
 from common.options import (
     check_batches_of_users,
     check_choice,
@@ -107,9 +107,8 @@ class LD4MRec(GeneralRecommender):
 
         matrix = graph.binary_csr(dataloader.inter_matrix(form="coo"))
         self.history = graph.HistoryRows(matrix)
-        features = self.given_features()
-        self.modalities = list(features)
-        features = [x.cpu().numpy() for x in features.values()]
+        named = {name: x.cpu().numpy() for name, x in self.given_features().items()}
+        self.modalities, features = list(named), list(named.values())
         self.history_signals = HistorySignals(matrix, features, config)  # Eq. 14-16
         self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
         self.user_step = nn.Parameter(torch.empty(self.n_users, config["step_size"]))  # E, eq. 17
@@ -117,7 +116,10 @@ class LD4MRec(GeneralRecommender):
         trained = torch.from_numpy(np.diff(matrix.tocsc().indptr) > 0)
         self.register_buffer("trained", trained, persistent=False)  # (I,)
         self.net = CNet(options, self.n_items, self.history_signals.width, features)
-        self.add_graphs(options, matrix, features)
+        # drawn apart from the global generator, which the network's start has
+        part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
+        self.register_buffer("part", torch.from_numpy(part), persistent=False)  # (U,)
+        self.item_graph = item_graph(options, matrix, named, part)
         self.averaged = None
         if options["average"]:
             average = moving_average(options["average"])
@@ -127,24 +129,6 @@ class LD4MRec(GeneralRecommender):
     def served(self) -> "CNet":
         """The network that recommends: the average over training's steps, if there is one."""
         return self.net if self.averaged is None else self.averaged.module
-
-    def add_graphs(
-        self, config: Mapping, matrix: sp.csr_matrix, features: list[np.ndarray]
-    ) -> None:
-        """The item graphs, and their strengths (G,): what their sums count in the scores."""
-        folder, self.graphs, strengths = config["cache_dir"], nn.ModuleList(), []
-        # drawn apart from the global generator, which the network's start has
-        part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
-        self.register_buffer("part", torch.from_numpy(part), persistent=False)
-        if k := config["item_graph"]:
-            graph_of_items = interaction_graph(matrix, part, k, config["graph_penalty"], folder)
-            self.graphs.append(graph_of_items)
-            strengths.append(config["graph_strength"])
-        if k := config["content_graph"]:
-            for name, x in zip(self.modalities, features, strict=True):
-                self.graphs.append(content_graph(torch.from_numpy(x), k, folder, name))
-                strengths.append(config["content_strength"])
-        self.register_buffer("strengths", torch.tensor(strengths), persistent=False)
 
     def given_features(self) -> dict[str, Tensor]:
         """{modality: (I, F)} of the host; ValueError for another shape or what is not finite."""
@@ -175,9 +159,9 @@ class LD4MRec(GeneralRecommender):
         e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
         entered = self.enter(self.net, *seen, k)
         h = self.net.hidden(entered, e, *self.history_signals(*seen))  # Eq. 4
-        part = self.part[users]
-        graph_rows = [item_graph(*seen, part) for item_graph in self.graphs]
-        errors = self.errors(h, *owned, graph_rows)  # Eq. 6
+        links = self.item_graph
+        sums = None if links is None else links(*seen, self.part[users])
+        errors = self.errors(h, *owned, sums)  # Eq. 6
         if self.mean_loss:
             errors = errors / self.n_items
         reconstruction = self.diffusion.loss(errors, k, divisor)  # Eq. 8
@@ -214,51 +198,43 @@ class LD4MRec(GeneralRecommender):
         return torch.addcmul(of_row, (1 - kept).sqrt().to(w.dtype), noise)
 
     def errors(
-        self, h: Tensor, items: Tensor, begin: Tensor, graph_rows: Sequence[SparseRows] = ()
+        self, h: Tensor, items: Tensor, begin: Tensor, sums: SparseRows | None = None
     ) -> Tensor:
-        """Eq. 6 for last hidden layers h (B, d_h), whole histories and the graphs' rows: (B,)."""
-        (weights, bias), strengths = self.net.item_out(self.trained), self.strengths
+        """Eq. 6 for last hidden layers h (B, d_h) and whole histories: (B,).
+
+        sums: of what is seen of the histories, over the item graph; a part of the scores.
+        """
+        weights, bias = self.net.item_out(self.trained)
         if self.by_rows(len(begin)):
             x = GivenRows(items, begin, self.n_items).dense(begin)
             scores = torch.addmm(bias, h, weights.T)
-            for strength, rows in zip(strengths, graph_rows, strict=True):
-                scores = scores + strength * rows.dense()
+            scores = scores if sums is None else scores + sums.dense()
             return RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)
         owner = graph.owners(begin, len(items))
-        y = catalogue.pair_scores(h, weights, bias, owner, items)  # of clicked items, (N,)
         labels, moved = self.moved_labels(items, begin, owner)
-        others = catalogue.squared_norms(h, weights, bias)  # of all items, as if all were unclicked
-        if moved is not None:  # (y - gamma)^2 - y^2 of unclicked items
-            of_moved = catalogue.sums_of_scores(h, weights, bias, *moved)
-        if graph_rows:  # the scores are those of the network plus sums over the graphs
-            clicked = owner * self.n_items + items
-            at_clicked = torch.stack([rows.at(clicked) for rows in graph_rows])  # (G, N)
-            y = y + strengths @ at_clicked
-            products = [rows.times_scores(h, weights, bias) for rows in graph_rows]
-            others = others + 2 * strengths @ torch.stack(products)
-            square = torch.stack([a.products(b) for a in graph_rows for b in graph_rows], 1)
-            others = others + square @ torch.outer(strengths, strengths).flatten()
-            if moved is not None:
-                cells = graph.owners(moved[1], len(moved[0])) * self.n_items + moved[0]
-                at_moved = torch.stack(
-                    [catalogue.total(rows.at(cells), moved[1]) for rows in graph_rows]
-                )
-                of_moved = of_moved + strengths @ at_moved
-        if moved is not None:
-            n_moved = catalogue.lengths(moved[1], len(moved[0]))
-            others = others + self.soft_gamma * (self.soft_gamma * n_moved - 2 * of_moved)
+        y = catalogue.pair_scores(h, weights, bias, owner, items)  # of clicked items, (N,)
+        others = catalogue.squared_norms(h, weights, bias)  # of all items, as if none were clicked
+        of_moved = catalogue.sums_of_scores(h, weights, bias, *moved)
+        if sums is not None:
+            y = y + sums.at(owner * self.n_items + items)
+            others = others + 2 * sums.times_scores(h, weights, bias) + sums.squares()
+            moved_cells = graph.owners(moved[1], len(moved[0])) * self.n_items + moved[0]
+            of_moved = of_moved + catalogue.total(sums.at(moved_cells), moved[1])
+        n_moved = catalogue.lengths(moved[1], len(moved[0]))
+        # (y - gamma)^2 - y^2 of unclicked items that move
+        others = others + self.soft_gamma * (self.soft_gamma * n_moved - 2 * of_moved)
         clicked = catalogue.total((y - labels).square() - self.negative_weight * y.square(), begin)
         return torch.add(clicked, others, alpha=self.negative_weight)
 
     def moved_labels(
         self, items: Tensor, begin: Tensor, owner: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Eq. 7 without rows: labels (N,) of the clicked items, and the unclicked items that move,
-        as a batch of histories; None where none can.
+        as a batch of histories.
         """
         labels = torch.ones(len(items), device=items.device)
         if not self.softens:
-            return labels, None
+            return labels, (items[:0], torch.zeros_like(begin))
         cells = successes(len(begin) * self.n_items, self.soft_prob, items.device)
         clicked = owner * self.n_items + items  # ascending, as histories are
         place = torch.searchsorted(clicked, cells).clamp(max=max(len(clicked) - 1, 0))
@@ -303,14 +279,12 @@ class LD4MRec(GeneralRecommender):
             h = net.hidden(entered, e, *self.history_signals(*owned))
             target = scores[first : first + SCORE_ROWS]
             torch.addmm(bias, h, weights.T, out=target)
-            self.add_graph_sums(target, *owned)
+            self.add_sums(target, *owned)
         return scores
 
-    def add_graph_sums(self, scores: Tensor, items: Tensor, begin: Tensor) -> Tensor:
-        """Add the histories' sums over the item graphs to contiguous scores (B, I), in place."""
-        for strength, item_graph in zip(self.strengths, self.graphs, strict=True):
-            item_graph(items, begin).add_to(scores, strength)
-        return scores
+    def add_sums(self, scores: Tensor, items: Tensor, begin: Tensor) -> Tensor:
+        """Add the histories' sums over the item graph to contiguous scores (B, I), in place."""
+        return scores if self.item_graph is None else self.item_graph(items, begin).add_to(scores)
 
     def step_embeddings(self) -> Tensor:
         """What the network reads as e of each user to recommend without noise, (U, d_t)."""
@@ -337,7 +311,7 @@ class LD4MRec(GeneralRecommender):
 
         def score(history, users):
             bags = history.bags(users)
-            return self.add_graph_sums(network(*bags), *bags)
+            return self.add_sums(network(*bags), *bags)
 
         return score
 
@@ -354,9 +328,8 @@ class LD4MRec(GeneralRecommender):
             "step_embeddings.npy": "(users, d_t)",
         }
         add = []
-        if len(self.graphs):
-            pairs = zip(self.strengths.tolist(), self.graphs, strict=True)
-            files["item_graph.npz"] = sum(strength * graph.matrix() for strength, graph in pairs)
+        if self.item_graph is not None:
+            files["item_graph.npz"] = self.item_graph.matrix()
             holds["item_graph.npz"] = "CSR (items, items): row j is what item j adds to the scores"
             add = ["scores += torch.from_numpy((rows @ sp.load_npz('item_graph.npz')).toarray())"]
         return {

@@ -80,7 +80,9 @@ def test_a_diverged_setting_is_shown_as_failed(keys, monkeypatch):
 
 
 def test_looking_inside_changes_one_part_at_a_time(keys):
-    (finished,) = look_inside.run("LD4MRec", "blocks", keys | {"epochs": 30, "item_graph": 0})
+    (finished,) = look_inside.run(
+        "LD4MRec", "blocks", keys | {"epochs": 30, "variant": "paper", "item_graph": 3}
+    )
     found = look_inside.look(finished)
     assert found["as trained"] == finished.result["valid"]["recall@20"]
     assert found["collaborative shuffled"] < found["as trained"]
@@ -93,19 +95,19 @@ def test_looking_inside_changes_one_part_at_a_time(keys):
             "collaborative",
             "preference_text",
             "preference_image",
-            "item_graphs",
+            "item_graph",
         )
     }
 
 
-def test_shuffled_item_graphs_are_those_of_others(keys):
+def test_a_shuffled_item_graph_sums_others_histories(keys):
     (finished,) = look_inside.run("LD4MRec", "blocks", keys)
     model = look_inside.load(finished).model
     users = torch.arange(model.n_users)
     order = torch.roll(users, 1)
     before = model.full_sort_predict([users, None])
-    sums = model.add_graph_sums(torch.zeros_like(before), *model.history.bags(users))
-    undo = look_inside.shuffle(model, "item_graphs", order)
+    sums = model.add_sums(torch.zeros_like(before), *model.history.bags(users))
+    undo = look_inside.shuffle(model, "item_graph", order)
     shuffled = model.full_sort_predict([users, None])
     torch.testing.assert_close(shuffled, before - sums + sums[order], atol=1e-4, rtol=1e-4)
     undo()
@@ -158,7 +160,7 @@ def test_shuffling_moves_rows_of_one_part_and_can_be_undone(part, keys):
         net.hidden = hidden
         return dict(zip(PARTS, [x.detach().clone() for x in given], strict=True))
 
-    assert set(look_inside.parts(model)) == {*PARTS, "item_graphs"}
+    assert set(look_inside.parts(model)) == {*PARTS, "item_graph"}
     before, order = rows(), torch.roll(users, 1)
     undo = look_inside.shuffle(model, part, order)
     for name, found in rows().items():

@@ -12,6 +12,7 @@ from common.item_links import (
     co_occurrences,
     content_graph,
     interaction_graph,
+    item_graph,
     regressions,
 )
 
@@ -35,6 +36,11 @@ def batch(matrix, users):
     return graph.HistoryRows(matrix).bags(torch.tensor(users))
 
 
+def options(**changed):
+    graphs = {"item_graph": 5, "graph_penalty": 1.0, "graph_strength": 2.0}
+    return graphs | {"content_graph": 4, "content_strength": 0.5, "cache_dir": None} | changed
+
+
 def by_hand(matrix, k, penalty):
     """The weights (I, I), column i those of item i's regression, item by item."""
     weights = np.asarray(matrix.sum(1)).ravel().clip(1) ** -0.25
@@ -55,12 +61,8 @@ def by_hand(matrix, k, penalty):
 @given(st.integers(0, 30))
 def test_weights_are_those_of_each_items_ridge_regression(k, seed):
     matrix = random_matrix(seed)
-    found = interaction_graph(matrix, np.zeros(USERS, int), k, 3.0, None)
-    whole = sp.csr_matrix(
-        (found.whole_weight.numpy(), found.whole_item.numpy(), found.whole_start.numpy()),
-        (ITEMS, ITEMS),
-    )
-    np.testing.assert_allclose(whole.toarray(), by_hand(matrix, k, 3.0), atol=1e-5)
+    found = interaction_graph(matrix, k, 3.0, None)
+    np.testing.assert_allclose(found.toarray(), by_hand(matrix, k, 3.0), atol=1e-5)
 
 
 def test_blocks_of_items_change_nothing(monkeypatch):
@@ -86,12 +88,12 @@ def test_co_occurrences_keep_the_largest_and_of_equals_the_lower(seed, kept):
 
 def test_a_part_has_the_graph_of_the_other_users():
     matrix, part = random_matrix(), np.arange(USERS) % 2
-    found = interaction_graph(matrix, part, 5, 1.0, None)
+    found = item_graph(options(content_graph=0), matrix, {}, part)
     users = [0, 1, 6, 7]
     rows = found(*batch(matrix, users), torch.from_numpy(part[users])).dense().numpy()
     for p in (0, 1):
         others = matrix.multiply((part != p)[:, None]).tocsr()
-        expected = matrix[[u for u in users if u % 2 == p]] @ by_hand(others, 5, 1.0)
+        expected = 2 * matrix[[u for u in users if u % 2 == p]] @ by_hand(others, 5, 1.0)
         np.testing.assert_allclose(rows[p::2], expected, atol=1e-5)
 
 
@@ -116,7 +118,7 @@ def test_sums_of_sparse_rows_are_those_of_dense_ones(seed):
         ItemGraph(random_graph(seed + n))(*batch(matrix, range(USERS))) for n in (0, 1)
     )
     a, b = first.dense(), second.dense()
-    torch.testing.assert_close(first.products(second), (a * b).sum(1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(first.squares(), a.square().sum(1), atol=1e-4, rtol=1e-4)
     generator = torch.Generator().manual_seed(seed)
     h = torch.randn(USERS, 3, generator=generator)
     weights, bias = (
@@ -128,14 +130,13 @@ def test_sums_of_sparse_rows_are_those_of_dense_ones(seed):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     cells = torch.randperm(USERS * ITEMS, generator=generator)[:50]
     assert torch.equal(first.at(cells), a.flatten()[cells])
-    added = first.add_to(b.clone(), 0.5)
-    torch.testing.assert_close(added, b + 0.5 * a)
+    torch.testing.assert_close(first.add_to(b.clone()), b + a)
 
 
 def test_content_graph_by_hand():
     features = np.random.default_rng(0).normal(size=(ITEMS, 4)).astype(np.float32)
     features[3] = 0  # no features: no neighbours
-    found = content_graph(torch.from_numpy(features), 4, None, "text")
+    found = content_graph(features, 4, None, "text")
     unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-9)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -2)
@@ -147,18 +148,31 @@ def test_content_graph_by_hand():
     scale = np.where(sums > 0, sums.clip(1e-12) ** -0.5, 0)
     expected = scale[:, None] * nearest * scale
     expected = expected + expected.T
-    everyone = torch.arange(ITEMS)
-    np.testing.assert_allclose(found(everyone, everyone).dense(), expected, atol=1e-5)
-    assert torch.equal(
-        found(everyone, everyone, everyone % 2).values, found(everyone, everyone).values
-    )
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
+
+
+def test_the_graphs_are_added_up_by_their_strengths():
+    matrix, part = random_matrix(), np.arange(USERS) % 2
+    generator = np.random.default_rng(0)
+    features = {name: generator.random((ITEMS, 4)) for name in ("text", "image")}
+    found = item_graph(options(), matrix, features, part).matrix().toarray()
+    expected = 2 * interaction_graph(matrix, 5, 1.0, None)
+    for name, x in features.items():
+        expected = expected + 0.5 * content_graph(x, 4, None, name)
+    np.testing.assert_allclose(found, expected.toarray(), atol=1e-6)
+    alone = item_graph(options(item_graph=0), matrix, features, part)
+    users = torch.arange(USERS)
+    bags = batch(matrix, range(USERS))
+    assert torch.equal(alone(*bags, torch.from_numpy(part)).values, alone(*bags).values)
+    assert len(users) == alone(*bags).n_rows
+    assert item_graph(options(item_graph=0), matrix, {}, part) is None
 
 
 def test_regressions_are_cached(tmp_path, monkeypatch):
     matrix, part = random_matrix(), np.arange(USERS) % 2
-    first = interaction_graph(matrix, part, 5, 1.0, tmp_path)
+    kept = options(cache_dir=str(tmp_path), content_graph=0)
+    first = item_graph(kept, matrix, {}, part)
     assert len(list(tmp_path.iterdir())) == 3  # of all users and of two parts
-    monkeypatch.setattr(np.linalg, "solve", None)
     monkeypatch.setattr(torch.linalg, "solve", None)
-    again = interaction_graph(matrix, part, 5, 1.0, tmp_path)
+    again = item_graph(kept, matrix, {}, part)
     assert torch.equal(first.parts_weight, again.parts_weight)
