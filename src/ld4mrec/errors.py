@@ -21,6 +21,10 @@ class RunError(UserError):
     """A run that cannot start, go on or finish."""
 
 
+class DamagedError(RunError):
+    """A file of ours that does not hold what was written; a grid makes such a run anew."""
+
+
 class DivergedError(RunError):
     """Training went where no number is: a grid records it and goes on with its other points."""
 

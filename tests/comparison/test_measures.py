@@ -295,7 +295,9 @@ def test_all_measures_at_once():
     ("topk", "message"),
     [
         ([[0, 7]], "item ids from 0 to 6, got 7"),
-        ([[0, -1]], "item ids from 0 to 6, got -1"),
+        ([[0, -2]], "item ids from 0 to 6, got -2"),
+        ([[0, -1, 1]], "must end where they have no item, got an item behind -1"),
+        ([[-1, -1]], "lists must hold some item, all are empty"),
         ([[0, 1], [2, 2]], "list 1 names an item twice"),
         ([0, 1], r"an \(n, K\) array with n, K > 0, got shape \(2,\)"),
         (np.zeros((0, 2), dtype=int), r"got shape \(0, 2\)"),

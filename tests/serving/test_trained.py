@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+import support
 from ld4mrec.errors import DataError, RunError
 from ld4mrec.runs.identity import RESULTS_VERSION, run_id
 from ld4mrec.serving.ranking import check_same_lists
@@ -125,6 +126,7 @@ def test_another_version_of_results_is_told(pop, caplog):
 
 
 def change_identity(folder, **keys):
+    support.without_checksums(folder)
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     identity = manifest["identity"]

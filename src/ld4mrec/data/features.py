@@ -13,6 +13,8 @@ from ld4mrec.errors import DataError
 
 # The order in which models take them; others follow as named.
 LEADING_MODALITIES = ("text", "image")
+# Maps of original ids, beside the interactions.
+ID_MAPS = {"user": "u_id_mapping.csv", "item": "i_id_mapping.csv"}
 MMREC_KEYS = {"vision": "vision_feature_file", "text": "text_feature_file"}
 
 

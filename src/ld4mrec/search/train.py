@@ -92,12 +92,16 @@ def run_all(requests: list[Request], engine: InTurn) -> None:
 
 def plan(request: Request, grid: bool | None = None) -> list[Run]:
     """The Runs that a request means, in the order of the points, with the outcome of those that
-    ended; nothing is trained or written. Ranges of a search are left out.
+    ended; nothing is trained or written. Damaged ones have not ended. Ranges of a search are left
+    out.
     """
     with quiet():
         source, config = configure(replace(request, keys=take_ranges(request.keys)[0]))
         points = config.points(grid)
-        return [planned.as_found() for planned in runs_at(source, points, _is_grid(grid, points))]
+        return [
+            planned.as_found(anew=True)
+            for planned in runs_at(source, points, _is_grid(grid, points))
+        ]
 
 
 def _is_grid(grid, points):
@@ -124,7 +128,7 @@ def _grid(opened: Opened, runs: list[Run], config: Config, engine: InTurn) -> li
     warn(repeated_values({name: _listed(config, name) for name in config["hyper_parameters"]}))
     warn(same_runs(runs))
     runs = _different(runs)
-    done = sum(1 for planned in runs if planned.folder.result())
+    done = sum(planned.folder.is_finished for planned in runs)
     logger.info("grid of %d runs, %d of them finished", len(runs), done)
     engine.start(runs[0].config["threads"])
     pace, ended = Pace(varied(runs)), {}

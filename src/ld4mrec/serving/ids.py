@@ -7,11 +7,10 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from ld4mrec.data.features import data_folder
+from ld4mrec.data.features import ID_MAPS, data_folder
 from ld4mrec.errors import DataError
 
 NAMED = 5  # ids that a message names
-MAPS = {"user": "u_id_mapping.csv", "item": "i_id_mapping.csv"}
 
 
 class UnknownIdError(DataError):
@@ -29,7 +28,7 @@ class Ids:
     @classmethod
     def read(cls, config: Mapping, kind: str, n: int) -> Self:
         """Of the data folder's map, if there is one; DataError if it lacks any of 0..n-1."""
-        path, column = data_folder(config) / MAPS[kind], config[f"{kind.upper()}_ID_FIELD"]
+        path, column = data_folder(config) / ID_MAPS[kind], config[f"{kind.upper()}_ID_FIELD"]
         if not path.is_file():
             return cls(kind, n)
         try:
@@ -69,7 +68,7 @@ class Ids:
         ids = pd.Series(ids, dtype=object)
         if self.texts is not None:
             found = self.texts.get_indexer(ids)
-            like = f"ids such as {self.texts[0]!r} ({MAPS[self.kind]} has them all)"
+            like = f"ids such as {self.texts[0]!r} ({ID_MAPS[self.kind]} has them all)"
         else:
             whole = ids.str.fullmatch("[0-9]{1,18}")
             found = ids.where(whole, "-1").astype(np.int64).to_numpy()

@@ -1,0 +1,64 @@
+"""Checksums of what we write: made when it is written, verified when it is read.
+
+A JSON object of ours carries the SHA-256 of its content under "sha256". Other files are listed with
+theirs in such an object beside them (a run's result.json). What was written before there were
+checksums has none and is read without.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ld4mrec import files
+from ld4mrec.errors import DamagedError
+
+SEAL = "sha256"
+
+
+def write_json(path: str | Path, value: dict) -> None:
+    """Write a JSON object with its checksum, whole or not at all."""
+    files.write_json(path, value | {SEAL: _digest_of(json.loads(json.dumps(value)))})
+
+
+def read_json(path: str | Path, mend: str) -> dict | None:
+    """The object in a file of `write_json`, without its checksum; None where there is no file.
+
+    mend: what to do about damage, a part of a sentence. Raises DamagedError for what is no JSON
+    object, or not the one that was written.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged ({error}); {mend}") from error
+    if not isinstance(value, dict):
+        raise DamagedError(
+            f"{path} is damaged (it holds a {type(value).__name__}, wanted an object); {mend}"
+        )
+    if SEAL in value and value.pop(SEAL) != _digest_of(value):
+        raise DamagedError(f"{path} is damaged (its content is not what was written); {mend}")
+    return value
+
+
+def _digest_of(value: dict) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def of_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """{name: SHA-256} of those of the files that are there."""
+    return {name: files.sha256(folder / name) for name in names if (folder / name).is_file()}
+
+
+def of_arrays(arrays: Iterable[np.ndarray]) -> str:
+    """SHA-256 of arrays: of types, shapes and values, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
