@@ -20,7 +20,7 @@ SEAL = "sha256"
 
 def write_json(path: str | Path, value: dict) -> None:
     """Write a JSON object with its checksum, whole or not at all."""
-    files.write_json(path, value | {SEAL: _digest_of(json.loads(json.dumps(value)))})
+    files.write_json(path, sealed(value))
 
 
 def read_json(path: str | Path, mend: str) -> dict | None:
@@ -33,15 +33,28 @@ def read_json(path: str | Path, mend: str) -> dict | None:
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        return unsealed(path.read_bytes())
+    except ValueError as error:
         raise DamagedError(f"{path} is damaged ({error}); {mend}") from error
+
+
+def sealed(value: dict) -> dict:
+    """A JSON object with its checksum."""
+    return value | {SEAL: _digest_of(json.loads(json.dumps(value)))}
+
+
+def unsealed(text: bytes | str) -> dict:
+    """The object in a JSON text, without its checksum; ValueError for anything else, or if it is
+    not the one that was sealed.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(value, dict):
-        raise DamagedError(
-            f"{path} is damaged (it holds a {type(value).__name__}, wanted an object); {mend}"
-        )
+        raise ValueError(f"it holds a {type(value).__name__}, wanted an object")
     if SEAL in value and value.pop(SEAL) != _digest_of(value):
-        raise DamagedError(f"{path} is damaged (its content is not what was written); {mend}")
+        raise ValueError("its content is not what was written")
     return value
 
 

@@ -179,3 +179,38 @@ def test_pairs_that_stand_twice_are_named_with_their_first_line(tmp_path, caplog
     caplog.clear()
     read(tmp_path / "e")
     assert "repeat" not in caplog.text
+
+
+def written(folder, text):
+    folder.mkdir()
+    (folder / f"{folder.name}.inter").write_text(text)
+    return config_for(folder)
+
+
+ROWS = "0\t0\t0\n0\t1\t1\n0\t2\t2\n"
+
+
+def test_two_rows_joined_by_a_lost_newline_are_refused(tmp_path):
+    config = written(tmp_path / "d", f"userID\titemID\tx_label\n{ROWS}0\t1\t01\t1\t0\n")
+    with pytest.raises(DataError, match="line 5, saw 5"):
+        RecDataset(config)
+
+
+def test_a_number_that_no_float_holds_is_a_sentence(tmp_path):
+    config = written(tmp_path / "d", f"userID\titemID\tx_label\n{ROWS}{'1' * 500}\t1\t0\n")
+    with pytest.raises(DataError, match=r"line 5: userID is '?1{50,}.*wanted a whole number"):
+        RecDataset(config)
+
+
+def test_lines_are_counted_as_lines(tmp_path):
+    config = written(tmp_path / "d", f"userID\titemID\tx_label\n\n{ROWS}  \n\n1\tx\t0\n")
+    with pytest.raises(DataError, match="line 8: itemID is 'x'"):
+        RecDataset(config)
+
+
+def test_ratings_of_0_count_as_interactions_and_are_named(tmp_path, caplog):
+    rows = "0\t0\t0\t5\n0\t1\t1\t0\n0\t2\t2\t\n"
+    data = RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\trating\n{rows}"))
+    assert len(data) == 3
+    assert "2 rows have no rating above 0 and count as interactions all the same" in caplog.text
+    assert "the first: line 3, 0" in caplog.text

@@ -84,9 +84,9 @@ def finish(
     """Bring a run to its end: reuse it, go on with it or train it. The caller holds its lock.
 
     splits: the three RecDatasets. resume: go on where an interrupted run stopped; in a grid, a run
-    whose checkpoint lacks state or is damaged starts afresh. seconds: {phase: seconds} spent before.
-    The Run that comes back has a result, or the failure where training diverged, or why a rung
-    stopped it.
+    whose checkpoint lacks state or is damaged starts afresh. seconds: {phase: seconds} spent before
+    this. The Run that comes back has a result, or the failure where training diverged, or why a
+    rung stopped it.
     """
     if (known := ended_earlier(run, in_grid)).ended:
         return known

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ld4mrec.data.features import ID_MAPS, data_folder
 from ld4mrec.errors import DataError
+from ld4mrec.tables import check_header
 
 NAMED = 5  # ids that a message names
 
@@ -32,14 +33,27 @@ class Ids:
         if not path.is_file():
             return cls(kind, n)
         try:
+            header = check_header(path, "\t")
             frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        except DataError:
+            raise
         except (ValueError, UnicodeDecodeError) as error:  # pandas' errors are ValueErrors
             raise DataError(f"{path} cannot be read as TAB-separated text: {error}") from error
-        if column not in frame or frame.shape[1] < 2:
+        names = [other for other in header if other != column]
+        if len(names) > 1:
+            names = [name for name in names if name == f"{kind}_id"]
+        if column not in header or not names:
             raise DataError(
-                f"{path} has the columns {list(frame.columns)}; wanted the original id and {column}"
+                f"{path} has the columns {header}; wanted the original id and {column}; where "
+                f"there are more, the original id as {kind}_id"
             )
-        original = frame[next(other for other in frame if other != column)]
+        original = frame[names[0]]
+        if empty := int((original.str.strip() == "").sum()):
+            first = frame[column][original.str.strip() == ""].iloc[0]
+            raise DataError(
+                f"{path} has {empty} empty original ids, the first for {column} {first}; wanted a "
+                "text for each"
+            )
         numbers = pd.to_numeric(frame[column], errors="coerce")
         known = numbers.between(0, n - 1) & (numbers % 1 == 0)
         numbers, original = numbers[known].astype(np.int64), original[known]

@@ -178,7 +178,7 @@ def _encoded(options, encoder, items, content):
                 f"leave it out with --{modality}-encoder {NONE}"
             )
         features = encoding.filled(keys, space)
-        first_made_with = space.record()["first made with"]
+        first_made_with = (space.record() or {}).get("first made with")
     facts = {
         "encoder": encoder.name,
         "revision": encoder.revision,
