@@ -185,7 +185,7 @@ class RunFolder:
             for name in LEFTOVERS:
                 (self.path / name).unlink(missing_ok=True)
         for temporary in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         self.spoilt = False
         identity = {"id": self.id, "identity": self.identity}
         facts = environment(config) | {"id_maps": id_maps(config)}

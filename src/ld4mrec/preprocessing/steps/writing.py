@@ -24,7 +24,10 @@ class OutputError(DataError):
 
 
 def check_free(out: Path, force: bool) -> bool:
-    """OutputError if `out` must not be made or replaced; says whether it is occupied."""
+    """OutputError if `out` must not be made or replaced; says whether it is occupied. Removes what
+    killed processes left of making it.
+    """
+    files.tidy(out)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; --out must name the folder to make")
     if not out.is_dir() or not any(out.iterdir()):
