@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, DivergedError, RunError
+from ld4mrec.errors import ConfigError, DivergedError
 from ld4mrec.runs.request import Opened, Request, configure, open_request, runs_at, shims_for
-from ld4mrec.runs.run import Run, finish
+from ld4mrec.runs.run import Run, ended_earlier, finish
 from ld4mrec.search.halving import Halving
 from ld4mrec.search.idle import repeated_values, same_runs, varied
 from ld4mrec.search.options import Search
@@ -109,11 +109,13 @@ def _is_grid(grid, points):
 
 
 def _single(opened: Opened, single: Run, resume: bool) -> list[Run]:
+    if single.folder.is_finished:  # reused without a lock: its disk may be read-only
+        return [ended_earlier(single, in_grid=False)]
     if not single.folder.lock(timeout=0):
-        raise RunError(
-            f"another process is training this run in {single.folder.path}; wait for it or choose "
-            "--run_dir"
+        logger.info(
+            "another process is training this run in %s; waiting for it", single.folder.path
         )
+        single.folder.lock(timeout=-1)
     try:
         ended = finish(single, opened.model_class, opened.splits, resume, opened.seconds)
     finally:

@@ -169,8 +169,14 @@ def save(path: str | Path, value: object) -> None:
 
     value: of tensors, plain values, lists, tuples and dicts.
     """
-    with replacing(path) as file:  # given a path, torch would write its name into the archive
-        torch.save({"sha256": digest(value), "content": value}, file)
+    try:
+        with replacing(path) as file:  # given a path, torch would write its name into the archive
+            torch.save({"sha256": digest(value), "content": value}, file)
+    except RuntimeError as error:  # torch's own where a write failed: the disk is full
+        if isinstance(error.__context__, OSError):
+            error.__context__.filename = str(path)
+            raise error.__context__ from None
+        raise
 
 
 def load(path: str | Path):

@@ -1,6 +1,5 @@
 """The files of a data folder, which appears when it is complete."""
 
-import errno
 import json
 import os
 from collections.abc import Iterator
@@ -11,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec import files
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DISK_IS_FULL, DataError
 from ld4mrec.preprocessing.steps.interactions import Interactions
 
 MANIFEST = "manifest.json"
-DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 GENERATORS = "preprocessing/"  # a manifest's generator begins so: --force may replace the folder
 
 
