@@ -16,9 +16,16 @@ from hypothesis import strategies as st
 
 import support
 from ld4mrec.errors import DamagedError, RunError
+from ld4mrec.files import sha256
 from ld4mrec.runs import folder as run_folder
 from ld4mrec.runs.folder import RunFolder
-from ld4mrec.runs.identity import data_fingerprint, plain_value, run_id, run_identity
+from ld4mrec.runs.identity import (
+    changed_since_made,
+    data_fingerprint,
+    plain_value,
+    run_id,
+    run_identity,
+)
 from support import config_for
 
 
@@ -402,3 +409,26 @@ def test_equal_arrays_give_equal_bytes(tmp_path, toy, monkeypatch):
         assert {name: back[name].tolist() for name in back} == {
             name: values.tolist() for name, values in arrays.items()
         }
+
+
+# --- the data, since preprocessing made it --------------------------------------------------
+
+
+def test_files_that_changed_since_preprocessing_are_named(toy):
+    config = config_for(toy, **LD)
+    assert changed_since_made(config) == []
+    names = ("toy.inter", "text_feat.npy", "image_feat.npy")
+    outputs = {name: {"sha256": sha256(toy / name)} for name in names}
+    (toy / "manifest.json").write_text(json.dumps({"outputs": outputs}))
+    assert changed_since_made(config) == []
+    outputs["text_feat.npy"]["sha256"] = "0"
+    (toy / "manifest.json").write_text(json.dumps({"outputs": outputs}))
+    assert changed_since_made(config) == ["text_feat.npy"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 9999, '{"outputs": [1]}', '{"outputs": {"a": 1}}']
+)
+def test_a_manifest_of_something_else_names_nothing(toy, text):
+    (toy / "manifest.json").write_text(text)
+    assert changed_since_made(config_for(toy)) == []

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.data.features import data_folder
+from ld4mrec.data.features import data_folder, inside
 from ld4mrec.errors import ConfigError, DataError, nearest
 from ld4mrec.tables import refuse_nul
 
@@ -265,8 +265,8 @@ def _header(path, separator):
 
 
 def inter_path(config: Config) -> Path:
-    """Path of the data set's interactions."""
-    return data_folder(config) / (config["inter_file_name"] or f"{config['dataset']}.inter")
+    """Path of the data set's interactions; DataError for a name that leads out of its folder."""
+    return inside(config, config["inter_file_name"] or f"{config['dataset']}.inter")
 
 
 def check_topk(config: Config, n_items: int) -> None:

@@ -45,6 +45,20 @@ def id_maps(config: Config) -> dict[str, str]:
     return {name: files.known_sha256(path) for name, path in paths.items() if path.is_file()}
 
 
+def changed_since_made(config: Config) -> list[str]:
+    """Names of the files that a run reads and that are not what the data folder's manifest.json
+    says that preprocessing wrote; [] where preprocessing did not make the folder.
+    """
+    try:
+        path = data_folder(config) / "manifest.json"
+        outputs = json.loads(path.read_bytes())["outputs"]
+        written = {name: facts["sha256"] for name, facts in outputs.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+    now = data_fingerprint(config) | id_maps(config)
+    return [name for name, digest in now.items() if written.get(name, digest) != digest]
+
+
 def run_identity(config: Config, data: dict[str, str], code: dict[str, str]) -> dict:
     """What decides a run's numbers, in plain values.
 

@@ -13,7 +13,7 @@ from ld4mrec import checksums
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.features import data_folder
-from ld4mrec.errors import DataError, RunError
+from ld4mrec.errors import ConfigError, DataError, RunError
 from ld4mrec.plugins import sources
 from ld4mrec.runs import reopen
 from ld4mrec.runs.folder import RunFolder
@@ -144,6 +144,10 @@ def configuration(path: Path, saved: dict, overrides: Mapping) -> Config:
     if free.get("cache_dir") is not None:
         del free["cache_dir"]  # it was made where the run was; null stays null
     free |= overrides
+    if not isinstance(free.get("data_path"), str) or not free["data_path"].strip():
+        raise ConfigError(
+            f"--data_path is {free.get('data_path')!r}; wanted the folder that holds the data set's"
+        )
     folder = Path(f"{free['data_path'].rstrip('/')}/{saved['dataset']}")
     if not folder.is_dir():
         raise DataError(
