@@ -90,7 +90,7 @@ def test_one_run_writes_its_folder(command, tmp_path, capsys):
     assert (top["users"] == per_user["users"]).all()
     assert yaml.safe_load((folder / "config.yaml").read_text())["soft_prob"] == 0.01
     assert json.loads((folder / "manifest.json").read_text())["packages"]["numpy"] == np.__version__
-    weights = torch.load(folder / "best.pt", weights_only=True)
+    weights = torch.load(folder / "best.pt", weights_only=True)["content"]
     assert weights["epoch"] == result["best_epoch"]
     assert result["peak_memory"]["ram_bytes"] > 1e7
     assert {"start", "loaders", "model", "train", "valid", "test"} <= set(result["seconds"])

@@ -70,8 +70,9 @@ def test_copy_and_shuffle(toy):
         ([*GOOD, (0, 10**15, 0)], r"itemID must count .* the largest is 1000000000000000"),
         ([*GOOD, (0, 0, 3)], r"line 7: x_label is 3; wanted 0 \(train\), 1 \(validation\) or 2"),
         ([*GOOD, (0, "abc", 0)], r"line 7: itemID is 'abc'; wanted a whole number"),
-        ([*GOOD, (0, 1.5, 0)], r"line 7: itemID is 1.5; wanted a whole number"),
-        ([*GOOD, ("", 1, 0)], r"line 7: userID is nan; wanted a whole number"),
+        ([*GOOD, (0, 1.5, 0)], r"line 7: itemID is '1.5'; wanted a whole number"),
+        ([*GOOD, (0, 10**20, 0)], r"line 7: itemID is '10{20}'; wanted a whole number"),
+        ([*GOOD, ("", 1, 0)], r"line 7: userID is ''; wanted a whole number"),
         (
             [(0, 0, 0), (0, 1, 2)],
             r"no validation rows \(label 1\); every split needs",

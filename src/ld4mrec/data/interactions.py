@@ -141,11 +141,18 @@ class RecDataset:
     def _check_integers(self, column):
         if pd.api.types.is_integer_dtype(column) and not column.isna().any():
             return
-        short = column.where(column.astype(str).str.len() <= MOST_DIGITS)
-        numbers = pd.to_numeric(short, errors="coerce")
-        whole = numbers.notna() & (numbers % 1 == 0)
+        # as they are written: pandas has made one kind of number of a whole column
+        texts = self._texts(column.name)
+        whole = texts.str.fullmatch(r"\s*[-+]?[0-9]{1,18}\s*")
         bad = ~whole if not whole.all() else pd.Series(True, index=column.index)
-        self._refuse(bad, column, "a whole number without a decimal point")
+        self._refuse(bad, texts, "a whole number without a decimal point")
+
+    def _texts(self, name):
+        """A column of the file as texts."""
+        how = {"quoting": csv.QUOTE_NONE, "keep_default_na": False, "dtype": str}
+        separator = self.config["field_separator"] or "\t"
+        frame = pd.read_csv(self.inter_path, sep=separator, usecols=[name], **how)
+        return frame[name].fillna("")
 
     def _check_ids(self, column):
         self._refuse(column < 0, column, "ids counted from 0")

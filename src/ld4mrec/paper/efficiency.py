@@ -124,7 +124,7 @@ def kept(setup: Setup, what: Measurement) -> Found | None:
     found = []
     for path in {place(setup, what, folder): None for folder in (None, setup.ledger)}:
         content = checksums.read_json(path, "delete it to measure again")
-        found += [content] if content else []
+        found += [] if content is None else [content]
     return min(found, key=lambda content: "reason" in content, default=None)
 
 

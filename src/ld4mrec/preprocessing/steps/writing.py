@@ -1,5 +1,6 @@
 """The files of a data folder, which appears when it is complete."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def manifest_of(folder: Path) -> dict | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return manifest if manifest["generator"].startswith(GENERATORS) else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -78,6 +79,10 @@ def staged(out: str | Path, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         if folder is None:
             raise OutputError(f"{out} cannot be made: {error}") from error
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and not occupied:
+            raise OutputError(
+                f"{out} was made by another command meanwhile; nothing was changed"
+            ) from error
         if error.errno in DISK_IS_FULL:
             raise OutputError(
                 f"the disk that holds {out.parent} is full; nothing was left there. --dry-run "
