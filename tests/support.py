@@ -76,7 +76,7 @@ def without_checksums(folder):
     """Make a finished run's folder one of before there were checksums."""
     for name in ("manifest.json", "result.json"):
         value = json.loads((folder / name).read_text())
-        for key in ("sha256", "files", "id_maps"):
+        for key in ("checksum", "files", "id_maps"):
             value.pop(key, None)
         (folder / name).write_text(json.dumps(value))
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())

@@ -1,6 +1,6 @@
 """Checksums of what we write: made when it is written, verified when it is read.
 
-A JSON object of ours carries the SHA-256 of its content under "sha256". Other files are listed with
+A JSON object of ours carries the SHA-256 of its content under "checksum". Other files are listed with
 theirs in such an object beside them (a run's result.json). What was written before there were
 checksums has none and is read without.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from ld4mrec import files
 from ld4mrec.errors import DamagedError
 
-SEAL = "sha256"
+SEAL = "checksum"
 
 
 def write_json(path: str | Path, value: dict) -> None:

@@ -145,7 +145,7 @@ def test_a_quote_in_an_unread_column_swallows_no_row(tmp_path):
         (["0\t0\t0\t", "0\t1\t1\t"], r"line 2 has 4 fields and the header 3: which column"),
         (["0\t0\t0", "0\t1\t1\t7"], r"cannot be read as .*Expected 3 fields in line 3, saw 4"),
         (["0\t0\t0", "0\t1\t10\t2\t0"], r"cannot be read as .*Expected 3 fields in line 3, saw 5"),
-        (["0\t0\t0", "0\t1"], r"line 3: x_label is nan; wanted a whole number"),
+        (["0\t0\t0", "0\t1"], r"line 3: x_label is ''; wanted a whole number"),
     ],
     ids=["wider", "trailing tab", "a wider row", "a lost newline", "a shorter row"],
 )

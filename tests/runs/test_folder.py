@@ -351,7 +351,7 @@ def test_a_manifest_of_another_shape_is_a_sentence(tmp_path, toy, change, why):
     folder = place(tmp_path, toy)
     folder.start(config_for(toy), fresh=True)
     path = folder.path / "manifest.json"
-    support.change_json(path, lambda m: m.pop("sha256"))
+    support.change_json(path, lambda m: m.pop("checksum"))
     support.change_json(path, change)
     with pytest.raises(DamagedError, match=rf"manifest.json is damaged \({why}\); delete .*/run "):
         place(tmp_path, toy)
