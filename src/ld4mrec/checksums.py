@@ -1,7 +1,7 @@
 """Checksums of what we write: made when it is written, verified when it is read.
 
-A JSON object of ours carries the SHA-256 of its content under "checksum". Other files are listed with
-theirs in such an object beside them (a run's result.json). What was written before there were
+A JSON object of ours carries the SHA-256 of its content under "checksum". Other files are listed
+with theirs in such an object beside them (a run's result.json). What was written before there were
 checksums has none and is read without.
 """
 
