@@ -167,9 +167,19 @@ def estimate(
 
 
 def plain(options: Namespace) -> dict:
-    """The options for the manifest."""
+    """The options for the manifest; of absolute paths, which tell a user's name, the last part."""
     hidden = {"window", "dry_run", "force"}
-    return {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
+    kept = {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
+    return {name: _without_place(value) for name, value in kept.items()}
+
+
+def _without_place(value):
+    """A path, or the FILE of an encoder, without the folders that lead to it from the root."""
+    kind = FILE if isinstance(value, str) and value.startswith(FILE) else ""
+    path = value.removeprefix(kind) if kind else value
+    if isinstance(path, str | Path) and os.path.isabs(path):
+        return f"{kind}{Path(path).name}"
+    return value
 
 
 def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None = None) -> int:
