@@ -11,7 +11,6 @@ before there was any, are read as they are.
 """
 
 import hashlib
-import io
 import logging
 import pickle
 import types
@@ -205,14 +204,12 @@ def digest(value: object) -> str:
 
 
 def _add_to(found, value):
-    if isinstance(value, torch.Tensor) and value.layout == torch.strided:
-        found.update(f"{value.dtype} {tuple(value.shape)} ".encode())
-        flat = value.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-        found.update(flat.view(torch.uint8).numpy() if len(flat) else b"")
-    elif isinstance(value, torch.Tensor):  # sparse: its bytes as torch writes them
-        content = io.BytesIO()
-        torch.save(value, content)
-        found.update(content.getvalue())
+    if isinstance(value, torch.Tensor):
+        found.update(f"{value.dtype} {value.layout} {tuple(value.shape)} ".encode())
+        for part in _strided_parts(value.detach()):
+            flat = part.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+            found.update(f"{len(flat)} ".encode())
+            found.update(flat.view(torch.uint8).numpy() if len(flat) else b"")
     elif isinstance(value, dict):
         found.update(f"dict {len(value)} ".encode())
         for key, inner in value.items():
@@ -224,6 +221,17 @@ def _add_to(found, value):
             _add_to(found, inner)
     else:
         found.update(f"{type(value).__name__} {value!r} ".encode())
+
+
+def _strided_parts(tensor):
+    """What a tensor's layout stores its values and their places in."""
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)
 
 
 def encode(value, copies=None):
