@@ -1,10 +1,12 @@
 """The validation curve of a run, read from its folder."""
 
+from ld4mrec.runs.folder import metrics_in
+
 
 def validation_curve(run) -> list[tuple[int, float]]:
     """[(epochs trained, validation value)] of a Run so far, from its metrics.jsonl."""
     metric = run.config["valid_metric"].lower()
-    lines = [line for line in run.folder.metrics() if metric in (line.get("valid") or {})]
+    lines = [line for line in metrics_in(run.folder.path) if metric in (line.get("valid") or {})]
     return [(line["epoch"] + 1, line["valid"][metric]) for line in lines]
 
 

@@ -217,9 +217,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict]:
         """The lines of metrics.jsonl that are whole."""
-        path = self.path / "metrics.jsonl"
-        content = path.read_bytes() if path.is_file() else b""
-        return [line for line in map(_line_of, content.split(b"\n")) if line is not None]
+        return metrics_in(self.path)
 
     def keep_metrics(self, up_to_epoch: int) -> None:
         """Drop the lines of metrics.jsonl after this epoch: the resumed run writes them again.
@@ -251,6 +249,13 @@ class RunFolder:
                 return {key: file[key] for key in file.files}
         except Exception as error:  # numpy's and zipfile's, of many kinds
             raise DamagedError(f"{self.path / name} is damaged ({error}); {self._mend}") from error
+
+
+def metrics_in(folder: Path) -> list[dict]:
+    """The lines of a run folder's metrics.jsonl that are whole."""
+    path = folder / "metrics.jsonl"
+    content = path.read_bytes() if path.is_file() else b""
+    return [line for line in map(_line_of, content.split(b"\n")) if line is not None]
 
 
 def _crc_of(line):
