@@ -1,5 +1,6 @@
 """Small data sets and configurations for tests."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,22 @@ def config_for(folder, model="Pop", **overrides):
     return Config(model, folder.name, common | {"cache_dir": None} | overrides).points(grid=False)[
         0
     ]
+
+
+def without_checksums(folder):
+    """Make a finished run's folder one of before there were checksums."""
+    for name in ("manifest.json", "result.json"):
+        value = json.loads((folder / name).read_text())
+        for key in ("checksum", "files", "id_maps"):
+            value.pop(key, None)
+        (folder / name).write_text(json.dumps(value))
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    texts = [json.dumps({k: v for k, v in line.items() if k != "crc32"}) for line in lines]
+    (folder / "metrics.jsonl").write_text("".join(f"{text}\n" for text in texts))
+
+
+def change_json(path, change):
+    """Change the object in a JSON file of ours by a function, as another program would."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))

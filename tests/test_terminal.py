@@ -90,3 +90,34 @@ def test_lines_stand_above_a_running_bar(capsys):
         bar.update(1)
         logger.info("epoch 0")
     assert capsys.readouterr().out == "epoch 0\n"
+
+
+class Gone(io.StringIO):
+    """An output that nobody reads any more."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_lines_that_nobody_reads_do_not_end_the_work(tmp_path, monkeypatch):
+    init_logger()
+    monkeypatch.setattr("sys.stdout", Gone())
+    with log_to(tmp_path / "log.txt"):
+        logger.info("one")
+        logger.info("two")
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
+
+
+def test_a_log_file_that_cannot_be_written_is_done_without(tmp_path, capsys):
+    init_logger()
+    with log_to(tmp_path / "log.txt"):
+        handler = logging.getLogger().handlers[-1]
+        handler.stream.close()
+        handler.stream = Gone()
+        logger.info("one")
+        logger.info("two")
+    out, err = capsys.readouterr()
+    assert "log.txt: ; the log ends here" in out
+    assert out.count("ends here") == 1
+    assert "two" in out
+    assert err == ""

@@ -1,8 +1,14 @@
 """Errors that a user can mend. The commands print their message without a traceback."""
 
+import contextlib
 import difflib
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterable
+
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READER_GONE = 141  # the status of a process that SIGPIPE ends
 
 
 class UserError(ValueError):
@@ -19,6 +25,10 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run that cannot start, go on or finish."""
+
+
+class DamagedError(RunError):
+    """A file of ours that does not hold what was written; a grid makes such a run anew."""
 
 
 class DivergedError(RunError):
@@ -41,16 +51,52 @@ def exit_status(
     mendable: tuple[type[Exception], ...] = (UserError,),
 ) -> int:
     """Run a command: its exit status, 0 for None; 2 after an error that the user can mend, 130
-    after Ctrl-C, which prints `interrupted`.
+    after Ctrl-C, which prints `interrupted`, 141 where nobody reads what is printed any more.
+
+    Errors of the operating system (a full disk, a folder that is gone) become a sentence as well.
     """
     try:
-        return command() or 0
+        status = command() or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head`: as the shell would end it
+        print_nowhere()
+        return READER_GONE
     except mendable as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _ended(f"error: {error}", 2)
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was standard output
+            print_nowhere()
+        return _ended(f"error: {of_the_system(error)}", 2)
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130
+        return _ended(interrupted, 130)
+
+
+def _ended(text, status):
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(text, file=sys.stderr)
+    return status
+
+
+def print_nowhere() -> None:
+    """Lead standard output nowhere from now on: nobody reads it, or its disk is full. The work goes
+    on, and Python does not complain at the process's end.
+    """
+    with contextlib.suppress(OSError, ValueError):  # what stands for it has no handle
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def of_the_system(error: OSError) -> str:
+    """A sentence on an error of the operating system: where, what, and what to do."""
+    what = error.strerror or str(error) or type(error).__name__
+    where = f"{error.filename!s:.300}: " if error.filename is not None else ""
+    if error.errno in DISK_IS_FULL:
+        return f"{where}{what}; make room on the disk, then the same command goes on where it can"
+    return f"{where}{what}; look at the path, its permissions and its disk"
 
 
 def nearest(word: object, known: Iterable, how_many: int = 1) -> str:

@@ -1,15 +1,25 @@
-"""Reading and writing files and folders whole or not at all, links, and fingerprints of content."""
+"""Reading and writing files and folders whole or not at all, links, and fingerprints of content.
 
+What is being written has a temporary name beside its place, `.name.xxxx.tmp`, and is locked by its
+process. What a killed process leaves is locked by nobody, and goes when the same name is written
+again.
+"""
+
+import contextlib
+import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+NAME = 100  # letters of a name that its temporary one keeps; file systems allow 255
 
 
 @contextmanager
@@ -21,17 +31,17 @@ def replacing(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     encoding = None if "b" in mode else "utf-8"
     try:
-        with os.fdopen(handle, mode, encoding=encoding) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with _temporary(path, _new_file) as temporary:
+            with open(temporary, mode, encoding=encoding) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # of a write: the disk is full
+            error.filename = str(path)
         raise
 
 
@@ -44,9 +54,8 @@ def staged(folder: str | Path, replace: bool = False) -> Iterator[Path]:
     """
     folder = Path(os.path.abspath(folder))  # a link keeps its own name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    new, old = work / "new", work / "old"
-    try:
+    with _temporary(folder, os.mkdir) as work:
+        new, old = work / "new", work / OLD
         new.mkdir()
         yield new
         if replace and folder.is_dir():
@@ -57,16 +66,80 @@ def staged(folder: str | Path, replace: bool = False) -> Iterator[Path]:
             if old.is_dir():
                 os.replace(old, folder)
             raise
+
+
+OLD = "old"  # in the temporary folder of `staged`: what is being replaced
+
+
+def tidy(path: str | Path) -> None:
+    """Remove what killed processes left of writing `path`, and put back a folder that one of them
+    was about to replace. What another process is writing stays, and what cannot be looked at.
+    """
+    path = Path(os.path.abspath(path))
+    left = path.parent.glob(f".{glob.escape(path.name[:NAME])}.????????.tmp")
+    for work in left if path.parent.is_dir() else ():
+        with contextlib.suppress(OSError):
+            handle = _lock(work)
+            try:
+                if (work / OLD).is_dir() and not path.exists():
+                    os.replace(work / OLD, path)
+                _remove(work)
+            finally:
+                os.close(handle)
+
+
+@contextmanager
+def _temporary(path, make):
+    """A temporary file or folder beside `path`, made by make(name); it is gone after the block."""
+    tidy(path)
+    handle = None
+    while handle is None:
+        temporary = path.with_name(f".{path.name[:NAME]}.{secrets.token_hex(4)}.tmp")
+        make(temporary)
+        try:
+            handle = _lock(temporary)
+        except (FileNotFoundError, BlockingIOError):  # being taken for left behind: another one
+            continue
+        except OSError:  # a file system without locks, where nothing is taken for left behind
+            handle = os.open(temporary, os.O_RDONLY)
+    try:
+        yield temporary
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        _remove(temporary)
+        os.close(handle)
+
+
+def _lock(path):
+    """Handle of a file or folder that is locked until it is closed; BlockingIOError if another
+    process holds it, FileNotFoundError if it is gone, OSError where there are no locks.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.stat(path)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _new_file(path):
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def place(path: str | Path, make: Callable[[Path], object]) -> None:
     """Call `make` with the name of a file to make, and rename that file to `path`: nobody sees half
     of it.
     """
-    with tempfile.TemporaryDirectory(prefix=".", dir=Path(path).parent) as folder:
-        temporary = Path(folder) / "file"
+    with _temporary(Path(path), os.mkdir) as folder:
+        temporary = folder / "file"
         make(temporary)
         os.replace(temporary, path)
 

@@ -9,13 +9,36 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ld4mrec.errors import print_nowhere
+
 
 class _Terminal(logging.Handler):
     """Writes lines above a running progress bar instead of through it."""
 
     def emit(self, record):
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        try:
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except OSError:  # nobody reads it any more (`| head`), or its disk is full
+            print_nowhere()  # the work and log.txt go on
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that is done without once it cannot be written."""
+
+    def handleError(self, record):
+        logging.getLogger().removeHandler(self)
+        logging.getLogger(__name__).warning(
+            "%s: %s; the log ends here", self.baseFilename, sys.exc_info()[1]
+        )
+
+
+def say(line: str) -> None:
+    """Print a line at once. Where nobody reads it any more, the work goes on."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        print_nowhere()
 
 
 def init_logger(config=None) -> None:
@@ -36,7 +59,7 @@ def init_logger(config=None) -> None:
 @contextmanager
 def log_to(path: str | Path) -> Iterator[None]:
     """Also append log lines, with their time, to a file while the block runs."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     with handled_by(handler):
         yield

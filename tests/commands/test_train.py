@@ -16,6 +16,7 @@ import yaml
 import support
 from ld4mrec.commands import train as main
 from ld4mrec.config.words import FLAGS
+from ld4mrec.errors import RunError
 from utils.quick_start import quick_start
 
 SMALL = ["--embedding_size=16", "--hidden_size=16", "--svd_rank=8", "--pg_hidden=8"]
@@ -89,7 +90,7 @@ def test_one_run_writes_its_folder(command, tmp_path, capsys):
     assert (top["users"] == per_user["users"]).all()
     assert yaml.safe_load((folder / "config.yaml").read_text())["soft_prob"] == 0.01
     assert json.loads((folder / "manifest.json").read_text())["packages"]["numpy"] == np.__version__
-    weights = torch.load(folder / "best.pt", weights_only=True)
+    weights = torch.load(folder / "best.pt", weights_only=True)["content"]
     assert weights["epoch"] == result["best_epoch"]
     assert result["peak_memory"]["ram_bytes"] > 1e7
     assert {"start", "loaders", "model", "train", "valid", "test"} <= set(result["seconds"])
@@ -169,15 +170,33 @@ def test_two_processes_share_a_grid(command, tmp_path):
     assert starts == 6  # each run was trained by one of them, once
 
 
-def test_a_run_held_by_another_process_is_refused(command, tmp_path, capsys):
-    child = process(replaced(command, epochs=100000, stopping_step=100000))
+def test_the_second_of_two_commands_waits_and_takes_over(command, tmp_path):
+    long = replaced(command, epochs=100000, stopping_step=100000)
+    first = process(long)
+    second = None
     try:
         wait_until(lambda: list(tmp_path.glob("runs/**/metrics.jsonl")))
-        assert main.main(replaced(command, epochs=100000, stopping_step=100000)) == 2
-        assert "another process is training this run" in capsys.readouterr().err
+        second = process(long)
+        lines = iter(second.stdout.readline, "")
+        assert any("another process is training this run in" in line for line in lines)
+        first.kill()
+        assert any("epoch 0 |" in line for line in lines)
     finally:
-        child.kill()
-        child.communicate()
+        for child in filter(None, (first, second)):
+            child.kill()
+            child.communicate()
+
+
+def test_a_finished_run_is_reused_where_nothing_can_be_written(command, monkeypatch, capsys):
+    assert main.main(command) == 0
+    first = capsys.readouterr().out.splitlines()[-3:]
+
+    def refuse(self, timeout):
+        raise RunError("the disk is read-only")
+
+    monkeypatch.setattr("ld4mrec.runs.folder.RunFolder.lock", refuse)
+    assert main.main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-3:] == first
 
 
 def test_from_any_folder_with_paths_of_the_caller(command, blocks, tmp_path):

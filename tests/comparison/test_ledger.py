@@ -1,15 +1,17 @@
 """The runs of a comparison: what is missing, what is trained, what compares."""
 
+import json
 import re
 import shutil
 
 import numpy as np
 import pytest
 
+import support
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.entries import Entry
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, RunError
+from ld4mrec.errors import ConfigError, DamagedError, RunError
 
 KEYS = {"embedding_size": 4, "epochs": 2, "topk": [10, 20], "threads": 1, "train_batch_size": 64}
 BPR = Entry("BPR", "BPR", {}, "yaml defaults")
@@ -126,15 +128,124 @@ def test_a_ledger_that_is_not_there_is_refused(keys, tmp_path):
         ledger.rows_of([BPR], "blocks", keys, [1], tmp_path / "typo")
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no zip"])
-def test_a_runs_arrays_that_are_absent_or_damaged_are_a_sentence(keys, content):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "cannot be read"), (b"", "is damaged"), (b"no zip", "is damaged")],
+)
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_runs_arrays_that_are_absent_or_damaged_are_a_sentence(keys, content, why, listed):
     (one,) = trained(keys, [1]).done
     path = one.folder.path / "per_user.npz"
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(RunError, match=r"per_user.npz is absent or damaged .* train the run again"):
+    if not listed:
+        support.without_checksums(one.folder.path)
+    with pytest.raises(DamagedError, match=rf"per_user.npz {why} .*delete .* to run again"):
         ledger.per_user(one)
+
+
+OTHER_ARRAYS = [
+    ("per_user.npz", lambda a: a.pop("users"), "no list of distinct users"),
+    ("per_user.npz", lambda a: a.update(users=a["users"] * 0), "no list of distinct users"),
+    ("per_user.npz", lambda a: a.update(users=a["users"].astype(float)), "no list of distinct"),
+    ("per_user.npz", lambda a: a.pop("recall@10"), "no recall@10 of each user"),
+    ("per_user.npz", lambda a: a.update({"recall@10": a["recall@10"][1:]}), "no recall@10 of each"),
+    ("per_user.npz", lambda a: a.update({"recall@10": a["recall@10"].astype(str)}), "no recall@10"),
+    ("per_user.npz", lambda a: a.update({"recall@10": a["recall@10"] * np.nan}), "not all finite"),
+    ("topk.npz", lambda a: a.pop("items"), "no users with a list of items each"),
+    ("topk.npz", lambda a: a.update(items=a["items"][0]), "no users with a list of items each"),
+    ("topk.npz", lambda a: a.update(items=a["items"] * 1j), "no users with a list of items each"),
+    ("topk.npz", lambda a: a.update(items=a["items"] - 9999), "no users with a list of items"),
+    ("topk.npz", lambda a: a.update(items=a["items"][1:]), "60 users and lists of shape"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "why"), OTHER_ARRAYS)
+def test_a_runs_arrays_of_another_shape_are_a_sentence(keys, name, change, why):
+    (one,) = trained(keys, [1]).done
+    read = ledger.per_user if name == "per_user.npz" else ledger.top_items
+    arrays = one.folder.read_arrays(name)
+    change(arrays)
+    one.folder.write_arrays(name, **arrays)
+    with pytest.raises(DamagedError, match=rf"{name} is damaged .*is not what was written"):
+        read(one)
+    support.without_checksums(one.folder.path)
+    with pytest.raises(DamagedError, match=rf"{name} is damaged \(.*{why}"):
+        read(one)
+
+
+OTHER_RESULTS = [
+    (lambda r: r.pop("test"), "test is 'absent'"),
+    (lambda r: r.update(epochs="3"), "epochs is '3'"),
+    (lambda r: r.update(valid=[1]), "valid is"),
+    (lambda r: r["valid"].update({"recall@20": "a"}), "valid holds something else than numbers"),
+    (lambda r: r["seconds"].update(train=None), "seconds holds something else than numbers"),
+    (lambda r: r["test"].pop("recall@20"), "test has no recall@20"),
+    (lambda r: r["test"].pop("recall@10"), "valid and test have different metrics"),
+    (lambda r: r.update(best_epoch=True), "best_epoch is True"),
+    (lambda r: r.clear(), "id is 'absent'"),
+]
+
+
+@pytest.mark.parametrize(("change", "why"), OTHER_RESULTS)
+def test_a_result_of_another_shape_is_a_sentence_and_its_run_is_trained_anew(
+    keys, change, why, caplog
+):
+    (one,) = trained(keys, [1]).done
+    path = one.folder.path / "result.json"
+    support.without_checksums(one.folder.path)
+    before = json.loads(path.read_text())
+    support.change_json(path, change)
+    with pytest.raises(DamagedError, match=rf"result.json is damaged \(.*{why}"):
+        one.folder.result()
+    (again,) = trained(keys, [1]).done
+    assert f"training anew: {path} is damaged" in caplog.text
+    assert {k: again.result[k] for k in ("valid", "test")} == {
+        k: before[k] for k in ("valid", "test")
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["result.json", "manifest.json", "per_user.npz", "topk.npz", "last.pt", "best.pt"]
+)
+@pytest.mark.parametrize("how", ["flipped", "empty"])
+def test_a_single_damaged_run_is_trained_anew(keys, name, how, caplog):
+    first, second = trained(keys | {"keep_last": True}).done
+    path = first.folder.path / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if how == "flipped" else b"")
+    if name == "last.pt":  # as of a run that was interrupted
+        (first.folder.path / "result.json").unlink()
+    row = trained(keys | {"keep_last": True})
+    assert [one.result["test"] for one in row.done] == [first.result["test"], second.result["test"]]
+    if name != "best.pt":  # a comparison does not read the weights
+        assert re.search(rf"(training anew|starting afresh|damaged).*{name}", caplog.text)
+    row.done[0].folder.check_arrays()
+    assert ledger.per_user(row.done[0])
+
+
+def test_runs_of_before_there_were_checksums_are_read(keys):
+    (one,) = trained(keys, [1]).done
+    stamp = (one.folder.path / "per_user.npz").stat().st_mtime_ns
+    support.without_checksums(one.folder.path)
+    (again,) = trained(keys, [1]).done
+    assert again.reused
+    assert (one.folder.path / "per_user.npz").stat().st_mtime_ns == stamp
+    assert again.result["test"] == one.result["test"]
+    assert ledger.top_items(again)[1].shape == (60, 20)
+
+
+def test_a_damaged_run_of_a_further_ledger_is_trained_here(keys, tmp_path, caplog):
+    (one,) = trained(keys, [1]).done
+    shutil.move(tmp_path / "runs", tmp_path / "other")
+    place = tmp_path / "other" / one.folder.path.relative_to(tmp_path / "runs")
+    (place / "result.json").write_text("{")
+    (row,) = ledger.rows_of([BPR], "blocks", keys, [1], tmp_path / "other")
+    assert "training anew" in caplog.text
+    assert row.missing
+    assert row.runs[0].folder.path == one.folder.path
 
 
 class TwoAtATime(InTurn):

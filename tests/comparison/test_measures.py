@@ -295,7 +295,9 @@ def test_all_measures_at_once():
     ("topk", "message"),
     [
         ([[0, 7]], "item ids from 0 to 6, got 7"),
-        ([[0, -1]], "item ids from 0 to 6, got -1"),
+        ([[0, -2]], "item ids from 0 to 6, got -2"),
+        ([[0, -1, 1]], "must end where they have no item, got an item behind -1"),
+        ([[-1, -1]], "lists must hold some item, all are empty"),
         ([[0, 1], [2, 2]], "list 1 names an item twice"),
         ([0, 1], r"an \(n, K\) array with n, K > 0, got shape \(2,\)"),
         (np.zeros((0, 2), dtype=int), r"got shape \(0, 2\)"),
@@ -325,3 +327,32 @@ def test_wrong_users_are_refused():
             function(TOP, USERS[:3], *rest)
     with pytest.raises(ValueError, match="user 2 has no test items"):
         user_bands(TOP, [0, 1, 2, 3], TEST, TRAIN)
+
+
+# --- lists that end where candidates end ----------------------------------------------------
+
+
+def test_places_without_an_item_count_for_nothing():
+    """Two users of five items; the second has two candidates left."""
+    topk, users = np.array([[0, 1, 2], [0, 3, -1]]), [0, 1]
+    train = sp.csr_matrix(np.array([[0, 0, 0, 1, 1], [0, 1, 1, 0, 1]]))
+    features = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1], [1, 1]])
+    assert coverage(topk, 5) == 4 / 5
+    shares = np.array([0, 1, 1, 1, 2]) / 5  # of five places with an item
+    assert gini(topk, 5) == pytest.approx((np.array([-4, -2, 0, 2, 4]) * shares).sum() / 4)
+    # items 0 to 3 have 0 (counted as 1), 1, 1 and 1 of two users
+    assert novelty(topk, train) == pytest.approx(1.0)
+    lift = popularity_lift(topk, users, train)
+    assert lift.recommended == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert personalisation(topk, 5) == pytest.approx(1 - 1 / 3)
+    first, second = 1 - 1 / 3, 1 - 0  # cosines (1, 0, 0) and (0)
+    assert intra_list_diversity(topk, features) == pytest.approx((first + second) / 2)
+    truth = sp.csr_matrix(np.array([[1, 0, 0, 0, 0], [0, 0, 0, 1, 0]]))
+    assert [band.recall for band in user_bands(topk, users, truth, train)] == [1, 1]
+    assert sum(band.targets for band in item_bands(topk, users, truth, train)) == 2
+
+
+def test_users_without_a_list_are_left_out_of_popularity():
+    train = sp.csr_matrix(np.array([[1, 0, 1], [1, 1, 1]]))
+    lift = popularity_lift(np.array([[1], [-1]]), [0, 1], train)
+    assert (lift.recommended, lift.history) == (1, 2)

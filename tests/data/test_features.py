@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ld4mrec.data.features import feature_paths, load_features
+from ld4mrec.data.interactions import inter_path
 from ld4mrec.errors import DataError
 from support import config_for
 
@@ -90,3 +91,18 @@ def test_a_file_longer_than_its_header_says_is_damaged(toy, more):
     message = rf"text_feat\.npy has {size + len(more)} bytes, its header says {size}: it is damaged"
     with pytest.raises(DataError, match=message):
         load_features(config_for(toy), 7)
+
+
+@pytest.mark.parametrize("name", ["../toy/text_feat.npy", "a/../../x.npy", "/etc/x.npy", ".."])
+@pytest.mark.parametrize("key", ["modalities", "text_feature_file", "inter_file_name"])
+def test_names_that_leave_the_data_folder_are_refused(toy, key, name):
+    config = config_for(toy, **{key: {"text": name} if key == "modalities" else name})
+    with pytest.raises(DataError, match="which lies outside .*/toy; only files in"):
+        (inter_path if key == "inter_file_name" else feature_paths)(config)
+
+
+def test_links_in_the_data_folder_are_followed(toy, tmp_path):
+    (toy / "text_feat.npy").rename(tmp_path / "elsewhere.npy")
+    (toy / "text_feat.npy").symlink_to(tmp_path / "elsewhere.npy")
+    config = config_for(toy, modalities={"text": "text_feat.npy"})
+    assert str(toy / "text_feat.npy") in feature_paths(config)

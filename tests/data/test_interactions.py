@@ -70,8 +70,9 @@ def test_copy_and_shuffle(toy):
         ([*GOOD, (0, 10**15, 0)], r"itemID must count .* the largest is 1000000000000000"),
         ([*GOOD, (0, 0, 3)], r"line 7: x_label is 3; wanted 0 \(train\), 1 \(validation\) or 2"),
         ([*GOOD, (0, "abc", 0)], r"line 7: itemID is 'abc'; wanted a whole number"),
-        ([*GOOD, (0, 1.5, 0)], r"line 7: itemID is 1.5; wanted a whole number"),
-        ([*GOOD, ("", 1, 0)], r"line 7: userID is nan; wanted a whole number"),
+        ([*GOOD, (0, 1.5, 0)], r"line 7: itemID is '1.5'; wanted a whole number"),
+        ([*GOOD, (0, 10**20, 0)], r"line 7: itemID is '10{20}'; wanted a whole number"),
+        ([*GOOD, ("", 1, 0)], r"line 7: userID is ''; wanted a whole number"),
         (
             [(0, 0, 0), (0, 1, 2)],
             r"no validation rows \(label 1\); every split needs",
@@ -144,7 +145,7 @@ def test_a_quote_in_an_unread_column_swallows_no_row(tmp_path):
         (["0\t0\t0\t", "0\t1\t1\t"], r"line 2 has 4 fields and the header 3: which column"),
         (["0\t0\t0", "0\t1\t1\t7"], r"cannot be read as .*Expected 3 fields in line 3, saw 4"),
         (["0\t0\t0", "0\t1\t10\t2\t0"], r"cannot be read as .*Expected 3 fields in line 3, saw 5"),
-        (["0\t0\t0", "0\t1"], r"line 3: x_label is nan; wanted a whole number"),
+        (["0\t0\t0", "0\t1"], r"line 3: x_label is ''; wanted a whole number"),
     ],
     ids=["wider", "trailing tab", "a wider row", "a lost newline", "a shorter row"],
 )
@@ -179,3 +180,38 @@ def test_pairs_that_stand_twice_are_named_with_their_first_line(tmp_path, caplog
     caplog.clear()
     read(tmp_path / "e")
     assert "repeat" not in caplog.text
+
+
+def written(folder, text):
+    folder.mkdir()
+    (folder / f"{folder.name}.inter").write_text(text)
+    return config_for(folder)
+
+
+ROWS = "0\t0\t0\n0\t1\t1\n0\t2\t2\n"
+
+
+def test_two_rows_joined_by_a_lost_newline_are_refused(tmp_path):
+    config = written(tmp_path / "d", f"userID\titemID\tx_label\n{ROWS}0\t1\t01\t1\t0\n")
+    with pytest.raises(DataError, match="line 5, saw 5"):
+        RecDataset(config)
+
+
+def test_a_number_that_no_float_holds_is_a_sentence(tmp_path):
+    config = written(tmp_path / "d", f"userID\titemID\tx_label\n{ROWS}{'1' * 500}\t1\t0\n")
+    with pytest.raises(DataError, match=r"line 5: userID is '?1{50,}.*wanted a whole number"):
+        RecDataset(config)
+
+
+def test_lines_are_counted_as_lines(tmp_path):
+    config = written(tmp_path / "d", f"userID\titemID\tx_label\n\n{ROWS}  \n\n1\tx\t0\n")
+    with pytest.raises(DataError, match="line 8: itemID is 'x'"):
+        RecDataset(config)
+
+
+def test_ratings_of_0_count_as_interactions_and_are_named(tmp_path, caplog):
+    rows = "0\t0\t0\t5\n0\t1\t1\t0\n0\t2\t2\t\n"
+    data = RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\trating\n{rows}"))
+    assert len(data) == 3
+    assert "2 rows have no rating above 0 and count as interactions all the same" in caplog.text
+    assert "the first: line 3, 0" in caplog.text

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -145,14 +146,25 @@ def engine():
     pytest.importorskip("ray")
     from ld4mrec.engines.ray_engine import RayEngine
 
-    before = set(Path(tempfile.gettempdir()).glob("ray*"))
+    before = set(Path(tempfile.gettempdir()).glob("ld4*"))
     with RayEngine(workers=2) as one:
         one.with_device({})
         one.start(threads=1)
         one._connect()
         yield one
-    assert set(Path(tempfile.gettempdir()).glob("ray*")) <= before
+    assert set(Path(tempfile.gettempdir()).glob("ld4*")) <= before
     assert not [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()]
+
+
+@pytest.mark.slow
+def test_a_local_ray_is_ours_alone(engine):
+    assert stat.S_IMODE(os.stat(engine._temporary).st_mode) == 0o700
+    assert os.listdir(engine._temporary) == ["ray"]
+    processes = [p for p in psutil.Process().children(recursive=True) if "gcs" in p.name()]
+    processes += [p for p in psutil.Process().children(recursive=True) if "raylet" in p.name()]
+    listen = [c for p in processes for c in p.net_connections("inet") if c.status == "LISTEN"]
+    assert listen
+    assert {c.laddr.ip for c in listen} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 @pytest.fixture

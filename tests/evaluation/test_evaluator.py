@@ -118,3 +118,13 @@ def test_a_masked_item_is_never_a_hit(tmp_path):
     found = evaluate(tmp_path / "d", table)  # a list of 5 reaches the masked items
     assert found.per_user["recall@5"].tolist() == [0, 1]
     assert found.metrics["recall2@5"] == 1 / 2
+
+
+def test_lists_end_where_candidates_end(tmp_path):
+    rows = [(0, item, 0) for item in range(5)] + [(0, 4, 0), (0, 5, 1), (0, 6, 2)]  # 4 twice
+    rows += [(1, 0, 0), (1, 1, 1), (1, 2, 2)]
+    folder = tmp_path / "d"
+    write_inter(folder, rows)
+    found = evaluate(folder, np.tile(np.arange(7.0, 0, -1), (2, 1)), topk=[1, 5])
+    assert found.items.tolist() == [[5, 6, -1, -1, -1], [1, 2, 3, 4, 5]]
+    assert found.per_user["recall@5"].tolist() == [1, 1]

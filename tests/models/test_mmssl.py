@@ -476,7 +476,7 @@ def test_going_on_equals_never_stopping(world, variant, monkeypatch):
         one, other = ((r.folder.path / file).read_bytes() for r in (straight, stopped))
         assert one == other, file
     one, other = (
-        torch.load(r.folder.path / "last.pt", weights_only=True)["model"]["state_dict"]
+        torch.load(r.folder.path / "last.pt", weights_only=True)["content"]["model"]["state_dict"]
         for r in (straight, stopped)
     )
     assert str(one) == str(other)  # the discriminator and its Adam, too

@@ -115,3 +115,14 @@ def test_it_is_made_once_and_again_for_other_data(config, blocks):
 def test_it_wants_a_place(blocks):
     with pytest.raises(ConfigError, match="writes its data sets into cache_dir, which is null"):
         noisy_folder(support.config_for(blocks), 0.05, 1)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "inter"])
+def test_a_damaged_folder_is_made_anew(config, name, caplog):
+    folder = noisy_folder(config, 0.1, 3)
+    path = folder / (name if "." in name else f"{folder.name}.{name}")
+    content = path.read_bytes()
+    path.write_bytes(content[:-30])
+    assert noisy_folder(config, 0.1, 3) == folder
+    assert f"{folder} is damaged: making it anew" in caplog.text
+    assert path.read_bytes() == content

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 
 import numpy as np
 import pandas as pd
@@ -366,3 +367,20 @@ def test_a_raw_folder_within_the_folder_to_replace_stays(download):
     assert status == 2
     assert "--raw: " in err
     assert (it.raw / hm.TRANSACTIONS).is_file()
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("/home/somebody/raw", "raw"),
+        ("raw/here", "raw/here"),
+        ("file:/home/somebody/v.csv", "file:v.csv"),
+        ("file:v.csv", "file:v.csv"),
+        ("clip/model", "clip/model"),
+        (None, None),
+        (3, 3),
+        (["a"], ["a"]),
+    ],
+)
+def test_a_manifest_does_not_tell_where_somebody_keeps_things(value, kept):
+    assert command.plain(Namespace(raw=value, force=True)) == {"raw": kept}

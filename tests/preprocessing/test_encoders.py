@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -311,12 +312,31 @@ def test_vectors_of_a_table(name, text, tmp_path):
         ("a,1,nan\n", "has something else than finite numbers"),
         ("a\nb\n", "wanted numbers, one row per item"),
         ("", "is not a table"),
+        (",item,v0\n0,a,1\n", "one of them without a name; was it written with an index"),
+        ("item,v0\na,1,2\n", "line 2 has 3 fields and the header 2"),
+        ("item,v0,v0\na,1,2\n", "two columns named 'v0'"),
+        ("a,1,2\nb,1,\0\n", "has a zero byte at byte 10"),
     ],
 )
 def test_bad_tables(text, message, tmp_path):
     (tmp_path / "v.csv").write_text(text)
     with pytest.raises(EncoderError, match=message):
         OwnVectors(tmp_path / "v.csv")
+
+
+def test_the_column_of_ids_is_taken_by_name(tmp_path):
+    (tmp_path / "v.csv").write_text("x,y,item_id\n1,2,007\n3,4,08\n")
+    own = OwnVectors(tmp_path / "v.csv")
+    assert own.ids == ["007", "08"]
+    assert own.vectors.tolist() == [[1, 2], [3, 4]]
+
+
+def test_an_empty_member_of_an_archive_is_a_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "v.npz", "w") as archive:
+        archive.writestr("ids.npy", b"")
+        archive.writestr("vectors.npy", b"")
+    with pytest.raises(EncoderError, match="is not a .npz archive of plain arrays"):
+        OwnVectors(tmp_path / "v.npz")
 
 
 def test_other_bad_files(tmp_path):

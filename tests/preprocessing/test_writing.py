@@ -146,6 +146,22 @@ def test_what_appeared_meanwhile_is_not_replaced(tmp_path):
     assert [path.name for path in out.iterdir()] == ["theirs"]
 
 
+def test_a_folder_that_another_command_made_meanwhile_is_left(tmp_path):
+    out = tmp_path / "set"
+    with (
+        pytest.raises(OutputError, match="set was made by another command meanwhile; nothing was"),
+        staged(out),
+    ):
+        (out / "theirs").mkdir(parents=True)
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+
+
+def test_litter_of_a_killed_command_goes_with_the_next_look(tmp_path):
+    (tmp_path / ".set.0123abcd.tmp" / "new").mkdir(parents=True)
+    assert not writing.check_free(tmp_path / "set", force=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_is_copied_where_links_cannot_be(tmp_path, monkeypatch):
     source = tmp_path / "source"
     source.write_text("x")

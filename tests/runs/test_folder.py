@@ -15,10 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
-from ld4mrec.errors import RunError
+from ld4mrec.errors import DamagedError, RunError
+from ld4mrec.files import sha256
 from ld4mrec.runs import folder as run_folder
 from ld4mrec.runs.folder import RunFolder
-from ld4mrec.runs.identity import data_fingerprint, plain_value, run_id, run_identity
+from ld4mrec.runs.identity import (
+    changed_since_made,
+    data_fingerprint,
+    plain_value,
+    run_id,
+    run_identity,
+)
 from support import config_for
 
 
@@ -301,7 +308,53 @@ def test_a_killed_process_holds_no_lock(tmp_path, toy):
 
 
 def lines_of(folder):
-    return [json.loads(line) for line in (folder.path / "metrics.jsonl").read_text().splitlines()]
+    assert (folder.path / "metrics.jsonl").is_file()
+    return folder.metrics()
+
+
+def test_lines_of_metrics_that_are_damaged_are_counted(tmp_path, toy, caplog):
+    folder = place(tmp_path, toy)
+    folder.path.mkdir()
+    lines = [{"epoch": epoch, "loss": [0.125]} for epoch in range(5)]
+    for line in lines:
+        folder.append_metrics(line)
+    path = folder.path / "metrics.jsonl"
+    path.write_text(
+        path.read_text().replace('{"epoch": 3, "loss": [0.1', '{"epoch": 3, "loss": [0.2')
+    )
+    folder.keep_metrics(up_to_epoch=4)
+    assert lines_of(folder) == [*lines[:3], lines[4]]
+    assert "metrics.jsonl: the lines of 1 of 5 epochs are damaged or gone" in caplog.text
+    caplog.clear()
+    folder.keep_metrics(up_to_epoch=2)  # what is written again is not missed
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"epoch": "a"}', "[" * 9999, "\0", '{"epoch": 1.5}'])
+def test_lines_of_metrics_of_another_shape_are_left_out(tmp_path, toy, text):
+    folder = place(tmp_path, toy)
+    folder.path.mkdir()
+    (folder.path / "metrics.jsonl").write_text(f'{text}\n{{"epoch": 0}}\n')
+    assert folder.metrics() == [{"epoch": 0}]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda m: m.clear(), "its id is not that of its identity"),
+        (lambda m: m.pop("identity"), "its id is not that of its identity"),
+        (lambda m: m["identity"]["config"].update(seed=5), "its id is not that of its identity"),
+        (lambda m: m.update(identity=[1]), "its id is not that of its identity"),
+    ],
+)
+def test_a_manifest_of_another_shape_is_a_sentence(tmp_path, toy, change, why):
+    folder = place(tmp_path, toy)
+    folder.start(config_for(toy), fresh=True)
+    path = folder.path / "manifest.json"
+    support.change_json(path, lambda m: m.pop("checksum"))
+    support.change_json(path, change)
+    with pytest.raises(DamagedError, match=rf"manifest.json is damaged \({why}\); delete .*/run "):
+        place(tmp_path, toy)
 
 
 def test_metrics_are_kept_up_to_an_epoch(tmp_path, toy):
@@ -356,3 +409,26 @@ def test_equal_arrays_give_equal_bytes(tmp_path, toy, monkeypatch):
         assert {name: back[name].tolist() for name in back} == {
             name: values.tolist() for name, values in arrays.items()
         }
+
+
+# --- the data, since preprocessing made it --------------------------------------------------
+
+
+def test_files_that_changed_since_preprocessing_are_named(toy):
+    config = config_for(toy, **LD)
+    assert changed_since_made(config) == []
+    names = ("toy.inter", "text_feat.npy", "image_feat.npy")
+    outputs = {name: {"sha256": sha256(toy / name)} for name in names}
+    (toy / "manifest.json").write_text(json.dumps({"outputs": outputs}))
+    assert changed_since_made(config) == []
+    outputs["text_feat.npy"]["sha256"] = "0"
+    (toy / "manifest.json").write_text(json.dumps({"outputs": outputs}))
+    assert changed_since_made(config) == ["text_feat.npy"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 9999, '{"outputs": [1]}', '{"outputs": {"a": 1}}']
+)
+def test_a_manifest_of_something_else_names_nothing(toy, text):
+    (toy / "manifest.json").write_text(text)
+    assert changed_since_made(config_for(toy)) == []

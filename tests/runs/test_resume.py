@@ -8,10 +8,10 @@ import sys
 import textwrap
 
 import pytest
-from filelock import FileLock
 
 import support
 from ld4mrec.errors import DivergedError, RunError
+from ld4mrec.runs.folder import RunFolder
 from ld4mrec.search.train import run
 from ld4mrec.training import checkpoint
 from ld4mrec.training.trainer import Trainer
@@ -218,6 +218,8 @@ def contents(folder):
     result = json.loads((folder / "result.json").read_text())
     assert result.pop("seconds").keys() >= {"train", "valid", "test", "checkpoint"}
     assert result.pop("peak_memory")["ram_bytes"] > 0
+    assert result.pop("checksum")
+    assert result.pop("files").keys() >= {"manifest.json", "config.yaml"}  # they name folders
     return files | {"result.json": result}
 
 
@@ -428,8 +430,17 @@ def test_a_plugin_without_a_cache_folder_leaves_nothing_behind(world, tmp_path, 
     assert not (tmp_path.parent / "cache").exists()
 
 
-def test_a_run_that_another_process_trains(world):
+def test_a_run_that_another_process_trains_is_waited_for(world, monkeypatch, caplog):
     folder = world("Noisy", "run").folder
     (folder.path / "result.json").unlink()
-    with FileLock(folder.path / ".lock"), pytest.raises(RunError, match="another process is train"):
-        world("Noisy", "run")
+    caplog.set_level("INFO")
+    tries, lock = [], RunFolder.lock
+
+    def held_once(self, timeout):
+        tries.append(timeout)
+        return len(tries) > 1 and lock(self, timeout)
+
+    monkeypatch.setattr(RunFolder, "lock", held_once)
+    assert world("Noisy", "run").result
+    assert tries == [0, -1]  # the second waits as long as it takes
+    assert f"another process is training this run in {folder.path}; waiting" in caplog.text

@@ -51,10 +51,19 @@ def test_unknown_ids_are_named(config):
         ("user_id\tuserID\na\t0\nb\t0\n", "wanted one for each of 0 to 1"),
         ("user_id\tuserID\na\t0\nb\tx\n", "wanted one for each of 0 to 1"),
         ("user_id\tnumber\na\t0\n", r"columns \['user_id', 'number'\]; wanted .* userID"),
-        ("", "cannot be read as TAB-separated text"),
+        ("", "has no header in its first line"),
+        ("user_id\tuserID\n \t0\nb\t1\n", "has 1 empty original ids, the first for userID 0"),
+        ("\tuser_id\tuserID\n0\ta\t0\n1\tb\t1\n", "without a name; was it written with an index"),
+        ("user_id\tuserID\n0\ta\t0\n1\tb\t1\n", "line 2 has 3 fields and the header 2"),
+        ("a\tb\tuserID\nx\ty\t0\nz\tw\t1\n", "where there are more, the original id as user_id"),
     ],
 )
 def test_a_map_that_does_not_fit_is_refused(config, text, message):
     write_map(config, text)
     with pytest.raises(DataError, match=message):
         Ids.read(config, "user", 2)
+
+
+def test_the_original_id_is_taken_by_name_where_there_are_more_columns(config):
+    write_map(config, "note\tuserID\tuser_id\nx\t0\ta\ny\t1\tb\n")
+    assert Ids.read(config, "user", 2).all().tolist() == ["a", "b"]

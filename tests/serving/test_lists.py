@@ -98,10 +98,20 @@ def no_pyarrow(name):
         ("h.csv", "user,items\na,1\n", r"has no column 'item'; .*Did you mean 'items'"),
         ("h.csv", "user,item\n", "has no rows"),
         ("h.csv", "user,item\na,1\nb,\n", r"row 2 after the header lacks a value .*\(1 such rows"),
-        ("h.csv", "", "cannot be read as csv"),
-        ("h.jsonl", '{"user": "a"\n', "cannot be read as jsonl"),
+        ("h.csv", "", "has no header in its first line"),
+        ("h.csv", "user,item,rating\n900,3,5,\n", "line 2 has 4 fields and the header 3"),
+        ("h.csv", "user,item\n900,3\n900,3,5\n", "cannot be read as csv: .*line 3, saw 3"),
+        ("h.csv", ",user,item\n0,a,1\n", "one of them without a name; was it written with an"),
+        ("h.csv", "user,item,item\na,1,2\n", "has two columns named 'item'"),
+        ("h.csv", "user,item\na,1\0\n", "has a zero byte at byte 13: it is damaged"),
+        ("h.csv", "user;item\na;1\n", "has no column 'user'; its columns are"),
+        ("h.jsonl", '{"user": "a"\n', "line 1 cannot be read: Expecting"),
+        ("h.jsonl", '\n\n{"user": "a", "item": [1]}\n', r"line 3 cannot be read: item is \["),
+        ("h.jsonl", '{"user": "a", "user": "b"}\n', "line 1 cannot be read: a key stands twice"),
+        ("h.jsonl", "[" * 9999, "line 1 cannot be read: .*recursion"),
+        ("h.jsonl", '{"user": "a", "item": null}\n', "item is None, wanted a text or a number"),
         ("h.jsonl", '{"user": "a"}\n', "has no column 'item'"),
-        ("h.jsonl", "[1, 2]\n3\n", "cannot be read as jsonl"),
+        ("h.jsonl", "[1, 2]\n3\n", "line 1 cannot be read: it holds a list, wanted an object"),
         ("h.parquet", "no parquet", "cannot be read as parquet"),
         ("absent.csv", None, "there is no file"),
     ],
@@ -120,3 +130,26 @@ def test_ids_of_json_numbers_are_read_as_written(tmp_path):
     path = tmp_path / "h.jsonl"
     path.write_text('{"user": "007", "item": 12}\n{"user": "NA", "item": 3}\n')
     assert read_table(path, ("user", "item")).to_numpy().tolist() == [["007", "12"], ["NA", "3"]]
+
+
+def test_a_bom_and_numbers_of_any_size_are_read(tmp_path):
+    path = tmp_path / "h.jsonl"
+    path.write_text('\ufeff{"user": 99999999999999999999, "item": 12}\n', encoding="utf-8")
+    assert read_table(path, ("user", "item")).to_numpy().tolist() == [
+        ["99999999999999999999", "12"]
+    ]
+    path = tmp_path / "h.csv"
+    path.write_text("\ufeffuser,item\n007,12\n", encoding="utf-8")
+    assert read_table(path, ("user", "item")).to_numpy().tolist() == [["007", "12"]]
+
+
+def test_repeats_and_ratings_of_zero_are_counted(tmp_path, caplog):
+    path = tmp_path / "h.csv"
+    path.write_text("user,item,rating\na,1,5\na,1,5\nb,2,0\nb,3,\n")
+    assert len(read_table(path, ("user", "item"))) == 4
+    first, second = caplog.messages
+    assert "2 rows have no rating above 0 and count" in first
+    assert "the first: row 3 after the header, 0" in first
+    assert (
+        "1 rows repeat another and count once (the first: row 2 after the header, a, 1)" in second
+    )

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+import support
 from ld4mrec.errors import DataError, RunError
 from ld4mrec.runs.identity import RESULTS_VERSION, run_id
 from ld4mrec.serving.ranking import check_same_lists
@@ -46,7 +47,7 @@ def test_a_damaged_run_is_refused(pop, name):
     with pytest.raises((RunError, DataError, ValueError), match=name):
         open_run(pop)
     (pop / name).unlink()
-    with pytest.raises(RunError, match="is absent or damaged"):
+    with pytest.raises(RunError, match=rf"is absent or damaged|{name} cannot be read"):
         open_run(pop)
 
 
@@ -125,6 +126,7 @@ def test_another_version_of_results_is_told(pop, caplog):
 
 
 def change_identity(folder, **keys):
+    support.without_checksums(folder)
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     identity = manifest["identity"]

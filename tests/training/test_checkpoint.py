@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from torch import nn
 
 import support
-from ld4mrec.errors import RunError
+from ld4mrec.errors import DamagedError, RunError
 from ld4mrec.training import checkpoint
 from ld4mrec.training.checkpoint import UnsavableError, as_built, decode, encode, restore, snapshot
 
@@ -522,6 +522,69 @@ def test_a_flipped_bit_is_damage_wherever_it_is(tmp_path):
         path.write_bytes(flipped)
         with pytest.raises(RunError, match=r"best\.pt cannot be read \(BadZipFile\); delete it"):
             checkpoint.load(path)
+
+
+TENSORS = [
+    torch.eye(3).to_sparse(),
+    torch.eye(3).t().to_sparse().t(),
+    torch.eye(3).to_sparse_csr(),
+    torch.eye(4).to_sparse_csc(),
+    torch.zeros(2, 1).expand(2, 5),
+    torch.zeros(0, 3),
+    torch.tensor(2.0, dtype=torch.bfloat16),
+    torch.ones(2, dtype=torch.complex64).conj(),
+    torch.ones(3, dtype=torch.bool),
+]
+
+
+@pytest.mark.parametrize("tensor", TENSORS, ids=lambda t: f"{t.dtype} {t.layout}")
+def test_tensors_of_every_kind_are_verified(tmp_path, tensor):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"x": [tensor, (1, None)]})
+    found, _ = checkpoint.load(path)["x"]
+    assert torch.equal(found.to_dense(), tensor.to_dense())
+    assert checkpoint.digest(found) == checkpoint.digest(tensor)
+
+
+OTHERS = [
+    lambda v: v["weights"].__setitem__(0, 5.0),
+    lambda v: v.update(weights=v["weights"][:-1]),
+    lambda v: v.update(weights=v["weights"].reshape(2, 2)),
+    lambda v: v.update(weights=v["weights"].double()),
+    lambda v: v.update(epoch="3"),
+    lambda v: v.update(epoch=3.0),
+    lambda v: v.update(epoch=None),
+    lambda v: v.pop("epoch"),
+    lambda v: v.update(best=[1, (2, 4)]),
+    lambda v: v.update(best=(1, [2, 3])),
+]
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_another_value_in_a_whole_zip_is_damage(tmp_path, change):
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"weights": torch.zeros(4), "epoch": 3, "best": [1, (2, 3)]})
+    whole = torch.load(path, weights_only=True)
+    change(whole["content"])
+    torch.save(whole, path)
+    with pytest.raises(DamagedError, match="last.pt cannot be read .*; delete it to start afresh"):
+        checkpoint.load(path)
+    torch.save({"content": whole["content"]}, path)  # without its checksum
+    with pytest.raises(DamagedError, match="cannot be read"):
+        checkpoint.load(path)
+
+
+def test_a_checkpoint_of_before_there_were_checksums_is_read(tmp_path):
+    torch.save({"epoch": 3}, tmp_path / "last.pt")
+    assert checkpoint.load(tmp_path / "last.pt") == {"epoch": 3}
+
+
+@pytest.mark.parametrize(
+    "saved", [{}, None, [], {"attributes": {}}, {"attributes": {"a.b": {}}, "tied": []}, {"x": 1}]
+)
+def test_what_is_no_snapshot_is_a_sentence(saved):
+    with pytest.raises(RunError, match="the checkpoint ha|the checkpoint holds no snapshot of"):
+        checkpoint.restore(nn.Linear(2, 2), saved)
 
 
 def test_a_pickle_is_not_executed(tmp_path):

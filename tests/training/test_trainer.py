@@ -653,7 +653,7 @@ def test_metrics_lines(toy, tmp_path):
     assert [line["loss"] for line in lines] == [[0], [-1], [-2], [-3]]
     assert [line["valid"]["recall@2"] for line in lines] == [0, 0, 1, 0]
     assert lines[2]["valid"] == trainer.best_valid
-    assert all(line.keys() == {"epoch", "loss", "valid"} for line in lines)
+    assert all(line.keys() == {"epoch", "loss", "valid", "crc32"} for line in lines)
 
 
 def test_metrics_are_not_rounded(toy, tmp_path):

@@ -10,14 +10,14 @@ yaml that is there stays. A record in the checkout, src/ld4mrec_plug.json, tells
 copied; what was edited since stays.
 """
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
 
+from ld4mrec import checksums
 from ld4mrec.config.parsing import Parser
 from ld4mrec.errors import UserError, exit_status
-from ld4mrec.files import replacing, sha256, write_json
+from ld4mrec.files import replacing, sha256
 from ld4mrec.places import SOURCE
 
 NEEDED = (
@@ -80,7 +80,7 @@ def plug(path: str | Path) -> tuple[list[str], list[str]]:
     kept = [name for name in yamls if (host / name).exists()]
     copied = [*NEEDED, *(name for name in yamls if name not in kept)]
     # the record first, so that --remove can mend a copy that was stopped
-    write_json(host / RECORD, {name: sha256(SOURCE / name) for name in copied})
+    checksums.write_json(host / RECORD, {name: sha256(SOURCE / name) for name in copied})
     for name in copied:
         with replacing(host / name) as file:
             file.write((SOURCE / name).read_bytes())
@@ -97,7 +97,7 @@ def unplug(path: str | Path) -> tuple[list[str], list[str]]:
     if not record.exists():
         raise UserError(f"LD4MRec was not put into {host} by this command: there is no {RECORD}")
     try:
-        digests = dict(json.loads(record.read_text(encoding="utf-8")))
+        digests = checksums.unsealed(record.read_bytes())
     except ValueError as error:
         raise UserError(
             f"{record} is damaged ({error}); delete these files by hand: {', '.join(NEEDED)}"

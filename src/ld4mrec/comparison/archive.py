@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ld4mrec import files
+from ld4mrec import checksums, files
 from ld4mrec.comparison.ledger import Row, per_user
 from ld4mrec.errors import RunError
 from ld4mrec.runs.run import Run
@@ -32,13 +32,14 @@ def _keep(run: Run, folder: Path) -> bool:
     place = folder / run.result["dataset"] / run.result["model"] / run.id
     for name in MEASURED:  # also later than the rest
         if measured := run.folder.read_json(name):
-            files.write_json(place / name, measured)
+            checksums.write_json(place / name, measured)
     if (place / "result.json").is_file():
         return False
     manifest = run.folder.read_json("manifest.json")
     manifest.pop(OF_THIS_MACHINE, None)
-    files.write_json(place / "manifest.json", manifest)
+    checksums.write_json(place / "manifest.json", manifest)
     with files.replacing(place / "per_user.npz") as file:
         np.savez_compressed(file, **per_user(run))
-    files.write_json(place / "result.json", run.result)
+    listed = checksums.of_files(place, ("manifest.json", "per_user.npz"))
+    checksums.write_json(place / "result.json", run.result | {"files": listed})
     return True

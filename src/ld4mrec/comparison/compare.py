@@ -16,6 +16,7 @@ from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import reports
 from ld4mrec.report.writing import write_report
 from ld4mrec.search.options import Search
+from ld4mrec.terminal import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +122,12 @@ def _announce(rows, engine):
     """Print how many runs there are, and what the missing ones take."""
     runs = [run for row in rows for run in row.runs]
     missing = [row for row in rows if row.missing]
-    print(f"{len(runs)} runs, {sum(run.ended for run in runs)} of them finished")
+    say(f"{len(runs)} runs, {sum(run.ended for run in runs)} of them finished")
     if missing:
         for line in ledger.estimate({row.label: [row] for row in missing if not row.reason}):
-            print(line, flush=True)
+            say(line)
         if engine.workers != 1:
-            print("one run after the other; workers train several at a time", flush=True)
+            say("one run after the other; workers train several at a time")
 
 
 def _announce_search(asked, tunings):
@@ -139,7 +140,7 @@ def _announce_search(asked, tunings):
         runs = [run for tuning in searched for run in tuning.grid]
         done = sum(bool(run.result) for run in runs)
         what = f"{len(runs)} grid points, {done} of them finished"
-    print(f"tuning {len(searched)} of {len(tunings)} rows on seed {asked.seeds[0]}: {what}")
+    say(f"tuning {len(searched)} of {len(tunings)} rows on seed {asked.seeds[0]}: {what}")
     rows = {}
     for tuning in searched:
         runs = tuning.grid
@@ -147,4 +148,4 @@ def _announce_search(asked, tunings):
             runs = [run for run in runs if not run.result][:1] * tuning.trials(search)
         rows[tuning.entry.label] = [_row(asked, tuning, runs)]
     then = f"then {len(asked.seeds)} runs of each row"
-    print(*ledger.estimate(rows), then, sep="\n", flush=True)
+    say("\n".join([*ledger.estimate(rows), then]))

@@ -3,7 +3,6 @@
 import logging
 import statistics
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from ld4mrec.comparison.entries import Entry, Keys
 from ld4mrec.data.interactions import RecDataset, check_topk
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError
+from ld4mrec.runs import results
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import open_model
 from ld4mrec.runs.request import Request
@@ -96,7 +96,9 @@ def _lent(run: Run, also: Path | None) -> Run:
     if also and not run.result:
         place = Path(also) / run.config["dataset"] / run.config["model"] / run.id
         if (place / "result.json").is_file():
-            return replace(run, folder=RunFolder(place, run.folder.identity)).as_found()
+            lent = replace(run, folder=RunFolder(place, run.folder.identity))
+            lent = lent.as_found(anew=True)
+            return lent if lent.result else run
     return run
 
 
@@ -256,24 +258,13 @@ def popularity(rows: list[Row], dataset: str, keys: Keys, trains: bool = True) -
 
 
 def per_user(run: Run) -> dict[str, np.ndarray]:
-    """Arrays of per_user.npz of a finished run."""
-    return _arrays(run, "per_user.npz")
+    """Arrays of per_user.npz of a finished run; DamagedError if they are others."""
+    return results.per_user(run.folder, run.result)
 
 
 def top_items(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
-    """(users (n,), items (n, K)) of a finished run on the test split; None if it kept none."""
-    if not (run.folder.path / "topk.npz").is_file():
-        return None
-    arrays = _arrays(run, "topk.npz")
-    return arrays["users"], arrays["items"]
-
-
-def _arrays(run, name):
-    path = run.folder.path / name
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"{path} is absent or damaged ({error}); delete {path.parent} to train the run again"
-        ) from error
+    """(users (n,), items (n, K), -1 behind the last) of a finished run on the test split; None if
+    it kept none. DamagedError if they are others.
+    """
+    has_lists = (run.folder.path / "topk.npz").is_file()
+    return results.top_lists(run.folder) if has_lists else None

@@ -1,9 +1,10 @@
 """What accuracy does not show: coverage, novelty, popularity, diversity; and accuracy by group.
 
-topk: (n, K) item ids, the list of each user, best first. users: (n,) whose lists they are. train,
-truth: sparse (U, I), training and test pairs; repeated pairs count once. Raises ValueError for
-lists with ids out of range or an item twice, and for users that are not one for each list. Nothing
-loops over users or items; no (I, I) matrix is made.
+topk: (n, K) item ids, the list of each user, best first, -1 behind the last of a shorter one.
+users: (n,) whose lists they are. train, truth: sparse (U, I), training and test pairs; repeated
+pairs count once. Raises ValueError for lists with ids out of range or an item twice, if all are
+empty, and for users that are not one for each list. Nothing loops over users or items; no (I, I)
+matrix is made.
 """
 
 from collections.abc import Mapping
@@ -55,7 +56,8 @@ def gini(topk: np.ndarray, n_items: int) -> float:
     sum_j (2j - I - 1) p_(j) / (I - 1), p_(j) the j-th smallest share: 0 if all are listed equally
     often, 1 if one takes all places; Shani & Gunawardana, Recommender Systems Handbook 2011.
     """
-    share = np.sort(_exposure(topk, n_items)) / topk.size
+    exposure = np.sort(_exposure(topk, n_items))
+    share = exposure / exposure.sum()
     weight = 2 * np.arange(1, n_items + 1) - n_items - 1
     return float((weight * share).sum() / max(n_items - 1, 1))
 
@@ -67,7 +69,8 @@ def novelty(topk: np.ndarray, train: Matrix) -> float:
     """
     n_users, n_items = train.shape
     information = np.log2(n_users / np.maximum(item_counts(train), 1))  # (I,), bits
-    return float(information[_lists(topk, n_items)].mean())
+    topk = _lists(topk, n_items)
+    return float(information[topk[topk >= 0]].mean())
 
 
 class Popularity(NamedTuple):
@@ -82,16 +85,17 @@ def popularity_lift(topk: np.ndarray, users: ArrayLike, train: Matrix) -> Popula
     """Group average popularity of the lists and of the same users' training items.
 
     An item's popularity is its number of training users; each user counts once (GAP and Delta GAP
-    of Abdollahpouri et al., RMSE workshop at RecSys 2019). Users without training items are left
-    out of all three. Raises ValueError if nobody has any.
+    of Abdollahpouri et al., RMSE workshop at RecSys 2019). Users without training items, or without
+    a list, are left out of all three. Raises ValueError if nobody has any.
     """
     topk, counts = _lists(topk, train.shape[1]), item_counts(train)
     histories = binary_csr(train.copy())[_users(users, topk)]  # (n, I)
-    length = np.diff(histories.indptr)
-    kept = length > 0
+    length, listed = np.diff(histories.indptr), topk >= 0
+    kept = (length > 0) & listed[:, 0]
     if not kept.any():
         raise ValueError("popularity_lift needs training items of some user, got none")
-    recommended = counts[topk[kept]].mean()
+    of_places = np.where(listed, counts[topk], 0)[kept]
+    recommended = (of_places.sum(axis=1) / listed[kept].sum(axis=1)).mean()
     history = ((histories @ counts)[kept] / length[kept]).mean()
     return Popularity(float(recommended), float(history), float(recommended / history - 1))
 
@@ -99,7 +103,8 @@ def popularity_lift(topk: np.ndarray, users: ArrayLike, train: Matrix) -> Popula
 def personalisation(topk: np.ndarray, n_items: int) -> float | None:
     """1 - the mean share of items that two users' lists have in common; None for a single list.
 
-    Zhou et al., PNAS 2010. An item in c lists is common to c (c - 1) ordered pairs.
+    Zhou et al., PNAS 2010. An item in c lists is common to c (c - 1) ordered pairs. The share is of
+    K places, also where a list is shorter.
     """
     exposure, (n, k) = _exposure(topk, n_items), topk.shape
     return float(1 - (exposure * (exposure - 1)).sum() / (n * (n - 1) * k)) if n > 1 else None
@@ -117,14 +122,15 @@ def intra_list_diversity(topk: np.ndarray, features: np.ndarray) -> float | None
     topk = _lists(topk, n_items)
     length = np.sqrt(np.einsum("if,if->i", features, features, dtype=np.float64))  # (I,)
     scale = np.divide(1, length, where=length > 0, out=np.zeros(n_items))
-    n, k = topk.shape
-    start = np.arange(0, n * k + 1, k)
-    lists = sp.csr_matrix((scale[topk].ravel(), topk.ravel(), start), shape=(n, n_items))
+    n, listed = len(topk), topk >= 0
+    start = np.concatenate([[0], listed.sum(axis=1).cumsum()])
+    items = topk[listed]
+    lists = sp.csr_matrix((scale[items], items, start), shape=(n, n_items))
     squared = np.zeros(n)  # |sum u|^2
     block = max(1, BLOCK_ENTRIES // (n + n_items))
     for first in range(0, width, block):
         squared += np.square(lists @ features[:, first : first + block].astype(np.float64)).sum(1)
-    m = (length > 0)[topk].sum(axis=1)  # (n,) items with features
+    m = ((length > 0)[topk] & listed).sum(axis=1)  # (n,) items with features
     several = m > 1
     if not several.any():
         return None
@@ -207,10 +213,14 @@ def _lists(topk: np.ndarray, n_items: int) -> np.ndarray:
         raise ValueError(f"lists must be an (n, K) array with n, K > 0, got shape {topk.shape}")
     ordered = np.sort(topk, axis=1)
     low, high = ordered[:, 0].min(), ordered[:, -1].max()
-    if low < 0 or high >= n_items:
-        wrong = low if low < 0 else high
+    if low < -1 or high >= n_items:
+        wrong = low if low < -1 else high
         raise ValueError(f"lists must hold item ids from 0 to {n_items - 1}, got {wrong}")
-    twice = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+    if high < 0:
+        raise ValueError("lists must hold some item, all are empty")
+    if low < 0 and ((topk[:, :-1] < 0) & (topk[:, 1:] >= 0)).any():
+        raise ValueError("lists must end where they have no item, got an item behind -1")
+    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(axis=1)
     if twice.any():
         raise ValueError(f"list {np.argmax(twice)} names an item twice")
     return topk
@@ -225,7 +235,8 @@ def _users(users: ArrayLike, topk: np.ndarray) -> np.ndarray:
 
 def _exposure(topk: np.ndarray, n_items: int) -> np.ndarray:
     """(I,) in how many lists each item stands."""
-    return np.bincount(_lists(topk, n_items).ravel(), minlength=n_items)
+    topk = _lists(topk, n_items)
+    return np.bincount(topk[topk >= 0], minlength=n_items)
 
 
 def _hits(topk: np.ndarray, users: ArrayLike, truth: Matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +245,8 @@ def _hits(topk: np.ndarray, users: ArrayLike, truth: Matrix) -> tuple[np.ndarray
     known = PairSet(pairs.row.astype(np.int64), pairs.col.astype(np.int64), truth.shape[1])
     users = _users(users, topk)
     targets = np.bincount(pairs.row, minlength=truth.shape[0])[users]
-    return known.contains(users[:, None], _lists(topk, truth.shape[1])), targets
+    topk = _lists(topk, truth.shape[1])
+    return known.contains(users[:, None], topk) & (topk >= 0), targets
 
 
 def _bands(ends, size, targets, parts, wholes):

@@ -310,6 +310,17 @@ class EvalDataLoader(_Loader):
             yield [self._to_device(users), self._to_device(mask)]
         self.pr = 0
 
+    def n_listed(self, users: np.ndarray, k: int) -> np.ndarray:
+        """How many of the k best items of users (n,) are candidates, (n,): the masked come last."""
+        indptr, _ = self._masked
+        left = self.n_items - (indptr[users + 1] - indptr[users])
+        few = np.flatnonzero(left < k)  # only for them repeated rows of the mask may matter
+        if len(few):
+            row, item = take_groups(*self._masked, users[few])
+            masked = np.bincount(PairSet(row, item, self.n_items).keys // self.n_items)
+            left[few] = self.n_items - np.pad(masked, (0, len(few) - len(masked)))
+        return np.minimum(left, k)
+
     def hits(self, users: np.ndarray, ranked: np.ndarray) -> np.ndarray:
         """(n, K) booleans: is ranked[i, j] (n, K) a candidate of users[i] and in this split?"""
         return self._relevant.contains(users[:, None], ranked)

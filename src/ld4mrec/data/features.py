@@ -13,6 +13,8 @@ from ld4mrec.errors import DataError
 
 # The order in which models take them; others follow as named.
 LEADING_MODALITIES = ("text", "image")
+# Maps of original ids, beside the interactions.
+ID_MAPS = {"user": "u_id_mapping.csv", "item": "i_id_mapping.csv"}
 MMREC_KEYS = {"vision": "vision_feature_file", "text": "text_feature_file"}
 
 
@@ -43,14 +45,24 @@ def modality_files(config: Config) -> dict[str, str]:
     if named is None:
         named = {"text": config["text_feature_file"], "image": config["vision_feature_file"]}
     leading = [name for name in LEADING_MODALITIES if name in named]
+    return {name: str(inside(config, named[name])) for name in [*leading, *named] if named[name]}
+
+
+def inside(config: Config, name: str) -> Path:
+    """Path of a file in the data folder; DataError for a name that leads out of it."""
     folder = data_folder(config)
-    return {name: str(folder / named[name]) for name in [*leading, *named] if named[name]}
+    if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
+        raise DataError(
+            f"the data set's settings name {name}, which lies outside {folder}; only files in the "
+            "data folder are read: put it, or a link to it, there"
+        )
+    return folder / name
 
 
 def feature_paths(config: Config) -> list[str]:
     """Paths of all feature files that exist, those of `modalities` and MMRec's two."""
     two = (config[key] for key in MMREC_KEYS.values())
-    two = [str(data_folder(config) / name) for name in two if name]
+    two = [str(inside(config, name)) for name in two if name]
     paths = dict.fromkeys([*modality_files(config).values(), *two])
     return [path for path in paths if Path(path).is_file()]
 
@@ -69,7 +81,7 @@ def load_features(config: Config, n_items: int) -> Features:
         else:
             logging.getLogger(__name__).warning("no %s features: %s does not exist", modality, path)
     for attribute, key in MMREC_KEYS.items():
-        path = str(data_folder(config) / config[key]) if config[key] else None
+        path = str(inside(config, config[key])) if config[key] else None
         setattr(loaded, attribute, path if path in loaded.files else None)
     if not getattr(config, "ours", True) and not (loaded.vision or loaded.text):
         raise NoFeaturesError(

@@ -1,6 +1,7 @@
 """The interactions of a data set, read, checked and split as their label column says."""
 
 import csv
+import itertools
 import logging
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.data.features import data_folder
+from ld4mrec.data.features import data_folder, inside
 from ld4mrec.errors import ConfigError, DataError, nearest
+from ld4mrec.tables import refuse_nul
 
-BLOCK = 2**24  # bytes read at a time
+MOST_DIGITS = 300  # that a float64 can take
 SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
 
 
@@ -57,7 +59,7 @@ class RecDataset:
             )
         separator = self.config["field_separator"] or "\t"
         try:
-            _refuse_nul(path)
+            refuse_nul(path)
             found, width = _header(path, separator)
             absent = [column for column in columns if column not in found]
             if absent and len(found) == 1:
@@ -83,6 +85,7 @@ class RecDataset:
                 )
             # all columns: of a part of them pandas reads rows that are longer than the header
             frame = pd.read_csv(path, sep=separator, quoting=csv.QUOTE_NONE, low_memory=False)
+            self._warn_of_ratings(frame)
             frame = frame[columns]
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
             raise DataError(
@@ -97,6 +100,24 @@ class RecDataset:
         labels = frame[self.splitting_label]
         self._refuse(~labels.isin((0, 1, 2)), labels, "0 (train), 1 (validation) or 2 (test)")
         return frame.astype(np.int64)
+
+    def _line(self, row):
+        """The line of the file in which a row, from 0, of the frame stands; blank ones are none."""
+        separator = self.config["field_separator"] or "\t"
+        blank = " \t\r\n".replace(separator, "")
+        with open(self.inter_path, encoding="utf-8", newline="\n") as file:
+            numbers = (number for number, line in enumerate(file, 1) if line.strip(blank))
+            return next(itertools.islice(numbers, int(row) + 1, None))
+
+    def _warn_of_ratings(self, frame):
+        """Name rows whose rating says that they are no likes: all count as interactions."""
+        if found := no_likes(frame):
+            n, row, value = found
+            self.logger.warning(
+                "%s: %d rows have no rating above 0 and count as interactions all the same (the "
+                "first: line %d, %s)",
+                *(self.inter_path, n, self._line(row), value),
+            )
 
     def _warn_of_repeats(self):
         """Name the pairs that stand in several rows, by how they count in the metrics."""
@@ -113,17 +134,25 @@ class RecDataset:
             if len(rows):
                 self.logger.warning(
                     "%s: %d rows %s (the first: line %d, user %d, item %d)",
-                    *(self.inter_path, len(rows), how, rows[0] + 2),
+                    *(self.inter_path, len(rows), how, self._line(rows[0])),
                     *(users[rows[0]], items[rows[0]]),
                 )
 
     def _check_integers(self, column):
         if pd.api.types.is_integer_dtype(column) and not column.isna().any():
             return
-        numbers = pd.to_numeric(column, errors="coerce")
-        whole = numbers.notna() & (numbers % 1 == 0)
+        # as they are written: pandas has made one kind of number of a whole column
+        texts = self._texts(column.name)
+        whole = texts.str.fullmatch(r"\s*[-+]?[0-9]{1,18}\s*")
         bad = ~whole if not whole.all() else pd.Series(True, index=column.index)
-        self._refuse(bad, column, "a whole number without a decimal point")
+        self._refuse(bad, texts, "a whole number without a decimal point")
+
+    def _texts(self, name):
+        """A column of the file as texts."""
+        how = {"quoting": csv.QUOTE_NONE, "keep_default_na": False, "dtype": str}
+        separator = self.config["field_separator"] or "\t"
+        frame = pd.read_csv(self.inter_path, sep=separator, usecols=[name], **how)
+        return frame[name].fillna("")
 
     def _check_ids(self, column):
         self._refuse(column < 0, column, "ids counted from 0")
@@ -142,10 +171,10 @@ class RecDataset:
         if bad.any():
             row = int(np.argmax(bad.to_numpy()))
             value = column.iloc[row]
-            value = repr(value) if isinstance(value, str) else value
+            value = f"{value!r:.60}" if isinstance(value, str) else value
             raise DataError(
-                f"{self.inter_path} line {row + 2}: {column.name} is {value}; wanted {wanted} "
-                f"({int(bad.sum())} such rows)"
+                f"{self.inter_path} line {self._line(row)}: {column.name} is {value}; wanted "
+                f"{wanted} ({int(bad.sum())} such rows)"
             )
 
     def _drop_cold_users(self):
@@ -218,6 +247,20 @@ class RecDataset:
     __repr__ = __str__
 
 
+def no_likes(frame: pd.DataFrame) -> tuple[int, int, object] | None:
+    """(how many, the first row from 0, its value) of the rows of a table whose `rating` is no
+    number above 0; None if there are none, or no such column.
+    """
+    column = next((name for name in frame if str(name).lower() == "rating"), None)
+    if column is None:
+        return None
+    texts = frame[column].astype(str)
+    numbers = pd.to_numeric(texts.where(texts.str.len() <= MOST_DIGITS), errors="coerce")
+    bad = (~(numbers > 0)).to_numpy()
+    first = int(bad.argmax())
+    return (int(bad.sum()), first, texts.iloc[first]) if bad.any() else None
+
+
 def _header(path, separator):
     """The names of the columns, and how many fields the first row has."""
     how = {"sep": separator, "quoting": csv.QUOTE_NONE, "header": None, "dtype": str}
@@ -228,21 +271,9 @@ def _header(path, separator):
         return names, len(names)
 
 
-def _refuse_nul(path):
-    """DataError for a file with zero bytes, as a power cut may leave it."""
-    read = 0
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            if (place := block.find(b"\0")) >= 0:
-                raise DataError(
-                    f"{path} has a zero byte at byte {read + place}: it is damaged; make it again"
-                )
-            read += len(block)
-
-
 def inter_path(config: Config) -> Path:
-    """Path of the data set's interactions."""
-    return data_folder(config) / (config["inter_file_name"] or f"{config['dataset']}.inter")
+    """Path of the data set's interactions; DataError for a name that leads out of its folder."""
+    return inside(config, config["inter_file_name"] or f"{config['dataset']}.inter")
 
 
 def check_topk(config: Config, n_items: int) -> None:

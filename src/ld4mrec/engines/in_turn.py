@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ld4mrec.errors import ConfigError, DataError
 from ld4mrec.runs.request import Opened
-from ld4mrec.runs.run import Run, finish
+from ld4mrec.runs.run import Run, ended_earlier, finish
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,11 @@ class InTurn:
 
 
 def train_locked(opened: Opened, run: Run, patience: float) -> Run | None:
-    """Bring a run to its end; None if another process holds it after `patience` seconds."""
+    """Bring a run to its end; None if another process holds it after `patience` seconds. One that
+    is finished is reused without its lock: its disk may be read-only.
+    """
+    if run.folder.is_finished and (known := ended_earlier(run)).result:
+        return known
     if not run.folder.lock(timeout=patience):
         return None
     try:

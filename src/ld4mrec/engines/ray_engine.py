@@ -61,7 +61,7 @@ class RayEngine:
                 f"--gpus-per-trial is {gpus_per_trial:g}; wanted 0 to 1: a run uses one GPU or a "
                 "part of one"
             )
-        self.ray = _ray()
+        self.ray = _ray(address)
         self.address, self.workers, self.gpus = address, workers, gpus_per_trial
         self.threads = None
         self._connected = self._owned = False
@@ -147,18 +147,20 @@ class RayEngine:
 
     def close(self) -> None:
         """End the workers and, if it was started here, Ray. Checkpoints stay where they are."""
-        self._display.close()
-        for witness in self._witnesses:
-            witness.unlink(missing_ok=True)
-        if self._connected and self.ray.is_initialized():
-            slots = [*self._idle, *(slot for slot, _, _ in self._running.values())]
-            for actor in [*self._starting.values(), *(slot.actor for slot in slots)]:
-                self.ray.kill(actor)
-            if self._owned:
-                self.ray.shutdown()
-        if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-        self._connected = False
+        try:
+            self._display.close()
+            for witness in self._witnesses:
+                witness.unlink(missing_ok=True)
+            if self._connected and self.ray.is_initialized():
+                slots = [*self._idle, *(slot for slot, _, _ in self._running.values())]
+                for actor in [*self._starting.values(), *(slot.actor for slot in slots)]:
+                    self.ray.kill(actor)
+                if self._owned:
+                    self.ray.shutdown()
+        finally:  # also after Ctrl-C
+            if self._temporary:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+            self._connected = False
 
     def _connect(self):
         """Start Ray here or connect to the cluster, once; ConfigError if that cannot be."""
@@ -184,14 +186,16 @@ class RayEngine:
             )
 
     def _start_here(self):
-        self._temporary = tempfile.mkdtemp(prefix="ray")  # short: it holds sockets
+        # short names: there are sockets in it. Ray opens its folder to everybody, so it is inside
+        # one that is ours alone
+        self._temporary = tempfile.mkdtemp(prefix="ld4")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else ~/.ray gets a file
         self.ray.init(
             address="local",
             num_cpus=max(_cores(), self.workers * self.threads),
             object_store_memory=STORE_BYTES,
             include_dashboard=False,
-            _temp_dir=self._temporary,
+            _temp_dir=os.path.join(self._temporary, "ray"),
             **_common(),
         )
 
@@ -386,8 +390,13 @@ def _lines(error):
     return str(error).strip().splitlines() or [type(error).__name__]
 
 
-def _ray():
+def _ray(address):
+    """The package. address: of a cluster, None for this machine alone: then Ray listens on loopback
+    only, which is what its switch for other systems than Linux does.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
+    if address is None:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         import ray
     except ImportError as error:

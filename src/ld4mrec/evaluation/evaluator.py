@@ -18,7 +18,8 @@ MASKED = -1e10  # the score of an item that is no candidate, MMRec's value
 @dataclass
 class Evaluation:
     """metrics: {'recall@20': mean, ...}, unrounded; per_user: the same keys, (n,) each, without
-    Recall2; users: (n,) in the loader's order; items: (n, max K) ranked item ids.
+    Recall2; users: (n,) in the loader's order; items: (n, max K) ranked item ids, -1 behind a
+    user's last candidate.
     """
 
     metrics: dict
@@ -57,7 +58,8 @@ class TopKEvaluator:
                 metrics = (PER_USER[metric](hits, n_relevant) for metric in per_user_metrics)
                 tables.append([table[:, columns] for table in metrics])
                 hits_at += hits.cumsum(axis=1)[:, columns].sum(axis=0)
-                ranked.append(items)
+                listed = np.arange(k) < loader.n_listed(loader.eval_users[rows], k)[:, None]
+                ranked.append(np.where(listed, items, np.int32(-1)))
                 done = rows.stop
         per_user = {
             f"{metric}@{k}": values

@@ -18,12 +18,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ld4mrec import files
+from ld4mrec import checksums
 from ld4mrec.comparison.entries import Keys, keys_of
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.counts import TITLES
-from ld4mrec.errors import RunError
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
 from ld4mrec.paper.names import check_known
@@ -124,10 +123,8 @@ def kept(setup: Setup, what: Measurement) -> Found | None:
     """What was found, in runs_dir or setup.ledger; a reason where nothing better is there."""
     found = []
     for path in {place(setup, what, folder): None for folder in (None, setup.ledger)}:
-        try:
-            found += [json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
-        except ValueError as error:
-            raise RunError(f"{path} is damaged ({error}); delete it to measure again") from error
+        content = checksums.read_json(path, "delete it to measure again")
+        found += [] if content is None else [content]
     return min(found, key=lambda content: "reason" in content, default=None)
 
 
@@ -145,7 +142,7 @@ def measure(setup: Setup) -> None:
             found = alone(what, folder, setup.cell_minutes)
             if "reason" in found:
                 logger.error("%s on %s: %s", what.model, size, found["reason"])
-            files.write_json(place(setup, what), found)
+            checksums.write_json(place(setup, what), found)
 
 
 def keep(setup: Setup, archive: Path) -> None:
@@ -153,7 +150,7 @@ def keep(setup: Setup, archive: Path) -> None:
     for what in asked(setup):
         found = kept(setup, what)
         if found and "reason" not in found:
-            files.write_json(place(setup, what, archive), found)
+            checksums.write_json(place(setup, what, archive), found)
 
 
 def alone(what: Measurement, folder: Path, minutes: float) -> Found:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from ld4mrec import files
 from ld4mrec.comparison.ledger import Row
+from ld4mrec.errors import DamagedError
 from ld4mrec.paper.runs import why_missing
 from ld4mrec.progress import progress
 from ld4mrec.runs.reopen import load
@@ -26,15 +26,18 @@ def measured(
     """
     found, gone = {}, None
     for run in progress(row.done, name, len(row.done)):
-        path = run.folder.path / f"{name}.json"
-        kept = run.folder.read_json(path.name)
-        if kept is None or kept.get("version") != version:
+        try:
+            kept = run.folder.read_json(f"{name}.json")
+        except DamagedError as error:
+            logger.warning("measuring again: %s", error)
+            kept = None
+        if kept is None or kept.get("version") != version or "found" not in kept:
             if not (run.folder.path / "best.pt").is_file():
                 gone = "the run's weights (best.pt) are gone"
                 continue
             logger.info("%s of %s", name, run.folder.path)
             opened = load(run)
             kept = {"version": version, "found": measure(run, opened.model, opened.loaders)}
-            files.write_json(path, kept)
+            run.folder.write_json(f"{name}.json", kept)
         found[run.config["seed"]] = kept["found"]
     return found, why_missing(row) or gone

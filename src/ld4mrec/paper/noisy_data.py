@@ -6,6 +6,7 @@ have training rows. A smaller share of the same seed is the beginning of a large
 
 import hashlib
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import pandas as pd
 import yaml
 from numpy.typing import ArrayLike
 
+from ld4mrec import checksums
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, feature_paths
 from ld4mrec.data.interactions import RecDataset, inter_path
-from ld4mrec.errors import ConfigError, DataError
-from ld4mrec.files import link_or_copy, replacing, sha256, staged, write_json
+from ld4mrec.errors import ConfigError, DamagedError, DataError
+from ld4mrec.files import link_or_copy, replacing, sha256, staged
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1  # raised when the same arguments would give other pairs
 BLOCK = 1 << 16  # pairs drawn at a time; part of what a seed means
@@ -81,16 +85,32 @@ def noisy_folder(config: Config, share: float, seed: int) -> Path:
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{config['dataset']}_noise{round(100 * share):02d}_seed{seed}"
     folder = Path(config["cache_dir"]) / "noise" / digest / name
-    if not (folder / "manifest.json").is_file():
+    if not _is_whole(folder):
         _write(folder, config, content)
     return folder
+
+
+def _is_whole(folder):
+    """Whether the folder has the interactions that were written to it."""
+    try:
+        facts = checksums.read_json(folder / "manifest.json", "it is made anew")
+        whole = facts is not None and facts["inter_sha256"] == sha256(folder / _inter(folder))
+    except (DamagedError, OSError, LookupError):
+        whole = False
+    if not whole and folder.exists():
+        logger.warning("%s is damaged: making it anew", folder)
+    return whole
+
+
+def _inter(folder):
+    return f"{folder.name}.inter"
 
 
 def _write(folder: Path, config: Config, content: dict[str, Any]) -> None:
     """Make the folder, or leave it to another process that is faster."""
     try:
-        with staged(folder) as made:
-            inter = made / f"{folder.name}.inter"
+        with staged(folder, replace=True) as made:
+            inter = made / _inter(folder)
             added = _write_interactions(inter, config, content)
             for name in content["features"]:
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,9 +120,9 @@ def _write(folder: Path, config: Config, content: dict[str, Any]) -> None:
             with replacing(made / f"{folder.name}.yaml", "w") as file:
                 yaml.safe_dump(keys, file, sort_keys=True)
             facts = {"added": added, "inter_sha256": sha256(inter)}
-            write_json(made / "manifest.json", content | facts)
+            checksums.write_json(made / "manifest.json", content | facts)
     except OSError:
-        if not (folder / "manifest.json").is_file():
+        if not _is_whole(folder):
             raise
 
 

@@ -28,6 +28,7 @@ from ld4mrec.paper.overview import overview
 from ld4mrec.paper.runs import Setup
 from ld4mrec.report.report import Report
 from ld4mrec.report.writing import write_report
+from ld4mrec.terminal import say
 
 LEAST_BATCHES = 20  # for a median to be one
 MODULES = dict(
@@ -103,7 +104,7 @@ def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report |
         if module is efficiency:
             efficiency.keep(setup, setup.archive)
     write_report(setup.out / name, report)
-    print(f"{name}: the report is in {setup.out / name}", flush=True)
+    say(f"{name}: the report is in {setup.out / name}")
     return report, rows
 
 
@@ -115,13 +116,13 @@ def _announce(name, rows, setup):
     """Print how many runs there are, and what the missing ones take."""
     if name == "efficiency":
         first, *more = efficiency.estimate(setup)
-        print(f"{name}: {first}", *more, sep="\n", flush=True)
+        say("\n".join([f"{name}: {first}", *more]))
     if rows:
         n_runs = sum(len(row.runs) for row in rows)
         missing = sum(len(row.missing) for row in rows)
-        print(f"{name}: {n_runs} runs, {n_runs - missing} of them finished", flush=True)
+        say(f"{name}: {n_runs} runs, {n_runs - missing} of them finished")
         if missing and not setup.finished:
-            print(*(f"  {line}" for line in runs.estimate(rows)), sep="\n", flush=True)
+            say("\n".join(f"  {line}" for line in runs.estimate(rows)))
 
 
 def on_one(names: list[str], setup: Setup, dry_run: bool = False) -> dict[str, str]:
@@ -151,7 +152,7 @@ def on_all(
     places = [(None, name) for name in names if name in WITHOUT_DATA]
     places += [(dataset, name) for dataset in asked for name in names if name not in WITHOUT_DATA]
     for dataset, name in places:
-        print(f"--- {dataset or 'all data sets'}: {name}", flush=True)
+        say(f"--- {dataset or 'all data sets'}: {name}")
         setup = replace(base, dataset=dataset, out=base.out / dataset) if dataset else once
         if name == "noise" and not setup.models:
             setup = replace(setup, models=noise.ALL)
@@ -160,7 +161,7 @@ def on_all(
             reports[dataset, name], rows[dataset, name] = report, found
     if not dry_run:
         write_report(base.out, overview(once, asked, reports, rows, failed))
-        print(f"the report on all of it is in {base.out}", flush=True)
+        say(f"the report on all of it is in {base.out}")
     return {" of ".join(filter(None, (name, d))): why for (d, name), why in failed.items()}
 
 

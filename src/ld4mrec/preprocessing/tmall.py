@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ld4mrec import checksums
 from ld4mrec.errors import UserError, nearest
 from ld4mrec.files import replacing
 from ld4mrec.preprocessing import tmall_files
@@ -135,12 +136,14 @@ def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
             log = load_log(path)
             report.say(f"the log's rows as an earlier run kept them: {path}")
             return log
-        except (OSError, ValueError, LookupError, EOFError) as error:
+        except Exception as error:  # numpy's and zipfile's, of many kinds
             report.say(f"{path} cannot be read ({error}); reading the log again")
     how = options.action, options.window, options.max_bad_lines, limit, options.seed
     log = read_log(files, *how)
     if not options.dry_run:
-        facts = json.dumps({name: log[name] for name in log if name != "columns"})
+        facts = {name: log[name] for name in log if name != "columns"}
+        facts["columns"] = checksums.of_arrays(log["columns"])
+        facts = json.dumps(checksums.sealed(facts))
         arrays = dict(zip(COLUMNS, log["columns"], strict=True))
         with replacing(path) as file:
             np.savez(file, **arrays, facts=np.frombuffer(facts.encode(), dtype=np.uint8))
@@ -148,10 +151,13 @@ def kept_log(files: list[Packed], options: Namespace, report: Report) -> dict:
 
 
 def load_log(path: Path) -> dict:
-    """What an earlier run kept of `read_log`."""
+    """What an earlier run kept of `read_log`; ValueError where it is not what was kept."""
     with np.load(path, allow_pickle=False) as held:
-        facts = json.loads(held["facts"].tobytes())
-        return facts | {"columns": tuple(held[name] for name in COLUMNS)}
+        facts = checksums.unsealed(held["facts"].tobytes())
+        columns = tuple(held[name] for name in COLUMNS)
+    if facts.pop("columns", None) != checksums.of_arrays(columns):
+        raise ValueError("its rows are not those that were written")
+    return facts | {"columns": columns}
 
 
 def read_log(

@@ -1,19 +1,13 @@
 """The validation curve of a run, read from its folder."""
 
-import json
-from contextlib import suppress
+from ld4mrec.runs.folder import metrics_in
 
 
 def validation_curve(run) -> list[tuple[int, float]]:
     """[(epochs trained, validation value)] of a Run so far, from its metrics.jsonl."""
-    path, metric, curve = run.folder.path / "metrics.jsonl", run.config["valid_metric"].lower(), []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    for line in text.splitlines():
-        with suppress(ValueError):  # the half line of a killed run
-            values = json.loads(line)
-            if "valid" in values:
-                curve.append((values["epoch"] + 1, values["valid"][metric]))
-    return curve
+    metric = run.config["valid_metric"].lower()
+    lines = [line for line in metrics_in(run.folder.path) if metric in (line.get("valid") or {})]
+    return [(line["epoch"] + 1, line["valid"][metric]) for line in lines]
 
 
 def best_until(curve: list[tuple[int, float]], epochs: int) -> float | None:

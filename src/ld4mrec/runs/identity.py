@@ -13,7 +13,7 @@ import torch
 
 from ld4mrec import files
 from ld4mrec.config.configuration import PATH_KEYS, Config
-from ld4mrec.data.features import data_folder, feature_paths, modality_files
+from ld4mrec.data.features import ID_MAPS, data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import inter_path
 
 # Raised when a change of the host moves results; the CHANGELOG says so. Part of every run's id.
@@ -35,6 +35,28 @@ def data_fingerprint(config: Config) -> dict[str, str]:
         paths += [path for path in sorted(folder.iterdir()) if path.suffix != ".pt"]
     names = {os.path.relpath(path, folder): path for path in paths if Path(path).is_file()}
     return {name: files.known_sha256(path) for name, path in names.items()}
+
+
+def id_maps(config: Config) -> dict[str, str]:
+    """{path in the data folder: SHA-256} of the maps of original ids that are there. They decide no
+    number, but what a run recommends.
+    """
+    paths = {name: data_folder(config) / name for name in ID_MAPS.values()}
+    return {name: files.known_sha256(path) for name, path in paths.items() if path.is_file()}
+
+
+def changed_since_made(config: Config) -> list[str]:
+    """Names of the files that a run reads and that are not what the data folder's manifest.json
+    says that preprocessing wrote; [] where preprocessing did not make the folder.
+    """
+    try:
+        path = data_folder(config) / "manifest.json"
+        outputs = json.loads(path.read_bytes())["outputs"]
+        written = {name: facts["sha256"] for name, facts in outputs.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return []
+    now = data_fingerprint(config) | id_maps(config)
+    return [name for name, digest in now.items() if written.get(name, digest) != digest]
 
 
 def run_identity(config: Config, data: dict[str, str], code: dict[str, str]) -> dict:

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from ld4mrec.config.configuration import Config
+from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import SPLITS, RecDataset, check_topk
 from ld4mrec.errors import ConfigError
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.shims import plugin_shims
 from ld4mrec.runs.folder import RunFolder
-from ld4mrec.runs.identity import data_fingerprint, run_id, run_identity
+from ld4mrec.runs.identity import changed_since_made, data_fingerprint, run_id, run_identity
 from ld4mrec.runs.model_code import code_fingerprint
 from ld4mrec.runs.run import Run
 from ld4mrec.terminal import init_logger
@@ -117,6 +118,12 @@ def open_request(request: Request, source: sources.ModelSource, config: Config) 
     splits = data.split()
     sizes = " / ".join(f"{name} {len(part)}" for name, part in zip(SPLITS, splits, strict=True))
     logger.info("%s\n%s", data, sizes)
+    for name in changed_since_made(config):
+        logger.warning(
+            "%s is not the file that preprocessing made (manifest.json there); if nobody changed "
+            "it on purpose, prepare the data again",
+            data_folder(config) / name,
+        )
     seconds = {"start": time.monotonic() - started}
     return Opened(request, source, model_class, splits, seconds)
 

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from ld4mrec import files
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import ConfigError, DivergedError, UnresumableError
+from ld4mrec.errors import ConfigError, DamagedError, DivergedError, UnresumableError
 from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.curve import below_a_rung
 from ld4mrec.runs.folder import RunFolder
@@ -55,12 +54,23 @@ class Run:
     def ended(self) -> bool:
         return bool(self.result or self.failure or self.stopped)
 
-    def as_found(self) -> "Run":
-        """The same with what its folder says of an end; nothing is written."""
-        if result := self.folder.result():
-            return replace(self, result=result, reused=True)
-        failed = self.folder.read_json(FAILED)
-        return replace(self, failure=failed["reason"]) if failed else self
+    def as_found(self, anew: bool = False) -> "Run":
+        """The same with what its folder says of an end; nothing is written.
+
+        anew: a run whose files are damaged is one that has not ended, and a warning says so;
+        without it, DamagedError.
+        """
+        try:
+            if result := self.folder.result():
+                self.folder.check_arrays()
+                return replace(self, result=result, reused=True)
+            failed = None if self.folder.spoilt else self.folder.read_json(FAILED)
+            return replace(self, failure=str(failed.get("reason"))) if failed else self
+        except DamagedError as error:
+            if not anew:
+                raise
+            logger.warning("training anew: %s", error)
+            return self
 
 
 def finish(
@@ -74,8 +84,9 @@ def finish(
     """Bring a run to its end: reuse it, go on with it or train it. The caller holds its lock.
 
     splits: the three RecDatasets. resume: go on where an interrupted run stopped; in a grid, a run
-    whose checkpoint lacks state starts afresh. seconds: {phase: seconds} spent before. The Run that
-    comes back has a result, or the failure where training diverged, or why a rung stopped it.
+    whose checkpoint lacks state or is damaged starts afresh. seconds: {phase: seconds} spent before
+    this. The Run that comes back has a result, or the failure where training diverged, or why a
+    rung stopped it.
     """
     if (known := ended_earlier(run, in_grid)).ended:
         return known
@@ -86,7 +97,7 @@ def finish(
         logger.info("no checkpoint in %s: starting at the first epoch", run.folder.path)
     try:
         return _train_and_log(run, model_class, splits, resume and interrupted, seconds)
-    except UnresumableError as error:
+    except (UnresumableError, DamagedError) as error:
         if not in_grid:
             raise
         logger.warning("starting afresh: %s", error)
@@ -95,7 +106,7 @@ def finish(
 
 def ended_earlier(run: Run, in_grid: bool = True) -> Run:
     """The run with its outcome where its folder tells one."""
-    found = run.as_found()
+    found = run.as_found(anew=in_grid)
     if found.result:
         logger.info("finished earlier: %s", run.folder.path)
         return found
@@ -119,11 +130,11 @@ def _train_and_log(run, model_class, splits, resume, seconds):
         try:
             return _train(run, model_class, splits, resume, dict(seconds))
         except StoppedEarly as stop:
-            files.write_json(folder.path / STOPPED, {"reason": str(stop)})
+            folder.write_json(STOPPED, {"reason": str(stop)})
             logger.info("stopped: %s", stop)
             return replace(run, stopped=str(stop))
         except DivergedError as error:
-            files.write_json(folder.path / FAILED, {"reason": str(error)})
+            folder.write_json(FAILED, {"reason": str(error)})
             logger.error("%s", error)
             return replace(run, failure=str(error))
         except torch.OutOfMemoryError as error:
@@ -178,7 +189,7 @@ def _train(run, model_class, splits, resume, seconds):
         folder.write_arrays("topk.npz", users=trainer.test.users, items=trainer.test.items)
     if not config["keep_last"]:
         (folder.path / "last.pt").unlink(missing_ok=True)
-    files.write_json(folder.path / "result.json", result)
+    result = folder.finish(result)
     unread = tuple(name for name in config.point if name not in config.read)
     return replace(run, result=result, unread=unread)
 

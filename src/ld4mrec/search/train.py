@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, DivergedError, RunError
+from ld4mrec.errors import ConfigError, DivergedError
 from ld4mrec.runs.request import Opened, Request, configure, open_request, runs_at, shims_for
-from ld4mrec.runs.run import Run, finish
+from ld4mrec.runs.run import Run, ended_earlier, finish
 from ld4mrec.search.halving import Halving
 from ld4mrec.search.idle import repeated_values, same_runs, varied
 from ld4mrec.search.options import Search
@@ -92,12 +92,16 @@ def run_all(requests: list[Request], engine: InTurn) -> None:
 
 def plan(request: Request, grid: bool | None = None) -> list[Run]:
     """The Runs that a request means, in the order of the points, with the outcome of those that
-    ended; nothing is trained or written. Ranges of a search are left out.
+    ended; nothing is trained or written. Damaged ones have not ended. Ranges of a search are left
+    out.
     """
     with quiet():
         source, config = configure(replace(request, keys=take_ranges(request.keys)[0]))
         points = config.points(grid)
-        return [planned.as_found() for planned in runs_at(source, points, _is_grid(grid, points))]
+        return [
+            planned.as_found(anew=True)
+            for planned in runs_at(source, points, _is_grid(grid, points))
+        ]
 
 
 def _is_grid(grid, points):
@@ -105,11 +109,13 @@ def _is_grid(grid, points):
 
 
 def _single(opened: Opened, single: Run, resume: bool) -> list[Run]:
+    if single.folder.is_finished:  # reused without a lock: its disk may be read-only
+        return [ended_earlier(single, in_grid=False)]
     if not single.folder.lock(timeout=0):
-        raise RunError(
-            f"another process is training this run in {single.folder.path}; wait for it or choose "
-            "--run_dir"
+        logger.info(
+            "another process is training this run in %s; waiting for it", single.folder.path
         )
+        single.folder.lock(timeout=-1)
     try:
         ended = finish(single, opened.model_class, opened.splits, resume, opened.seconds)
     finally:
@@ -124,7 +130,7 @@ def _grid(opened: Opened, runs: list[Run], config: Config, engine: InTurn) -> li
     warn(repeated_values({name: _listed(config, name) for name in config["hyper_parameters"]}))
     warn(same_runs(runs))
     runs = _different(runs)
-    done = sum(1 for planned in runs if planned.folder.result())
+    done = sum(planned.folder.is_finished for planned in runs)
     logger.info("grid of %d runs, %d of them finished", len(runs), done)
     engine.start(runs[0].config["threads"])
     pace, ended = Pace(varied(runs)), {}

@@ -7,11 +7,11 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from ld4mrec.data.features import data_folder
+from ld4mrec.data.features import ID_MAPS, data_folder
 from ld4mrec.errors import DataError
+from ld4mrec.tables import check_header
 
 NAMED = 5  # ids that a message names
-MAPS = {"user": "u_id_mapping.csv", "item": "i_id_mapping.csv"}
 
 
 class UnknownIdError(DataError):
@@ -29,18 +29,31 @@ class Ids:
     @classmethod
     def read(cls, config: Mapping, kind: str, n: int) -> Self:
         """Of the data folder's map, if there is one; DataError if it lacks any of 0..n-1."""
-        path, column = data_folder(config) / MAPS[kind], config[f"{kind.upper()}_ID_FIELD"]
+        path, column = data_folder(config) / ID_MAPS[kind], config[f"{kind.upper()}_ID_FIELD"]
         if not path.is_file():
             return cls(kind, n)
         try:
+            header = check_header(path, "\t")
             frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        except DataError:
+            raise
         except (ValueError, UnicodeDecodeError) as error:  # pandas' errors are ValueErrors
             raise DataError(f"{path} cannot be read as TAB-separated text: {error}") from error
-        if column not in frame or frame.shape[1] < 2:
+        names = [other for other in header if other != column]
+        if len(names) > 1:
+            names = [name for name in names if name == f"{kind}_id"]
+        if column not in header or not names:
             raise DataError(
-                f"{path} has the columns {list(frame.columns)}; wanted the original id and {column}"
+                f"{path} has the columns {header}; wanted the original id and {column}; where "
+                f"there are more, the original id as {kind}_id"
             )
-        original = frame[next(other for other in frame if other != column)]
+        original = frame[names[0]]
+        if empty := int((original.str.strip() == "").sum()):
+            first = frame[column][original.str.strip() == ""].iloc[0]
+            raise DataError(
+                f"{path} has {empty} empty original ids, the first for {column} {first}; wanted a "
+                "text for each"
+            )
         numbers = pd.to_numeric(frame[column], errors="coerce")
         known = numbers.between(0, n - 1) & (numbers % 1 == 0)
         numbers, original = numbers[known].astype(np.int64), original[known]
@@ -69,7 +82,7 @@ class Ids:
         ids = pd.Series(ids, dtype=object)
         if self.texts is not None:
             found = self.texts.get_indexer(ids)
-            like = f"ids such as {self.texts[0]!r} ({MAPS[self.kind]} has them all)"
+            like = f"ids such as {self.texts[0]!r} ({ID_MAPS[self.kind]} has them all)"
         else:
             whole = ids.str.fullmatch("[0-9]{1,18}")
             found = ids.where(whole, "-1").astype(np.int64).to_numpy()

@@ -2,15 +2,19 @@
 
 import importlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import pandas as pd
 
+from ld4mrec.data.interactions import no_likes
 from ld4mrec.errors import ConfigError, DataError, nearest
 from ld4mrec.files import replacing
+from ld4mrec.tables import check_header, refuse_nul
+
+logger = logging.getLogger(__name__)
 
 
 def check_suffix(path: Path, option: str) -> None:
@@ -45,6 +49,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"there is no file {path}")
     try:
         frame = FORMATS[path.suffix].read(path)
+    except DataError:
+        raise
     except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     for column in columns:
@@ -53,16 +59,32 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             raise DataError(
                 f"{path} has no column '{column}'; its columns are {found}.{nearest(column, found)}"
             )
-    frame = frame[list(columns)]
     if not len(frame):
         raise DataError(f"{path} has no rows")
+    doubtful = no_likes(frame)
+    frame = frame[list(columns)]
     empty = (frame.isna() | (frame == "")).any(axis=1)
     if empty.any():
         raise DataError(
             f"{path}: row {int(empty.to_numpy().argmax()) + 1} after the header lacks a value in "
             f"{' or '.join(columns)} ({int(empty.sum())} such rows)"
         )
-    return frame.astype(str)
+    if doubtful:
+        n, row, value = doubtful
+        logger.warning(
+            "%s: %d rows have no rating above 0 and count as interactions all the same (the "
+            "first: row %d after the header, %s)",
+            *(path, n, row + 1, value),
+        )
+    frame = frame.astype(str)
+    again = frame.duplicated().to_numpy()
+    if again.any():
+        row = int(again.argmax())
+        logger.warning(
+            "%s: %d rows repeat another and count once (the first: row %d after the header, %s)",
+            *(path, int(again.sum()), row + 1, ", ".join(frame.iloc[row])),
+        )
+    return frame
 
 
 def write_text(file: IO, frames: Iterable[pd.DataFrame]) -> None:
@@ -103,9 +125,39 @@ def _write_parquet(file, frames):
             writer.close()
 
 
+def _read_csv(path):
+    check_header(path, ",")
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
 def _read_lines(path):
-    rows = pd.read_json(path, lines=True, dtype=False)
-    return rows if len(rows.columns) else pd.DataFrame()
+    """A row per JSON object; numbers as they are written."""
+    refuse_nul(path)
+    rows = []
+    with open(path, encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(
+                    line, parse_int=str, parse_float=str, object_pairs_hook=_distinct_keys
+                )
+                if not isinstance(row, dict):
+                    raise ValueError(f"it holds a {type(row).__name__}, wanted an object")
+                for name in ("user", "item"):
+                    if not isinstance(row.get(name, ""), str):
+                        raise ValueError(f"{name} is {row[name]!r:.60}, wanted a text or a number")
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path} line {number} cannot be read: {error}") from error
+            rows.append(row)
+    return pd.DataFrame.from_records(rows) if rows else pd.DataFrame(columns=["user", "item"])
+
+
+def _distinct_keys(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 class Format(NamedTuple):
@@ -116,7 +168,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    ".csv": Format(write_text, partial(pd.read_csv, dtype=str, keep_default_na=False)),
+    ".csv": Format(write_text, _read_csv),
     ".parquet": Format(_write_parquet, pd.read_parquet),
     ".jsonl": Format(_write_lines, _read_lines),
 }

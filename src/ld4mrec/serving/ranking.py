@@ -17,6 +17,7 @@ from ld4mrec.data.batches import take_groups
 from ld4mrec.errors import DivergedError, RunError
 from ld4mrec.evaluation.evaluator import MASKED
 from ld4mrec.progress import progress
+from ld4mrec.runs.results import top_lists
 from ld4mrec.serving.ids import Ids
 from ld4mrec.serving.trained import Trained, changed_code
 
@@ -125,12 +126,18 @@ def check_same_lists(trained: Trained) -> None:
     if not path.is_file():
         logger.warning("%s; the run kept no lists to compare with", text)
         return
-    with np.load(path, allow_pickle=False) as file:
-        users, then = file["users"][:COMPARED].astype(np.int64), file["items"][:COMPARED]
+    users, then = top_lists(trained.run.folder)
+    users, then = users[:COMPARED].astype(np.int64), then[:COMPARED]
+    n_users, n_items = trained.train.shape
+    if users.max(initial=0) >= n_users or max(then.shape[1], int(then.max()) + 1) > n_items:
+        raise RunError(
+            f"{path} has users or items beyond the {n_users} and {n_items} of the data; delete "
+            f"{path.parent} to train the run again"
+        )
     known = trained.known("train+valid" if config["mask_valid_at_test"] else "train")
     batches = top_items(Audience(users, model_scores(trained), known), then.shape[1], config)
     now = np.concatenate([items for _, items, _ in batches])
-    same = int((now == then).all(axis=1).sum())
+    same = int(((now == then) | (then < 0)).all(axis=1).sum())  # -1: behind the last candidate
     text = f"{text}: of {len(now)} test users, {same} get the run's list"
     if same < len(now) / 2:
         raise RunError(

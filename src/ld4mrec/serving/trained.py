@@ -1,6 +1,5 @@
 """A finished run, opened to recommend from it: model, interactions and original ids."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,15 @@ import scipy.sparse as sp
 import torch
 
 from common.graph import binary_csr
+from ld4mrec import checksums
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.features import data_folder
-from ld4mrec.errors import DataError, RunError
+from ld4mrec.errors import ConfigError, DataError, RunError
 from ld4mrec.plugins import sources
 from ld4mrec.runs import reopen
 from ld4mrec.runs.folder import RunFolder
-from ld4mrec.runs.identity import RESULTS_VERSION, data_fingerprint
+from ld4mrec.runs.identity import RESULTS_VERSION, data_fingerprint, id_maps
 from ld4mrec.runs.model_code import code_fingerprint
 from ld4mrec.runs.run import Run
 from ld4mrec.serving.choices import FREE, MASKS
@@ -98,24 +98,29 @@ def open_run(path: str | Path, overrides: dict | None = None) -> Trained:
             f"{path} holds a result without weights, as in an archive: recommend with the folder "
             "that the run was trained in (runs/ by default), or train it again"
         )
+    mend = "train the run again"
     try:
-        identity = json.loads((path / "manifest.json").read_bytes())["identity"]
+        manifest = checksums.read_json(path / "manifest.json", mend)
+        identity = manifest["identity"]
+        folder = RunFolder(path, identity)
+        folder.check("manifest.json")
+        folder.check("config.yaml")
         saved = read_yaml(path / "config.yaml")
         code, data = identity["code"], identity["data"]
         saved = {key: saved[key] for key in ("model", "dataset")} | saved  # an absent file is {}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except RunError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(
-            f"manifest.json or config.yaml of {path} is absent or damaged ({error!r}); train "
-            "the run again"
+            f"manifest.json or config.yaml of {path} is absent or damaged ({error!r}); {mend}"
         ) from error
-    folder = RunFolder(path, identity)
     if any(name.startswith("plugin/") for name in code):
         raise RunError(
             f"{path} is a run of a model file of a third party; recommendations are made with the "
             f"models in src/models: {', '.join(sources.model_names())}"
         )
     config = configuration(path, saved, overrides or {})
-    _check_same_data(path, config, data)
+    _check_same_data(path, config, data | (manifest.get("id_maps") or {}))
     randomness.set_threads(config["threads"] or None)
     if config["device"].type == "cuda":
         torch.cuda.set_device(config["gpu_id"])
@@ -139,6 +144,10 @@ def configuration(path: Path, saved: dict, overrides: Mapping) -> Config:
     if free.get("cache_dir") is not None:
         del free["cache_dir"]  # it was made where the run was; null stays null
     free |= overrides
+    if not isinstance(free.get("data_path"), str) or not free["data_path"].strip():
+        raise ConfigError(
+            f"--data_path is {free.get('data_path')!r}; wanted the folder that holds the data set's"
+        )
     folder = Path(f"{free['data_path'].rstrip('/')}/{saved['dataset']}")
     if not folder.is_dir():
         raise DataError(
@@ -151,8 +160,8 @@ def configuration(path: Path, saved: dict, overrides: Mapping) -> Config:
 
 
 def _check_same_data(path, config, trained_on):
-    """DataError unless the interactions and features are those of the run."""
-    now = data_fingerprint(config)
+    """DataError unless interactions, features and maps of original ids are those of the run."""
+    now = data_fingerprint(config) | id_maps(config)
     for name, digest in trained_on.items():
         if now.get(name) == digest:
             continue

@@ -5,6 +5,9 @@ cache tensors that they score from), the plain attributes (numbers, texts, conta
 arrays and tensors) and what `get_extra_state()` returns. It is readable by
 torch.load(weights_only=True). Attributes of other kinds need no place in it while they are what
 construction made them (`as_built`).
+
+A file of `save` also holds the SHA-256 of its value; `load` verifies it. Files without one, from
+before there was any, are read as they are.
 """
 
 import hashlib
@@ -23,7 +26,7 @@ from torch import nn
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import RunError
+from ld4mrec.errors import DamagedError, RunError
 from ld4mrec.files import replacing
 
 # Attributes that nn.Module itself keeps; parameters and persistent buffers are in the state_dict.
@@ -103,7 +106,20 @@ def restore(model: nn.Module, saved: dict, built: dict | None = None) -> None:
     """Put a snapshot back into a model of the same class, configuration and data.
 
     built: what `as_built` said of it; what its state_dict has gained and the snapshot lacks stays.
+    RunError for what is no snapshot, or another model's.
     """
+    try:
+        _restore(model, saved, built)
+    except RunError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"the checkpoint holds no snapshot of {type(model).__name__} ({error!r}); was the "
+            "model's code changed since?"
+        ) from error
+
+
+def _restore(model, saved, built):
     modules, copies = dict(model.named_modules()), {}
     for key, value in saved["attributes"].items():
         path, _, name = key.rpartition(".")
@@ -148,22 +164,74 @@ def restore(model: nn.Module, saved: dict, built: dict | None = None) -> None:
 
 
 def save(path: str | Path, value: object) -> None:
-    """Write a value for `load`, whole or not at all; the same value gives the same bytes."""
-    with replacing(path) as file:  # given a path, torch would write its name into the archive
-        torch.save(value, file)
+    """Write a value for `load`, whole or not at all; the same value gives the same bytes.
+
+    value: of tensors, plain values, lists, tuples and dicts.
+    """
+    try:
+        with replacing(path) as file:  # given a path, torch would write its name into the archive
+            torch.save({"sha256": digest(value), "content": value}, file)
+    except RuntimeError as error:  # torch's own where a write failed: the disk is full
+        if isinstance(error.__context__, OSError):
+            error.__context__.filename = str(path)
+            raise error.__context__ from None
+        raise
 
 
 def load(path: str | Path):
-    """Read a file of `save`; RunError if it is damaged or absent."""
+    """Read a file of `save`; DamagedError if it is damaged or absent."""
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load checks no checksum
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        value = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(value, dict) or not value.keys() & {"sha256", "content"}:
+            return value  # of before there were checksums
+        if value.get("sha256") != digest(value.get("content")):
+            raise ValueError("its content is not what was written")
     except Exception as error:  # torch raises many kinds for a truncated archive
-        raise RunError(
+        raise DamagedError(
             f"{path} cannot be read ({type(error).__name__}); delete it to start afresh"
         ) from error
+    return value["content"]
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a value as `save` takes it: of kinds, shapes and contents."""
+    found = hashlib.sha256()
+    _add_to(found, value)
+    return found.hexdigest()
+
+
+def _add_to(found, value):
+    if isinstance(value, torch.Tensor):
+        found.update(f"{value.dtype} {value.layout} {tuple(value.shape)} ".encode())
+        for part in _strided_parts(value.detach()):
+            flat = part.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+            found.update(f"{len(flat)} ".encode())
+            found.update(flat.view(torch.uint8).numpy() if len(flat) else b"")
+    elif isinstance(value, dict):
+        found.update(f"dict {len(value)} ".encode())
+        for key, inner in value.items():
+            _add_to(found, key)
+            _add_to(found, inner)
+    elif isinstance(value, list | tuple):
+        found.update(f"{type(value).__name__} {len(value)} ".encode())
+        for inner in value:
+            _add_to(found, inner)
+    else:
+        found.update(f"{type(value).__name__} {value!r} ".encode())
+
+
+def _strided_parts(tensor):
+    """What a tensor's layout stores its values and their places in."""
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return (tensor,)
 
 
 def encode(value, copies=None):

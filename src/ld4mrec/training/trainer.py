@@ -12,7 +12,14 @@ from torch.optim import SGD, Adagrad, Adam, Optimizer, RMSprop
 
 from ld4mrec.config.checks import LEARNERS
 from ld4mrec.config.configuration import Config
-from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableError
+from ld4mrec.errors import (
+    ConfigError,
+    DamagedError,
+    DivergedError,
+    RunError,
+    UnresumableError,
+    UserError,
+)
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.progress import progress
 from ld4mrec.training import checkpoint, randomness
@@ -233,13 +240,25 @@ class Trainer(AbstractTrainer):
     def _resume(self, train_data):
         path = self.folder.path / "last.pt"
         saved = checkpoint.load(path)
-        if saved["unsaved"]:
+        if isinstance(saved, dict) and saved.get("unsaved"):
             raise UnresumableError(
                 f"{path} cannot be resumed: {type(self.model).__name__} keeps state that no "
                 f"checkpoint holds, in {', '.join(saved['unsaved'])}; return it from "
                 "get_extra_state() as tensors, numbers and containers, or run again without "
                 "--resume"
             )
+        try:
+            self._take(saved, path, train_data)
+        except UserError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise DamagedError(
+                f"{path} holds no checkpoint of this run ({error!r}); delete it to start afresh"
+            ) from error
+        self.logger.info("going on at epoch %d", self.next_epoch)
+
+    def _take(self, saved, path, train_data):
+        """Put back what `_checkpoint` saved."""
         try:
             checkpoint.restore(self.model, saved["model"])
         except RunError as error:
@@ -253,7 +272,6 @@ class Trainer(AbstractTrainer):
         self.folder.keep_metrics(up_to_epoch=self.next_epoch - 1)
         train_data.load_state(saved["loader"])
         randomness.restore_rng_state(saved["random"])
-        self.logger.info("going on at epoch %d", self.next_epoch)
 
     def _report(self, line, seconds):
         if self.folder:

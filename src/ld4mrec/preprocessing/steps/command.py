@@ -12,7 +12,7 @@ import pandas as pd
 
 from ld4mrec.data import splits
 from ld4mrec.data.counts import TABLE_1, Counts
-from ld4mrec.errors import DataError, UserError
+from ld4mrec.errors import DISK_IS_FULL, DataError, UserError, exit_status
 from ld4mrec.preprocessing.steps import features, published, writing
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, MODALITIES
@@ -26,6 +26,7 @@ from ld4mrec.preprocessing.steps.interactions import (
 from ld4mrec.preprocessing.steps.options import check_options, parser_of
 from ld4mrec.preprocessing.steps.report import Report, table_row
 from ld4mrec.preprocessing.steps.sources import raw_folder
+from ld4mrec.terminal import say
 
 VERSION = 1  # a change of the outputs' bytes raises it
 FEW_IMAGES = 0.05  # below this share of items with an image, the folder is another data set's
@@ -166,23 +167,32 @@ def estimate(
 
 
 def plain(options: Namespace) -> dict:
-    """The options for the manifest."""
+    """The options for the manifest; of absolute paths, which tell a user's name, the last part."""
     hidden = {"window", "dry_run", "force"}
-    return {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
+    kept = {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
+    return {name: _without_place(value) for name, value in kept.items()}
+
+
+def _without_place(value):
+    """A path, or the FILE of an encoder, without the folders that lead to it from the root."""
+    kind = FILE if isinstance(value, str) and value.startswith(FILE) else ""
+    path = value.removeprefix(kind) if kind else value
+    if isinstance(path, str | Path) and os.path.isabs(path):
+        return f"{kind}{Path(path).name}"
+    return value
 
 
 def run(data_set: DataSet, arguments: list[str] | None = None, prog: str | None = None) -> int:
     """Parse, prepare, and turn what a user can mend into a message. Returns the exit status."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     options = parser_of(data_set, prog).parse_args(arguments)
-    try:
-        prepare(data_set, options, lambda line: print(line, flush=True))
-    except (UserError, OSError) as error:
-        full = getattr(error, "errno", None) in writing.DISK_IS_FULL
-        hint = f". The disk is full; --store is {options.store}" if full else ""
-        print(f"error: {error}{hint}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it can", file=sys.stderr)
-        return 130
-    return 0
+
+    def command():
+        try:
+            prepare(data_set, options, say)
+        except OSError as error:
+            if error.errno in DISK_IS_FULL:
+                raise DataError(f"{error}. The disk is full; --store is {options.store}") from error
+            raise
+
+    return exit_status(command, "interrupted; the same command goes on where it can")

@@ -30,6 +30,7 @@ from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
 from ld4mrec.preprocessing.steps.encoders.registry import check_encoder, load_encoder
 from ld4mrec.preprocessing.steps.images import Images
 from ld4mrec.preprocessing.steps.stores import ArrayStore
+from ld4mrec.terminal import say
 
 DEFAULT_STORE = from_yaml("../cache/encoded")
 MAX_BROKEN = 0.05
@@ -152,7 +153,7 @@ def encode(
             made = _encoded(options, encoder, items, content)
         part[modality] = made.facts
         _write(Path(out), modality, items, made)
-        print(summary(modality, made), flush=True)
+        say(summary(modality, made))
     return part
 
 
@@ -178,7 +179,7 @@ def _encoded(options, encoder, items, content):
                 f"leave it out with --{modality}-encoder {NONE}"
             )
         features = encoding.filled(keys, space)
-        first_made_with = space.record()["first made with"]
+        first_made_with = (space.record() or {}).get("first made with")
     facts = {
         "encoder": encoder.name,
         "revision": encoder.revision,

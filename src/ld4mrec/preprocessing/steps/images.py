@@ -59,7 +59,7 @@ class Images:
 
     def describe(self) -> dict:
         """What the manifest says of the source."""
-        return {"kind": self.kind, "path": str(self.path)}
+        return {"kind": self.kind, "path": self.path.name}
 
 
 class ImageFolder(Images):

@@ -5,14 +5,24 @@ maker (an encoder of one revision with one preprocessing) made, arrays of one dt
 
     space record:  b"space:" + id  ->  JSON: description, dtype, shape, format, first made with
     array:         id + content    ->  the array's raw bytes, C order, little-endian
+    checksum:      b"sum:" + id + content  ->  8 bytes of BLAKE2b over key and bytes of the array
 
 id is the first 16 bytes of the SHA-256 of the description, content a SHA-256 of 32 bytes. A write
 is one transaction, on the disk when it returns: a process killed at any moment leaves all of it or
 nothing. Several processes may use a store at once, on a local disk (LMDB's locks need one).
+
+Arrays are verified when they are read; a damaged one is absent, and so made anew. LMDB itself takes
+its file as it is, and a damaged one can end the process, so another process walks through it first.
+Arrays without a checksum are of before there were any.
 """
 
 import hashlib
 import json
+import logging
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,6 +38,30 @@ T = TypeVar("T")
 FORMAT = 1
 FIRST_MAP = 64 * 2**20  # bytes; grows when full
 LARGEST_STEP = 8 * 2**30
+WALK_SECONDS = 600
+# What a new interpreter does with a store's folder; it ends with an error, or worse, at damage.
+WALK = """
+import os, sys
+import lmdb
+folder = sys.argv[1]
+with lmdb.open(folder, readonly=True) as env:
+    wanted = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    size = os.path.getsize(os.path.join(folder, "data.mdb"))
+    if wanted > size:
+        sys.exit("it is cut short")
+    main = env.open_db()
+    with env.begin(buffers=True) as transaction:
+        last, entries = b"", 0
+        for key, value in transaction.cursor():
+            key, entries = bytes(key), entries + 1
+            if key <= last or len(value) > size:
+                sys.exit("its entries are out of order")
+            last = key
+        if entries != transaction.stat(main)["entries"]:
+            sys.exit("entries are gone")
+"""
+
+logger = logging.getLogger(__name__)
 
 
 class StoreError(UserError):
@@ -46,6 +80,8 @@ class ArrayStore(AbstractContextManager):
         with self._explained():
             self.folder.mkdir(parents=True, exist_ok=True)
             held = self.folder / "data.mdb"
+            if held.exists() and held.stat().st_size:
+                _walk(self.folder)
             size = max(map_size, held.stat().st_size if held.exists() else 0)
             self._env = self._lmdb.open(str(self.folder), map_size=size)
             self._env.reader_check()  # frees the places of readers that were killed
@@ -66,7 +102,7 @@ class ArrayStore(AbstractContextManager):
         """action(transaction), all of it or nothing, whatever the map's size; returns its value."""
         while True:
             try:
-                with self._explained(), self._env.begin(write=write) as transaction:
+                with self._explained(), self._env.begin(write=write, buffers=True) as transaction:
                     return action(transaction)
             except self._lmdb.MapFullError:
                 size = self._env.info()["map_size"]
@@ -95,12 +131,31 @@ class ArrayStore(AbstractContextManager):
             ) from error
 
 
+def _walk(folder: Path) -> None:
+    """StoreError unless the structure of a store's file is whole."""
+    command = [sys.executable, "-P", "-c", WALK, str(folder)]
+    quiet = os.environ | {"PYTHONFAULTHANDLER": ""}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=WALK_SECONDS, env=quiet
+        )
+    except subprocess.TimeoutExpired:
+        return  # a very large one: it is verified array by array
+    if done.returncode:
+        why = done.stderr.strip().splitlines()[-1:] or [f"signal {-done.returncode}"]
+        raise StoreError(
+            f"{folder / 'data.mdb'} is not a readable store ({why[0]}); it only saves work, so "
+            f"remove the folder {folder}, or name another one with --store"
+        )
+
+
 class Space:
     """The arrays of one maker in a store. `keys` below are bytes, SHA-256 digests of content."""
 
     def __init__(self, store, description, shape, dtype, made_with):
         self._store = store
         self.shape, self.dtype = shape, dtype
+        self._bytes = dtype.itemsize * math.prod(shape)
         form = {"dtype": dtype.str, "shape": list(shape), "format": FORMAT}
         identity = {"description": description, **form}
         text = json.dumps(identity, sort_keys=True, ensure_ascii=True)
@@ -108,32 +163,56 @@ class Space:
         self._record = json.dumps({**identity, "first made with": made_with}).encode()
 
     def absent(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Those of `keys` that have no array, in the same order."""
+        """Those of `keys` that have no array, or a damaged one, in the same order."""
+        damaged = []
 
         def look(transaction):
-            cursor = transaction.cursor()
-            return [key for key in keys if not cursor.set_key(self.id + key)]
+            damaged.clear()
+            lacking = []
+            for key in keys:
+                value = transaction.get(self.id + key)
+                whole = value is not None and self._is_whole(transaction, key, value)
+                if not whole:
+                    lacking.append(key)
+                    damaged.extend([key] * (value is not None))
+            return lacking
 
-        return self._store.transact(look)
+        lacking = self._store.transact(look)
+        if damaged:
+            logger.warning(
+                "%s: %d stored arrays are damaged and made anew (the first: %s)",
+                *(self._store.folder, len(damaged), damaged[0].hex()[:16]),
+            )
+        return lacking
 
     def read(self, keys: Sequence[bytes]) -> np.ndarray:
-        """The arrays of `keys`, (n, *shape). Raises KeyError if one is absent."""
+        """The arrays of `keys`, (n, *shape). Raises StoreError if one is absent or damaged."""
         rows = np.empty((len(keys), *self.shape), dtype=self.dtype)
 
         def copy(transaction):
             for row, key in enumerate(keys):
                 value = transaction.get(self.id + key)
-                if value is None:
-                    raise KeyError(key.hex())
-                if len(value) != rows[row].nbytes:
+                if value is None or not self._is_whole(transaction, key, value):
                     raise StoreError(
-                        f"{self._store.folder} holds {len(value)} bytes under {key.hex()}, wanted "
-                        f"{rows[row].nbytes}; remove the folder, it only saves work"
+                        f"{self._store.folder} holds {'nothing' if value is None else 'damage'} "
+                        f"under {key.hex()}; remove the folder, it only saves work"
                     )
                 rows[row] = np.frombuffer(value, dtype=self.dtype).reshape(self.shape)
 
         self._store.transact(copy)
         return rows
+
+    def _is_whole(self, transaction, key, value):
+        """Whether bytes under a key are what was written."""
+        if len(value) != self._bytes:
+            return False
+        held = transaction.get(b"sum:" + self.id + key)
+        return held is None or bytes(held) == self._sum_of(key, value)
+
+    def _sum_of(self, key, value):
+        digest = hashlib.blake2b(self.id + key, digest_size=8)
+        digest.update(value)
+        return digest.digest()
 
     def write(self, keys: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
         """Store one array per key, in one transaction; what is there is replaced.
@@ -152,13 +231,27 @@ class Space:
             transaction.put(b"space:" + self.id, self._record, overwrite=False)
             for key, value in zip(keys, values, strict=True):
                 transaction.put(self.id + key, value)
+                transaction.put(b"sum:" + self.id + key, self._sum_of(key, value))
 
         self._store.transact(put, write=True)
 
     def record(self) -> dict | None:
-        """The space's record as stored, or None before the first write."""
-        text = self._store.transact(lambda transaction: transaction.get(b"space:" + self.id))
-        return None if text is None else json.loads(text)
+        """The space's record as stored, None before the first write; StoreError if damaged."""
+
+        def look(transaction):
+            text = transaction.get(b"space:" + self.id)
+            return None if text is None else bytes(text)
+
+        text = self._store.transact(look)
+        try:
+            record = None if text is None else json.loads(text)
+        except ValueError as error:
+            record = error
+        if record is None or isinstance(record, dict):
+            return record
+        raise StoreError(
+            f"{self._store.folder} holds a damaged record; remove the folder, it only saves work"
+        )
 
 
 def content_key(content: bytes | str) -> bytes:

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec import files
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DISK_IS_FULL, DataError
 from ld4mrec.preprocessing.steps.interactions import Interactions
 
 MANIFEST = "manifest.json"
-DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 GENERATORS = "preprocessing/"  # a manifest's generator begins so: --force may replace the folder
 
 
@@ -24,7 +23,10 @@ class OutputError(DataError):
 
 
 def check_free(out: Path, force: bool) -> bool:
-    """OutputError if `out` must not be made or replaced; says whether it is occupied."""
+    """OutputError if `out` must not be made or replaced; says whether it is occupied. Removes what
+    killed processes left of making it.
+    """
+    files.tidy(out)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; --out must name the folder to make")
     if not out.is_dir() or not any(out.iterdir()):
@@ -46,7 +48,7 @@ def manifest_of(folder: Path) -> dict | None:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return manifest if manifest["generator"].startswith(GENERATORS) else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -77,6 +79,10 @@ def staged(out: str | Path, force: bool = False) -> Iterator[Path]:
     except OSError as error:
         if folder is None:
             raise OutputError(f"{out} cannot be made: {error}") from error
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and not occupied:
+            raise OutputError(
+                f"{out} was made by another command meanwhile; nothing was changed"
+            ) from error
         if error.errno in DISK_IS_FULL:
             raise OutputError(
                 f"the disk that holds {out.parent} is full; nothing was left there. --dry-run "

@@ -2,8 +2,9 @@
 
 `.npz`: an array `ids` of n texts (or integers) and an array `vectors` (n, D) of numbers. `.csv`
 (comma), `.tsv` or `.txt` (TAB): a line per item, the id and then D numbers; a first line without a
-number in its second field is a header. Ids are compared as text: H&M's keep their leading zero.
-Items without a vector count as missing; vectors of other items are ignored.
+number in its second field is a header, in which another column may be the `item`, `item_id` or
+`id`. Ids are compared as text: H&M's keep their leading zero. Items without a vector count as
+missing; vectors of other items are ignored.
 """
 
 import csv
@@ -12,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ld4mrec.errors import DataError
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.encoders.base import EncoderError
+from ld4mrec.tables import check_header, refuse_nul
 
+ID_NAMES = ("item", "item_id", "itemid", "id")
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
 
@@ -67,6 +71,8 @@ def _read_npz(path):
                     "wanted `ids` and `vectors`"
                 )
             ids, vectors = archive["ids"], archive["vectors"]
+            if not (isinstance(ids, np.ndarray) and isinstance(vectors, np.ndarray)):
+                raise ValueError("a member is no array")
     except EncoderError:
         raise
     except Exception as error:  # numpy's and zipfile's, of all kinds
@@ -86,36 +92,44 @@ def _read_table(path):
     if separator is None:
         raise EncoderError(f"{path} should end in .npz, {', '.join(SEPARATORS)}")
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        refuse_nul(path)
+        with open(path, encoding="utf-8-sig", newline="") as file:
             first = next(csv.reader(file, delimiter=separator), [])
+        column, has_header = 0, not (len(first) > 1 and _is_number(first[1]))
+        if has_header and len(first) > 1:
+            names = check_header(path, separator)
+            named = [n for n, name in enumerate(names) if name.strip().lower() in ID_NAMES]
+            column = named[0] if len(named) == 1 else 0
         frame = pd.read_csv(
             path,
             sep=separator,
             header=None,
-            skiprows=0 if len(first) > 1 and _is_number(first[1]) else 1,
-            dtype={0: str},
+            skiprows=int(has_header),
+            dtype={column: str},
             keep_default_na=False,
-            encoding="utf-8",
+            encoding="utf-8-sig",
         )
-        vectors = frame.iloc[:, 1:].to_numpy()
+        vectors = frame.drop(columns=column).to_numpy()
+    except DataError as error:
+        raise EncoderError(str(error)) from error
     except (ValueError, csv.Error) as error:  # pandas' own are ValueErrors; so are wrong encodings
         raise EncoderError(
             f"{path} is not a table in UTF-8 of an id and numbers, by {separator!r} ({error})"
         ) from error
     if vectors.dtype.kind not in "fiu":
-        raise EncoderError(f"{path} {_first_bad_line(path, separator)}")
-    return frame[0].tolist(), vectors
+        raise EncoderError(f"{path} {_first_bad_line(path, separator, column)}")
+    return frame[column].tolist(), vectors
 
 
-def _first_bad_line(path, separator):
+def _first_bad_line(path, separator, column):
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         n_fields = len(next(reader))
         for row in reader:
             if len(row) != n_fields:
                 what = f"{len(row)} fields"
-            elif not all(map(_is_number, row[1:])):
-                what = repr(next(field for field in row[1:] if not _is_number(field)))
+            elif bad := [f for n, f in enumerate(row) if n != column and not _is_number(f)]:
+                what = repr(bad[0])
             else:
                 continue
             return (
