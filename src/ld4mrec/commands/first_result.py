@@ -8,7 +8,8 @@ python src/first_result.py [--key=value ...]      keys as for main.py; they appl
 import sys
 import time
 
-from ld4mrec.config.configuration import PATH_KEYS
+from ld4mrec.config.parsing import Parser
+from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.config.words import parse_overrides
 from ld4mrec.errors import exit_status
 from ld4mrec.search.train import run
@@ -44,9 +45,10 @@ def first_result(given: dict) -> None:
     print(f"\nrun folder of LD4MRec: {runs['LD4MRec'].folder.path}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else arguments
-    return exit_status(lambda: first_result(parse_overrides(words)), "interrupted")
+def main(arguments: list[str] | None = None, prog: str = "first_result.py") -> int:
+    parser = Parser(prog, __doc__, "%(prog)s [--key=value ...]")
+    _, rest = parser.parse_known_args(arguments)
+    return exit_status(lambda: first_result(parse_overrides(rest)), "interrupted")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def parser(prog: str = "main.py") -> Parser:
     return words
 
 
-def check(options: Namespace, overrides: dict) -> int:
+def check(options: Namespace, rest: list[str]) -> int:
     """Print the reports that --check-plugin asks for; the exit status."""
     unwanted = ("grid", "search", "resume", "mg", "plugin")
     unfit = [f"--{word}" for word in unwanted if getattr(options, word)]
@@ -75,6 +75,7 @@ def check(options: Namespace, overrides: dict) -> int:
     from ld4mrec.plugins.check.check import check_plugin
 
     sources = find_plugins(options.check_plugin, options.model)
+    overrides = parse_overrides(rest, [source.yaml for source in sources if source.yaml])
     reports = {}
     for source in sources:
         reports[source.name] = check_plugin(source, options.dataset, overrides)
@@ -87,11 +88,14 @@ def check(options: Namespace, overrides: dict) -> int:
     return 0 if all(report.clean for report in reports.values()) else 1
 
 
-def check_known(options: Namespace, overrides: dict) -> None:
-    """Refuse a mistyped model, data set or key now: `run` would too, once torch is loaded."""
-    keys = take_ranges(overrides)[0]
+def overrides_of(options: Namespace, rest: list[str]) -> dict:
+    """{key: value} of the words. A mistyped model, data set or key is refused now: `run` would too,
+    once torch is loaded.
+    """
     source = find_model(options.model, options.plugin)
-    config_of(source, options.dataset, keys, options.mg)
+    overrides = parse_overrides(rest, [source.yaml] if source.yaml else [])
+    config_of(source, options.dataset, take_ranges(overrides)[0], options.mg)
+    return overrides
 
 
 def train(options: Namespace, rest: list[str]) -> None:
@@ -101,8 +105,7 @@ def train(options: Namespace, rest: list[str]) -> None:
     search = search_of(options)
     if search and options.grid:
         raise ConfigError("--grid tries all points, --search some; leave one of them out")
-    overrides = parse_overrides(rest)
-    check_known(options, overrides)
+    overrides = overrides_of(options, rest)
     from ld4mrec.search.train import run
 
     with engine_of(options, workers_here=bool(search)) as engine:
@@ -127,7 +130,7 @@ def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:
     read = parser(prog)
     options, rest = read.parse_known_args(arguments)
     if options.check_plugin:
-        return exit_status(lambda: check(options, parse_overrides(rest)), "interrupted")
+        return exit_status(lambda: check(options, rest), "interrupted")
     if not (options.model and options.dataset):
         read.error("the following arguments are required: -m/--model, -d/--dataset")
     goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"

@@ -1,9 +1,10 @@
 """The words of a command line: overrides of keys, seeds, metrics."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.config.schema import model_yamls, read_word
 from ld4mrec.errors import ConfigError, nearest
 
 FLAGS = (
@@ -13,9 +14,14 @@ FLAGS = (
 )
 
 
-def parse_overrides(words: Iterable[str]) -> dict:
-    """{key: value} of --key=value or --key value; ConfigError for anything else."""
+def parse_overrides(words: Iterable[str], yamls: Iterable[Path] | None = None) -> dict:
+    """{key: value} of --key=value or --key value, each read as its kind of the schema; ConfigError
+    for anything else.
+
+    yamls: those of the models whose keys may be given, None: of all of ours.
+    """
     overrides, words = {}, list(words)
+    yamls = model_yamls() if yamls is None else yamls
     while words:
         word = words.pop(0)
         key, equals, text = word.removeprefix("--").partition("=")
@@ -28,7 +34,7 @@ def parse_overrides(words: Iterable[str]) -> dict:
             text = words.pop(0)
         if key in overrides:
             raise ConfigError(f"--{key} is given twice")
-        overrides[key] = parse_yaml(text, f"the value of --{key}")
+        overrides[key] = read_word(key, text, yamls)
     return overrides
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from ld4mrec import files
-from ld4mrec.config.configuration import PATH_KEYS, Config
+from ld4mrec.config.configuration import Config
+from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.data.features import data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import inter_path
 

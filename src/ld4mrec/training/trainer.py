@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adagrad, Adam, Optimizer, RMSprop
 
-from ld4mrec.config.checks import LEARNERS
 from ld4mrec.config.configuration import Config
+from ld4mrec.config.schema import LEARNERS
 from ld4mrec.errors import ConfigError, DivergedError, RunError, UnresumableError
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.progress import progress
