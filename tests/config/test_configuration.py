@@ -160,6 +160,7 @@ def test_third_parties_read_none(theirs, toy):
         ("vision_feature_file", {"a": 1}, "vision_feature_file is {'a': 1}; wanted text"),
         ("inter_splitting_label", [[]], r"inter_splitting_label is \[\[\]\]; wanted text"),
         ("inter_file_name", [1], r"inter_file_name is \[1\]; wanted text"),
+        ("inter_file_name", "x" * 256, "inter_file_name is .*more than 255 bytes"),
         ("inter_file_name", True, "inter_file_name is True; wanted text"),
         ("modalities", 5, r"modalities is 5; wanted {name: file}"),
         ("modalities", {"text": 1.5}, r"modalities is {'text': 1.5}; .*: text such as"),
@@ -367,6 +368,15 @@ def test_a_models_yaml_that_cannot_be_meant_is_named(ours, toy, text, message):
     ours.write_text(text + "\n")
     with pytest.raises(ConfigError, match=message):
         config(ours, toy)
+
+
+def test_a_mistyped_key_of_the_host_in_our_models_yaml_is_named(ours, toy):
+    ours.write_text(ours.read_text() + "stoping_step: 5\n")
+    assert config(ours, toy)["stoping_step"] == 5  # no source of such a model is there
+    bpr = ours.with_name("BPR.yaml")
+    bpr.write_text("reg_weight: [1]\nhyper_parameters: [reg_weight]\nstoping_step: 5\n")
+    with pytest.raises(ConfigError, match="'stoping_step', which nothing reads. .*'stopping_step'"):
+        config(bpr, toy)
 
 
 def test_a_list_for_any_key_makes_it_an_axis(ours, toy):

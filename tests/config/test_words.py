@@ -1,15 +1,18 @@
 """Words of the command line: read as the schema's kinds say, text literally."""
 
+import itertools
+import random
 import re
 
 import pytest
 import yaml
 
 from ld4mrec.commands import compare, experiments, first_result, train
+from ld4mrec.config.configuration import Config
 from ld4mrec.config.meanings import explained, listed_keys, meanings
 from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, model_yamls
 from ld4mrec.config.words import parse_overrides
-from ld4mrec.errors import ConfigError
+from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 
 
@@ -101,6 +104,45 @@ def test_what_others_call_a_key_is_suggested(word, capsys):
     assert train.main(["-m", "Pop", "-d", "demo", f"--{word}=1"]) == 2
     error = capsys.readouterr().err
     assert f"Did you mean '{meant.get(word, 'learning_rate')}'" in error
+
+
+ODD = (
+    *('""', "null", "[]", "{}", "[[]]", "[1]", "yes", '"\\0"', ".nan", "-.inf", ".inf", "9" * 401),
+    *("9" * 5000, "2024-11-30", "1:30", "{a: 1}", "{text: [1]}", "{text: null}", "x", "-1", "0"),
+    *(
+        "1.5",
+        "[a, a]",
+        "!!int x",
+        "*a",
+        "&a [*a]",
+        "? a",
+        "- b",
+        "[1, [2, {a: b}]]",
+        "'",
+        "a: b: c",
+    ),
+    *("%", "@", "{max_norm: x}", "{low: 1, high: 2}", "[null, 1]", "1e400", "|", "[" * 3000),
+)
+
+
+def given(key, text, in_file, toy):
+    """The points of a model where a data set's yaml or the command line has key and text."""
+    (toy / "toy.yaml").write_text(f"{key}: {text}\n" if in_file else "", encoding="utf-8")
+    keys = {} if in_file else parse_overrides([f"--{key}={text}"])
+    return Config("DiffRec", "toy", {"data_path": f"{toy.parent}/"} | keys).points()
+
+
+def test_whatever_a_key_is_given_is_taken_or_refused_with_a_sentence(toy):
+    keys = [*HOST, "dims", "beta_fixed", "hyper_parameters", "defaults"]
+    cases = list(itertools.product(keys, ODD, (True, False)))
+    errors = []
+    for case in random.Random(0).sample(cases, 700):
+        try:
+            given(*case, toy)
+        except UserError as error:
+            errors.append(str(error))
+    assert 400 < len(errors) < 700
+    assert max(map(len, errors)) < 1500
 
 
 # --- help

@@ -1,5 +1,6 @@
 """Values of several keys that do not go together."""
 
+from ld4mrec.config.kinds import shown
 from ld4mrec.errors import ConfigError, nearest
 
 
@@ -11,6 +12,6 @@ def check_together(values: dict) -> None:
     chosen = values["valid_metric"]
     if chosen.lower() not in keys:
         raise ConfigError(
-            f"valid_metric is {chosen!r}; wanted one of the metrics x topk of this run."
+            f"valid_metric is {shown(chosen)}; wanted one of the metrics x topk of this run."
             f"{nearest(chosen, keys)}"
         )

@@ -18,13 +18,14 @@ from ld4mrec.config.schema import (
     PATH_KEYS,
     SHARED_KEYS,
     check_data_set,
+    check_model,
     check_overall,
     kind_of,
     nearest_key,
 )
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UndeclaredKeyError, nearest
-from ld4mrec.places import CONFIGS, from_yaml
+from ld4mrec.places import CONFIGS, MODELS, from_yaml
 
 FEATURE_KEYS = ("modalities", "text_feature_file", "vision_feature_file")
 SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
@@ -87,6 +88,8 @@ class Config:
         model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
         host, of_model = read_yaml(overall), read_yaml(model_yaml)
         check_overall(host, overall)
+        if self.ours:
+            check_model(of_model, model_yaml, MODELS / f"{model}.py".lower())
         self.has_defaults = "defaults" in of_model
         kind, given = HOST["data_path"].kind, "data_path" in overrides
         where = (overrides["data_path"], "") if given else (host["data_path"], overall)
@@ -151,7 +154,7 @@ class Config:
                 raise ConfigError(f"'{name}' cannot be a hyper-parameter: all points share it")
             if self.ours and name not in values:
                 raise ConfigError(
-                    f"hyper_parameters lists '{name}', which no yaml declares."
+                    f"hyper_parameters lists {shown(name)}, which no yaml declares."
                     f"{nearest(name, values)}"
                 )
 

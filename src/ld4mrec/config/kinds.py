@@ -1,11 +1,11 @@
 """Kinds of values: what a key takes, how it is read from a word of the command line, its limits."""
 
 import math
+import os
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from os import PathLike, fspath
 
 from ld4mrec.config.yaml_files import parse_word
 from ld4mrec.errors import ConfigError, nearest
@@ -15,6 +15,7 @@ FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "of
 WHOLE = re.compile(r"[-+]?[0-9][0-9_]*")
 FRACTION = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.?inf")
 DIGITS = 400  # of a number: more than any float has
+LONGEST = 255  # bytes of a file's name, of most file systems
 SHOWN = 80  # characters of a value in a message
 
 
@@ -154,14 +155,25 @@ class Text(Kind):
         return parse_word(text) if text[0] in "[{" and not self.literal else text
 
     def _take(self, value):
-        if isinstance(value, PathLike):
-            value = fspath(value)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if not isinstance(value, str):
             self._refuse(", in quotes" * (not isinstance(value, list | dict)))
         if not value:
             self._refuse("; it is empty")
         if any(ord(sign) < 32 and sign not in "\t\n" for sign in value):
             self._refuse("; it has a control character")
+        return value
+
+
+@dataclass(frozen=True)
+class Name(Text):
+    """The path of a file or folder."""
+
+    def _take(self, value):
+        value = super()._take(value)
+        if any(len(os.fsencode(part)) > LONGEST for part in value.split(os.sep)):
+            self._refuse(f"; no file's name has more than {LONGEST} bytes")
         return value
 
 

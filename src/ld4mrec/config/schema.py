@@ -19,6 +19,7 @@ from ld4mrec.config.kinds import (
     Kind,
     ListOf,
     Mapping,
+    Name,
     Number,
     Rate,
     Schedule,
@@ -58,12 +59,16 @@ def _shared(kind: Kind) -> Key:
     return Key(kind, shared=True)
 
 
-def _text(example: str = "", optional: bool = True) -> Key:
+def _text(example: str, optional: bool = True) -> Key:
     return _shared(Text(example, literal=True, optional=optional))
 
 
+def _file(example: str) -> Key:
+    return _shared(Name(example, literal=True))
+
+
 def _folder(example: str, optional: bool = False) -> Key:
-    return Key(Text(example, literal=True, optional=optional), shared=True, path=True)
+    return Key(Name(example, literal=True, optional=optional), shared=True, path=True)
 
 
 FLAG = Key(Flag(optional=False))
@@ -83,15 +88,15 @@ HOST = {
     "RATING_FIELD": _text("rating"),
     "TIME_FIELD": _text("timestamp"),
     "inter_splitting_label": _text("x_label", optional=False),
-    "inter_file_name": _text("tiktok.inter"),
+    "inter_file_name": _file("tiktok.inter"),
     "field_separator": _shared(Separator("\t", literal=True)),
     "filter_out_cod_start_users": SHARED_FLAG,
     "NEG_PREFIX": _text("neg__", optional=False),
-    "modalities": _shared(Mapping(Text("image_feat.npy"), "{name: file}, of the data folder")),
-    "vision_feature_file": _text("image_feat.npy"),
-    "text_feature_file": _text("text_feat.npy"),
-    "user_graph_dict_file": _text("user_graph_dict.npy"),
-    "how_to_get": _text(),
+    "modalities": _shared(Mapping(Name("image_feat.npy"), "{name: file}, of the data folder")),
+    "vision_feature_file": _file("image_feat.npy"),
+    "text_feature_file": _file("text_feat.npy"),
+    "user_graph_dict_file": _file("user_graph_dict.npy"),
+    "how_to_get": _text("a sentence"),
     "is_multimodal_model": FLAG,
     "end2end": FLAG,
     "train_batch_size": _count(1),
@@ -221,6 +226,20 @@ def check_overall(values: dict, where: str) -> None:
     for key in HOST:
         if key not in values:
             raise ConfigError(f"{where} lacks '{key}'; every key of the host has its line there")
+
+
+def check_model(values: dict, where: str, source: Path) -> None:
+    """ConfigError for a key of a yaml file of ours that the model's `source` does not name and that
+    looks like a mistyped one of the host.
+    """
+    for key in values:
+        if key in HOST or key in ABOUT_KEYS:
+            continue
+        close = difflib.get_close_matches(str(key), HOST, cutoff=ALIKE)
+        if close and source.is_file() and f'"{key}"' not in source.read_text(encoding="utf-8"):
+            raise ConfigError(
+                f"{where} has '{key}', which nothing reads. Did you mean '{close[0]}'?"
+            )
 
 
 def check_data_set(values: dict, where: str, also: Iterable[str], strict: bool) -> None:
