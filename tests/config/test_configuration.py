@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 import support
 from ld4mrec.config import configuration
 from ld4mrec.config.configuration import Config
-from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR
+from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, model_yamls
 from ld4mrec.config.yaml_files import parse_yaml, read_yaml
 from ld4mrec.data.features import modality_files
 from ld4mrec.errors import ConfigError, UndeclaredKeyError
@@ -399,6 +399,14 @@ def test_a_list_for_any_key_makes_it_an_axis(ours, toy):
         config(ours, toy, {"threads": [1, 2]})
     with pytest.raises(ConfigError, match="learning_rate is 'x'; wanted a positive number"):
         config(ours, toy, {"learning_rate": [1e-3, "x"]})
+
+
+def test_every_trained_models_yaml_lists_its_learning_rate():
+    for path in model_yamls():
+        keys = read_yaml(path)
+        if keys.get("req_training", True) and path.stem != "LD4MRec":
+            assert (path.stem, "learning_rate" in keys["hyper_parameters"]) == (path.stem, True)
+            assert keys["defaults"]["learning_rate"] in keys["learning_rate"]
 
 
 def test_the_schema_has_the_keys_of_the_files():

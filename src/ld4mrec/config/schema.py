@@ -106,6 +106,7 @@ HOST = {
     "req_training": FLAG,
     "epochs": _count(1),
     "stopping_step": _count(0),
+    "patience_steps": _count(0),
     "eval_step": _count(1),
     "learner": Key(Choice(LEARNERS, optional=False)),
     "learning_rate": Key(Rate(0.0, math.inf, above=True, optional=False)),

@@ -46,6 +46,8 @@ def run_identity(config: Config, data: dict[str, str], code: dict[str, str]) -> 
     keys = {k: plain_value(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
     for key in ("learner", "valid_metric", "metrics"):  # read in any case
         keys[key] = str(keys[key]).lower()
+    if not (config["patience_steps"] and config["req_training"]):
+        del keys["patience_steps"]  # evaluations alone end the training, as in earlier versions
     present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
     decides = {"code": code, "data": data, "modalities": present, "config": keys}
     return {"results_version": RESULTS_VERSION, "mg": config.mg} | decides

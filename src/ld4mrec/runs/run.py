@@ -18,8 +18,10 @@ from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.curve import below_a_rung
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import build, make_loaders
+from ld4mrec.runs.used import used
 from ld4mrec.terminal import log_to
 from ld4mrec.training import memory
+from ld4mrec.training.patience import too_early
 from ld4mrec.training.trainer import StoppedEarly, Trainer
 
 logger = logging.getLogger(__name__)
@@ -98,6 +100,8 @@ def ended_earlier(run: Run, in_grid: bool = True) -> Run:
     found = run.as_found()
     if found.result:
         logger.info("finished earlier: %s", run.folder.path)
+        for sentence in too_early(run.config, found.result):
+            logger.warning("%s", sentence)
         return found
     if found.failure and in_grid:  # the same work would fail the same way
         logger.info("failed earlier: %s: %s", run.folder.path, found.failure)
@@ -115,7 +119,6 @@ def _train_and_log(run, model_class, splits, resume, seconds):
     with log_to(folder.path / "log.txt"):
         point = " ".join(f"{key}={value}" for key, value in config.point.items())
         logger.info("%s on %s, %s: %s", config["model"], config["dataset"], point, folder.path)
-        logger.info("training split of %s", splits[0])
         try:
             return _train(run, model_class, splits, resume, dict(seconds))
         except StoppedEarly as stop:
@@ -155,6 +158,7 @@ def _train(run, model_class, splits, resume, seconds):
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         size = f"{type(model).__name__}: {trainable:,} trainable parameters"
         logger.info("%s, built in %.1f s", size, seconds["model"])
+        logger.info("%s", used(config, splits, model))
         trainer = Trainer(config, model, mg=config.mg, folder=folder)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
         trainer.fit(train, valid, test, resume=resume, stop=stop)
@@ -165,6 +169,7 @@ def _train(run, model_class, splits, resume, seconds):
         "seed": config["seed"],
         "best_epoch": trainer.best_epoch,
         "epochs": trainer.next_epoch,
+        "steps": trainer.steps,
         "valid": trainer.best_valid,
         "test": trainer.test.metrics,
         "mask_valid_at_test": config["mask_valid_at_test"],
@@ -179,6 +184,8 @@ def _train(run, model_class, splits, resume, seconds):
     if not config["keep_last"]:
         (folder.path / "last.pt").unlink(missing_ok=True)
     files.write_json(folder.path / "result.json", result)
+    for sentence in too_early(config, result):
+        logger.warning("%s", sentence)
     unread = tuple(name for name in config.point if name not in config.read)
     return replace(run, result=result, unread=unread)
 
