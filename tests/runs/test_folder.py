@@ -78,9 +78,7 @@ def test_the_steps_of_patience_decide_the_id_where_they_decide_the_end(toy):
     assert len(set(trained)) == 3
     assert id_of(toy, model="BPR") == trained[1]
     earlier = identity_of(toy, model="BPR", patience_steps=0)
-    assert (
-        "patience_steps" not in earlier["config"]
-    )  # as before there was such a key
+    assert "patience_steps" not in earlier["config"]  # as before there was such a key
     assert id_of(toy, patience_steps=5) == id_of(toy)  # Pop is not trained
 
 

@@ -8,6 +8,8 @@
         every combination of the hyper-parameters' lists
     python src/main.py -m LD4MRec -d tiktok --grid --soft_prob=[0.005,0.01] --seed=[1,2,3]
         other lists
+    python src/main.py -m LD4MRec -d tiktok --grid --dry-run
+        train nothing, but say what it will need of memory, time and disk
     python src/main.py -m LD4MRec -d tiktok --search tpe --trials 12
         some points of it (random, tpe, or asha, which stops bad ones early); also of a range:
         --learning_rate='{low: 1e-4, high: 1e-2, log: true}'
@@ -51,6 +53,12 @@ def parser(prog: str = "main.py") -> Parser:
     add_search_options(words)
     add_engine_options(words)
     words.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    words.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train nothing: build the model, take some steps, and say what a run, a grid or a "
+        "search will need of memory, time and disk",
+    )
     words.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
     words.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
     words.add_argument(
@@ -68,8 +76,8 @@ def parser(prog: str = "main.py") -> Parser:
 
 def check(options: Namespace, rest: list[str]) -> int:
     """Print the reports that --check-plugin asks for; the exit status."""
-    unwanted = ("grid", "search", "resume", "mg", "plugin")
-    unfit = [f"--{word}" for word in unwanted if getattr(options, word)]
+    unwanted = ("grid", "search", "resume", "mg", "plugin", "dry_run")
+    unfit = [f"--{word.replace('_', '-')}" for word in unwanted if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
     from ld4mrec.plugins.check.check import check_plugin
@@ -106,8 +114,13 @@ def train(options: Namespace, rest: list[str]) -> None:
     if search and options.grid:
         raise ConfigError("--grid tries all points, --search some; leave one of them out")
     overrides = overrides_of(options, rest)
-    from ld4mrec.search.train import run
+    from ld4mrec.runs.request import Request
+    from ld4mrec.search.train import preview, run
 
+    if options.dry_run:
+        asked = options.model, options.dataset, overrides, options.mg, options.plugin
+        print(*preview(Request(*asked), options.grid, search and search.trials), sep="\n")
+        return
     with engine_of(options, workers_here=bool(search)) as engine:
         best, *_ = run(
             options.model,

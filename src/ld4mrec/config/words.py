@@ -10,7 +10,7 @@ from ld4mrec.errors import ConfigError, nearest
 FLAGS = (
     *("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--help"),
     *("--check-plugin", "--traceback", "--search", "--trials", "--search-seed", "--first-rung"),
-    *("--engine", "--address", "--workers", "--gpus-per-trial"),
+    *("--dry-run", "--engine", "--address", "--workers", "--gpus-per-trial"),
 )
 
 

@@ -4,7 +4,8 @@ import copy
 import logging
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -140,15 +141,24 @@ def _train_and_log(run, model_class, splits, resume, seconds):
             raise
 
 
+@contextmanager
+def own_view(config: Config, run_id: str) -> Iterator[Config]:
+    """The configuration with which a run reads: a third party's model, which may write beside the
+    data, sees links to them, in the cache or for this run only.
+    """
+    with ExitStack() as stack:
+        if not config.ours:
+            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
+            view = private_data_view(data_folder(config), root, run_id)
+            config = config.replace({"data_path": f"{view.parent}/"})
+        yield config
+
+
 def _train(run, model_class, splits, resume, seconds):
     """Build, train, evaluate, write; the finished Run."""
     folder, config = run.folder, _Watched(run.config)
     memory.reset_peak_memory(config["device"])
-    with ExitStack() as stack:
-        if not config.ours:  # it may write beside the data: links in the cache, or for this run
-            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
-            view = private_data_view(data_folder(config), root, folder.id)
-            config = config.replace({"data_path": f"{view.parent}/"})
+    with own_view(config, folder.id) as config:
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
