@@ -11,7 +11,7 @@ from ld4mrec.commands import compare, experiments, first_result, train
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.meanings import explained, listed_keys, meanings
 from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, model_yamls
-from ld4mrec.config.words import parse_overrides
+from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 
@@ -91,6 +91,20 @@ def test_aliases_tags_and_depth_are_refused(text, message, tmp_path):
         return
     with pytest.raises(ConfigError, match=message):
         read("seed", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("300000000", "--seeds is 300000000; wanted 10000 at most"),
+        ("9" * 100, "--seeds is a number of more than 80 digits; wanted 10000 at most"),
+        ("0", "wanted a number from 1"),
+        ("1,1", "different seeds"),
+    ],
+)
+def test_seeds_have_a_limit(text, message):
+    with pytest.raises(ConfigError, match=message):
+        seeds_of(text)
 
 
 def test_a_learner_is_suggested(capsys):

@@ -114,25 +114,17 @@ def train(options: Namespace, rest: list[str]) -> None:
     if search and options.grid:
         raise ConfigError("--grid tries all points, --search some; leave one of them out")
     overrides = overrides_of(options, rest)
-    from ld4mrec.runs.request import Request
     from ld4mrec.search.train import preview, run
 
+    asked = options.model, options.dataset, overrides
+    source = {"mg": options.mg, "plugin": options.plugin}
     if options.dry_run:
-        asked = options.model, options.dataset, overrides, options.mg, options.plugin
-        print(*preview(Request(*asked), options.grid, search and search.trials), sep="\n")
+        trials = search and search.trials
+        print(*preview(*asked, grid=options.grid, trials=trials, **source), sep="\n")
         return
     with engine_of(options, workers_here=bool(search)) as engine:
-        best, *_ = run(
-            options.model,
-            options.dataset,
-            overrides,
-            grid=options.grid or None,
-            resume=options.resume,
-            mg=options.mg,
-            plugin=options.plugin,
-            search=search,
-            engine=engine,
-        )
+        how = {"grid": options.grid or None, "resume": options.resume, "search": search}
+        best, *_ = run(*asked, engine=engine, **how, **source)
     for split in ("valid", "test"):
         metrics = (f"{key} {value:.4f}" for key, value in best.result[split].items())
         print(f"{split:>5}: " + "  ".join(metrics))

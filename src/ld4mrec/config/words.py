@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ld4mrec.config.configuration import Config
+from ld4mrec.config.kinds import shown
 from ld4mrec.config.schema import model_yamls, read_word
 from ld4mrec.errors import ConfigError, nearest
 
@@ -12,6 +13,7 @@ FLAGS = (
     *("--check-plugin", "--traceback", "--search", "--trials", "--search-seed", "--first-rung"),
     *("--dry-run", "--engine", "--address", "--workers", "--gpus-per-trial"),
 )
+MOST_SEEDS = 10_000  # of one command
 
 
 def parse_overrides(words: Iterable[str], yamls: Iterable[Path] | None = None) -> dict:
@@ -50,6 +52,8 @@ def seeds_of(text: str) -> list[int]:
     except ValueError:
         numbers = []
     count = len(numbers) == 1 and "," not in text
+    if count and numbers[0] > MOST_SEEDS:
+        raise ConfigError(f"--seeds is {shown(numbers[0])}; wanted {MOST_SEEDS} at most")
     if count and numbers[0] > 0:
         return list(range(1, numbers[0] + 1))
     if count or not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from ld4mrec import files
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import ConfigError, DivergedError, UnresumableError
+from ld4mrec.errors import DivergedError, UnresumableError
 from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.curve import below_a_rung
 from ld4mrec.runs.folder import RunFolder
@@ -130,14 +128,10 @@ def _train_and_log(run, model_class, splits, resume, seconds):
             files.write_json(folder.path / FAILED, {"reason": str(error)})
             logger.error("%s", error)
             return replace(run, failure=str(error))
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
             folder.discard_if_empty()
-            raise ConfigError(  # a grid goes on without this point
-                f"the GPU's memory is too small for {config['model']} with this configuration; "
-                f"lower train_batch_size, eval_batch_size or the model's sizes ({error})"
-            ) from error
-        except Exception:
-            folder.discard_if_empty()
+            if memory.is_exhausted(error):  # a grid goes on without this point
+                raise memory.too_small(config["model"], error) from error
             raise
 
 

@@ -102,10 +102,21 @@ def plan(request: Request, grid: bool | None = None) -> list[Run]:
         return [planned.as_found() for planned in runs_at(source, points, _is_grid(grid, points))]
 
 
-def preview(request: Request, grid: bool | None = None, trials: int | None = None) -> list[str]:
-    """Sentences on what a request will need: runs, memory, time, disk; the first point that is not
-    finished is built and takes some steps, nothing is written. trials: of a search.
+def preview(
+    model: str,
+    dataset: str,
+    keys: dict,
+    *,
+    grid: bool = False,
+    mg: bool = False,
+    plugin: str | None = None,
+    trials: int | None = None,
+) -> list[str]:
+    """Sentences on what a request will need: runs, memory, time, disk. The first point that is not
+    finished is built and takes some steps, nothing is written. trials: of a search; the others as
+    for `run`.
     """
+    request = Request(model, dataset, keys, mg, plugin)
     runs = plan(request, grid or bool(trials) or None)
     done = [run for run in runs if run.result]
     left = [run for run in runs if not run.ended] or runs
