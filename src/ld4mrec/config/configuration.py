@@ -139,12 +139,11 @@ class Config:
             if not isinstance(key, str):
                 raise ConfigError(f"{file}: the key {shown(key)} is no text; write it in quotes")
             if key in listed and isinstance(value, list):
-                for item in value:
-                    taken(self._kind(key, item), key, item, file)
-                continue
-            if key in listed and not value:
+                held = [taken(self._kind(key, item), key, item, file) for item in value]
+            elif key in listed and not value:
                 continue  # MMRec's rule: one point, None
-            held = taken(self._kind(key, value), key, value, file)
+            else:
+                held = taken(self._kind(key, value), key, value, file)
             if key in HOST:
                 layer[key] = held
 
