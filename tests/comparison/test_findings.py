@@ -57,7 +57,7 @@ def test_accuracy_is_mean_and_spread_of_the_runs(rows, keys):
 def test_the_first_table_says_what_was_used(rows, keys):
     found = findings(rows, keys)
     section = found.report().sections[0]
-    (table,) = section.parts
+    (table,) = section.content
     assert table.title == "What was used"
     assert table.notes[0].startswith("blocks of 60 users, 40 items, ")
     by_column = {name: table.column(name)["BPR"] for name in table.columns}
