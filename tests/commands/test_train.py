@@ -259,7 +259,7 @@ def test_an_outsiders_model_file_runs_unchanged(name, command, tmp_path, capsys)
         (["-d", "tiktik"], "unknown data set 'tiktik'.*Did you mean 'tiktok'"),
         (["-d", "demo"], "no data folder .*python preprocessing/demo.py"),
         (["--learning_rat=0.1"], "unknown key 'learning_rat'.*Did you mean 'learning_rate'"),
-        (["--epochs=ten"], "--epochs got 'ten'"),
+        (["--epochs=ten"], "epochs is 'ten'; wanted a whole number"),
         (["--epochs"], "--epochs has no value"),
         (["--grdi"], "--grdi has no value.*Did you mean '--grid'"),
         (["epochs=3"], "'epochs=3' is no option.*Did you mean --epochs=3"),
@@ -267,13 +267,20 @@ def test_an_outsiders_model_file_runs_unchanged(name, command, tmp_path, capsys)
         (["--soft_prob=[0.1,0.2]"], r"'soft_prob' got the values \[0.1, 0.2\].*--grid"),
         (["--topk=[5,20,4000]"], "topk has 4000, but there are only 40 items"),
         (["--activation=tahn"], "LD4MRec: activation must be one of .* got 'tahn'"),
-        (["--metrics=[Recal]"], "'Recal' is none of them"),
+        (["--metrics=[Recal]"], "metrics is .*, not 'Recal'. Did you mean 'recall'"),
         (["--valid_metric=Recall@7"], "valid_metric is 'Recall@7'; wanted one of"),
-        (["--weight_decay=-1"], "weight_decay is -1.0; wanted a number from 0"),
+        (["--weight_decay=-1"], "weight_decay is -1; wanted a number of at least 0"),
         (["--inter_splitting_label=itemID"], "name .*; wanted three different columns"),
         (["--field_separator=;"], "has one column, .*; set field_separator"),
         (["--use_full_sampling=False"], "use_neg_sampling and use_full_sampling must be True"),
         (["--hyper_parameters=[sede]", "--grid"], "hyper_parameters lists 'sede'"),
+        (
+            ["--embedding_size=1000000", "--hidden_size=1000000"],
+            "the memory is too small for LD4MRec with this configuration; lower",
+        ),
+        (["--hidden_size=9223372036854775807"], "hidden_size is .*; wanted a number of at most 1"),
+        (["--runs_dir="], "--runs_dir has no value; write --runs_dir=value, or leave it out"),
+        (["--seed=!!int ''"], "seed is \"!!int ''\"; wanted a whole number"),
         (["--plugin=/nowhere/x.py"], "no plugin file or folder /nowhere/x.py"),
         (["--clip_grad_norm={max_norm: 1"], "the value of --clip_grad_norm is not valid yaml"),
     ],
@@ -289,6 +296,16 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(words, message, command,
     assert "Traceback" not in error
     assert re.search(message, error), error
     assert not list(tmp_path.glob("runs/**/*.*"))
+
+
+def test_a_key_that_any_yaml_has_is_an_axis(command, tmp_path, capsys):
+    assert main.main([*command, "--grid", "--soft_prob=0.1", "--soft_gamma=0.1"]) == 0
+    capsys.readouterr()
+    grid = [*command, "--grid", "--soft_prob=0.1", "--soft_gamma=0.1"]
+    assert main.main([*grid, "--learning_rate=[3e-4,1e-2]", "--item_dropout=[0.5]"]) == 0
+    out = capsys.readouterr().out
+    assert "grid of 2 runs, 1 of them finished" in out  # the default's value is its run
+    assert re.search(r"winner by validation recall@20: learning_rate=(0.0003|0.01)  ", out)
 
 
 def test_a_runs_folder_that_is_a_file_is_named(command, tmp_path, capsys):

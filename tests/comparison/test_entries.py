@@ -58,6 +58,14 @@ def test_a_settings_file_of_another_form_is_refused(tmp_path, text):
         read_settings(tmp_path / "absent.yaml")
 
 
+@pytest.mark.parametrize("value", ["null", "5", "[BPR]"])
+def test_a_model_that_is_no_name_is_refused(tmp_path, value):
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"mine: {{model: {value}}}\n")
+    with pytest.raises(ConfigError, match="settings.yaml: the model of mine is .*; wanted a model"):
+        read_settings(path)
+
+
 def test_tuning_takes_the_best_point_on_validation_and_names_an_edge(keys):
     entry = Entry("BPR", "BPR", {"reg_weight": [1e-1, 1e-3, 1e-5]}, "yaml defaults")
     untouched = tuning_of(entry, "blocks", keys, 1).best(trains=False)

@@ -54,6 +54,26 @@ def test_accuracy_is_mean_and_spread_of_the_runs(rows, keys):
     assert table.column("test Recall@10")[best.label].mark == "best"
 
 
+def test_the_first_table_says_what_was_used(rows, keys):
+    found = findings(rows, keys)
+    section = found.report().sections[0]
+    (table,) = section.content
+    assert table.title == "What was used"
+    assert table.notes[0].startswith("blocks of 60 users, 40 items, ")
+    by_column = {name: table.column(name)["BPR"] for name in table.columns}
+    assert by_column["features"].value == "none, is_multimodal_model is False"
+    assert by_column["parameters"].value == 8 * 100
+    assert by_column["device"].value == "cpu, 1 thread"
+    assert by_column["seeds"].value == "1, 2"
+
+
+def test_keys_of_the_command_line_stand_in_the_settings(rows, keys):
+    table = findings(rows, keys).settings()
+    assert table.column("from")["Pop"].value == "yaml defaults and the command line"
+    said = table.column("hyper-parameters")["Pop"].value
+    assert said == "epochs=3, topk=[10, 20], threads=1, train_batch_size=64"
+
+
 def test_the_improvement_is_over_the_strongest_other_by_validation(rows, keys):
     table = findings(rows, keys).improvement()
     other = max(rows[1:], key=lambda row: row.mean("valid", "recall@20"))

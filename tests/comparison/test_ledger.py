@@ -47,7 +47,8 @@ def test_an_estimate_says_what_is_missing(keys):
     first, last = ledger.estimate({row.label: [row] for row in rows})
     assert first.startswith("BPR: 2 runs of about 2 epochs of ")
     assert re.fullmatch(r"in all about \d+ seconds", last)
-    patient = ledger.rows_of([BPR], "blocks", keys | {"epochs": 1000, "stopping_step": 20}, [1])
+    rule = {"epochs": 1000, "stopping_step": 20, "patience_steps": 0}
+    patient = ledger.rows_of([BPR], "blocks", keys | rule, [1])
     first, last = ledger.estimate({"BPR": patient})
     assert first.startswith("BPR: 1 runs of at least 22 epochs of ")
     assert last.startswith("in all at least ")

@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
+from ld4mrec.config import configuration
 from ld4mrec.config.configuration import Config
+from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, model_yamls
 from ld4mrec.config.yaml_files import parse_yaml, read_yaml
 from ld4mrec.data.features import modality_files
 from ld4mrec.errors import ConfigError, UndeclaredKeyError
@@ -146,12 +148,33 @@ def test_third_parties_read_none(theirs, toy):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("epochs", "ten", r"--epochs got 'ten' \(str\); wanted a number"),
-        ("flag", 1, r"--flag got 1 \(int\); wanted True or False"),
-        ("name", 3, r"--name got 3 \(int\); wanted text such as 'some'"),
-        ("p", "x", r"--p got 'x' \(str\); wanted a number"),
-        ("topk", ["x"], r"--topk got 'x' \(str\); wanted a number"),
-        ("data_path", 3, r"--data_path got 3 \(int\); wanted text"),
+        ("epochs", "ten", r"epochs is 'ten'; wanted a whole number of at least 1"),
+        ("flag", 1, r"flag is 1; wanted True or False"),
+        ("name", 3, r"name is 3; wanted text such as 'some', in quotes"),
+        ("p", "x", r"p is 'x'; wanted a number"),
+        ("topk", ["x"], r"topk is \['x'\]; wanted a list of .* whole numbers, not 'x'"),
+        ("data_path", 3, r"data_path is 3; wanted text such as '../data/', in quotes"),
+        ("data_path", None, "data_path is None; wanted text"),
+        ("cache_dir", "\0", r"cache_dir is '\\x00'; wanted text .*it has a control character"),
+        ("cache_dir", "", "cache_dir is ''; wanted text .*it is empty"),
+        ("vision_feature_file", {"a": 1}, "vision_feature_file is {'a': 1}; wanted text"),
+        ("inter_splitting_label", [[]], r"inter_splitting_label is \[\[\]\]; wanted text"),
+        ("inter_file_name", [1], r"inter_file_name is \[1\]; wanted text"),
+        ("inter_file_name", "x" * 256, "inter_file_name is .*more than 255 bytes"),
+        ("inter_file_name", True, "inter_file_name is True; wanted text"),
+        ("modalities", 5, r"modalities is 5; wanted {name: file}"),
+        ("modalities", {"text": 1.5}, r"modalities is {'text': 1.5}; .*: text such as"),
+        ("USER_ID_FIELD", ["a"], r"USER_ID_FIELD is \['a'\]; wanted text"),
+        ("deterministic", None, "deterministic is None; wanted True or False"),
+        ("threads", 100000, "threads is 100000; wanted .* at most 1024"),
+        ("seed", 10**400, "seed is a number of more than 80 digits; wanted a whole number"),
+        ("width", 2**63 - 1, "width is 9223372036854775807; wanted a number of at most 1000000"),
+        ("width", float("nan"), "width is nan; wanted a number"),
+        ("optional", 10**400, "optional is a number of more than 80 digits; wanted numbers"),
+        ("optional", [[10**400]], "optional is a list; wanted numbers"),
+        (5, 1, "keys of a configuration are text, got 5"),
+        ("hyper_parameters", [[1]], r"hyper_parameters is \[\[1\]\]; wanted a list of different"),
+        ("hyper_parameters", 5, "hyper_parameters is 5; wanted a list of different keys"),
     ],
 )
 def test_a_value_of_another_kind_is_refused(ours, toy, key, value, message):
@@ -167,13 +190,13 @@ def test_a_value_of_another_kind_is_refused(ours, toy, key, value, message):
         ({"seed": -1}, "seed is -1; wanted a whole number of at least 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; wanted a positive number"),
         ({"learning_rate": float("inf")}, "learning_rate is inf; wanted a positive number"),
-        ({"weight_decay": -1}, "weight_decay is -1.0; wanted a number from 0"),
+        ({"weight_decay": -1}, "weight_decay is -1; wanted a number of at least 0"),
         ({"topk": [5, 5]}, r"topk is \[5, 5\]; wanted a list of different"),
         ({"learning_rate_scheduler": [-1, 50]}, r"learning_rate_scheduler is .* with a > 0"),
         ({"clip_grad_norm": {"norm": 5}}, "clip_grad_norm is .*wanted keywords such as"),
         ({"learner": "adamm"}, "learner is 'adamm'; wanted one of adam.*Did you mean 'adam'"),
         ({"topk": [0]}, r"topk is \[0\]; wanted a list of different positive"),
-        ({"metrics": ["Recal"]}, "'Recal' is none of them"),
+        ({"metrics": ["Recal"]}, "metrics is .*, not 'Recal'. Did you mean 'recall'"),
         (
             {"valid_metric": "Recall@7"},
             "valid_metric is 'Recall@7'; wanted one of the metrics x topk",
@@ -253,6 +276,144 @@ def test_yaml_that_cannot_be_read_is_named(tmp_path, text, message):
         read_yaml(file)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("valid_metric: Recall@20", ""), r"overall.yaml lacks 'valid_metric'"),
+        (("learning_rate_scheduler: [1.0, 50]", ""), "lacks 'learning_rate_scheduler'"),
+        (("learner: adam", "lerner: adam"), "has 'lerner', which is no key .*mean 'learner'"),
+        (("epochs: 1000", "epochs: -1"), "overall.yaml: epochs is -1; wanted a whole number"),
+        (("epochs: 1000", "epochs: " + "9" * 401), "epochs is a number of more than 80 digits"),
+        (("epochs: 1000", "epochs: " + "9" * 5000), "overall.yaml is not valid yaml"),
+        (("runs_dir: ../runs/", "runs_dir: 2024-11-30"), "runs_dir is .*; wanted text .*in quotes"),
+        (
+            ("data_path: ../data/", "data_path: null"),
+            "overall.yaml: data_path is None; wanted",
+        ),
+        (
+            ("defaults: {seed: 999}", 'defaults: "\\0"'),
+            r"overall.yaml: defaults is '\\x00'; want",
+        ),
+        (("defaults: {seed: 999}", "defaults: .nan"), "overall.yaml: defaults is nan; wanted one"),
+        (("defaults: {seed: 999}", "defaults: {sede: 9}"), "defaults has 'sede', .*mean 'seed'"),
+        (("defaults: {seed: 999}", "defaults: {seed: x}"), "overall.yaml: seed is 'x'; wanted"),
+        (("hyper_parameters: [seed]", "hyper_parameters: 5"), "hyper_parameters is 5; wanted a li"),
+        (("epochs: 1000", "epochs: 1000\n5: 1"), "overall.yaml has '5', which is no key"),
+    ],
+)
+def test_a_damaged_overall_yaml_is_named(ours, toy, tmp_path, monkeypatch, change, message):
+    text = (configuration.CONFIGS / "overall.yaml").read_text()
+    assert change[0] in text
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    (configs / "overall.yaml").write_text(text.replace(*change))
+    monkeypatch.setattr(configuration, "CONFIGS", configs)
+    with pytest.raises(ConfigError, match=message):
+        config(ours, toy)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "text_feature_flie: a.npy\n",
+            "'text_feature_flie', .*no key of a data set.*'text_feat",
+        ),
+        (
+            "vision_feature_file: {a: 1}\n",
+            r"toy.yaml: vision_feature_file is {'a': 1}; wanted",
+        ),
+        ("inter_splitting_label: [[]]\n", r"toy.yaml: inter_splitting_label is \[\[\]\]; wanted"),
+        ("inter_file_name: [1]\n", r"toy.yaml: inter_file_name is \[1\]; wanted text"),
+        ("inter_file_name: 2024\n", "toy.yaml: inter_file_name is 2024; wanted text .*in quotes"),
+        ("modalities: 5\n", "toy.yaml: modalities is 5; wanted {name: file}"),
+        ("modalities: {text: 1.5}\n", "toy.yaml: modalities is .*wanted {name: file}"),
+        ("USER_ID_FIELD: [a]\n", r"toy.yaml: USER_ID_FIELD is \['a'\]; wanted text"),
+        ("hyper_parameters: 5\n", "toy.yaml: hyper_parameters is 5; wanted a list"),
+        ("hyper_parameters: [[seed]]\n", "toy.yaml: hyper_parameters is .*; wanted a list"),
+        ("seed: !!int ''\n", r"toy.yaml is not valid yaml: a tag \(!!int\) at line 1"),
+        ("seed: !!bool x\n", r"a tag \(!!bool\) at line 1"),
+        ("1.5: a\n", "toy.yaml has '1.5', which is no key of a data set"),
+    ],
+)
+def test_a_data_sets_yaml_that_cannot_be_meant_is_named(ours, toy, text, message):
+    (toy / "toy.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        config(ours, toy)
+
+
+def test_a_data_sets_yaml_may_have_a_plugins_keys(theirs, toy):
+    (toy / "toy.yaml").write_text("n_layers: 3\nitem_graph_dict_file: a.npy\n")
+    made = config(theirs, toy, ours=False)
+    assert (made["item_graph_dict_file"], made["n_layers"]) == ("a.npy", [1, 2])
+    (toy / "toy.yaml").write_text("text_feature_flie: a.npy\n")
+    with pytest.raises(ConfigError, match="text_feature_flie.*Did you mean 'text_feature_file'"):
+        config(theirs, toy, ours=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("p: [0.1, x]\nhyper_parameters: [p]\ndefaults: {p: x}", "p is 'x'; wanted a number"),
+        ("epochs: ten", "Ours.yaml: epochs is 'ten'; wanted a whole number"),
+        ("learning_rate: [1e-3, 1e-4]", r"learning_rate is \[.*\]; wanted a positive number"),
+        (
+            "learning_rate: [1e-3, x]\nhyper_parameters: [learning_rate]",
+            "learning_rate is 'x'; wanted a positive number",
+        ),
+        ("width: " + "9" * 401, "width is a number of more than 80 digits; wanted a number"),
+    ],
+)
+def test_a_models_yaml_that_cannot_be_meant_is_named(ours, toy, text, message):
+    ours.write_text(text + "\n")
+    with pytest.raises(ConfigError, match=message):
+        config(ours, toy)
+
+
+def test_a_mistyped_key_of_the_host_in_our_models_yaml_is_named(ours, toy):
+    ours.write_text(ours.read_text() + "stoping_step: 5\n")
+    assert config(ours, toy)["stoping_step"] == 5  # no source of such a model is there
+    bpr = ours.with_name("BPR.yaml")
+    bpr.write_text("reg_weight: [1]\nhyper_parameters: [reg_weight]\nstoping_step: 5\n")
+    with pytest.raises(ConfigError, match="'stoping_step', which nothing reads. .*'stopping_step'"):
+        config(bpr, toy)
+
+
+def test_a_list_for_any_key_makes_it_an_axis(ours, toy):
+    made = config(ours, toy, {"learning_rate": [1e-3, 3e-4], "width": [8, 16]})
+    points = made.points(grid=True)
+    names = ("p", "learning_rate", "width")
+    assert values(points[:5], *names) == [
+        (0.1, 1e-3, 8),
+        (0.1, 1e-3, 16),
+        (0.1, 3e-4, 8),
+        (0.1, 3e-4, 16),
+        (0.2, 1e-3, 8),
+    ]
+    with pytest.raises(ConfigError, match=r"'learning_rate' got the values .*add --grid"):
+        made.points()
+    assert config(ours, toy, {"learning_rate": [1e-3]}).points()[0]["learning_rate"] == 1e-3
+    schedules = config(ours, toy, {"learning_rate_scheduler": [[1.0, 50], [0.9, 10]]})
+    assert len(schedules.points(grid=True)) == 4
+    with pytest.raises(ConfigError, match=r"threads is \[1, 2\]; wanted a whole number"):
+        config(ours, toy, {"threads": [1, 2]})
+    with pytest.raises(ConfigError, match="learning_rate is 'x'; wanted a positive number"):
+        config(ours, toy, {"learning_rate": [1e-3, "x"]})
+
+
+def test_every_trained_models_yaml_lists_its_learning_rate():
+    for path in model_yamls():
+        keys = read_yaml(path)
+        if keys.get("req_training", True) and path.stem != "LD4MRec":
+            assert (path.stem, "learning_rate" in keys["hyper_parameters"]) == (path.stem, True)
+            assert keys["defaults"]["learning_rate"] in keys["learning_rate"]
+
+
+def test_the_schema_has_the_keys_of_the_files():
+    assert [*read_yaml(configuration.CONFIGS / "overall.yaml")][: -len(ABOUT_KEYS)] == [*HOST]
+    assert [*read_yaml(configuration.CONFIGS / "mg.yaml")] == [*MIRROR]
+
+
 def test_a_number_beyond_floats_is_refused(ours, toy):
     with pytest.raises(ConfigError, match="wanted a number"):
         config(ours, toy, {"weight_decay": 10**400})
@@ -260,7 +421,7 @@ def test_a_number_beyond_floats_is_refused(ours, toy):
 
 def test_yaml_cannot_make_objects(ours, toy):
     ours.write_text("a: !!python/object/apply:os.getcwd []\n")
-    with pytest.raises(ConfigError, match="could not determine a constructor"):
+    with pytest.raises(ConfigError, match=r"a tag \(!!python/object/apply:os.getcwd\) at line 1"):
         config(ours, toy)
 
 

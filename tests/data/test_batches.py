@@ -5,7 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ld4mrec.data.batches import EvalDataLoader, PairSet, TrainDataLoader, group_by, take_groups
+from ld4mrec.data import batches
+from ld4mrec.data.batches import (
+    EvalDataLoader,
+    PairSet,
+    TrainDataLoader,
+    group_by,
+    take_groups,
+    users_at_once,
+)
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import DataError
 from support import TRAIN, VALID, config_for, write_inter
@@ -260,3 +268,14 @@ def test_groups_equal_a_loop(members, keys):
     place, taken = take_groups(indptr, grouped, np.array(keys, dtype=np.int64))
     expected = [(r, v) for r, key in enumerate(keys) for k, v in members if k == key]
     assert list(zip(place.tolist(), taken.tolist(), strict=True)) == expected
+
+
+def test_a_batch_to_evaluate_has_at_most_so_many_scores(toy, monkeypatch):
+    assert users_at_once(4096, 1_000_000) == 67
+    assert users_at_once(4096, 7_050) == 4096
+    assert users_at_once(4096, 2**30) == users_at_once(1, 5) == 1
+    monkeypatch.setattr(batches, "CELLS", 20)  # of the toy world's 7 items
+    train, valid, _ = RecDataset(config_for(toy)).split()
+    loader = EvalDataLoader(config_for(toy), valid, train, batch_size=4096)
+    assert [len(users) for users, _ in loader] == [2, 1]
+    assert len(loader) == 2

@@ -80,6 +80,15 @@ def test_a_models_own_hyper_parameters_decide_the_id(toy):
     assert len(ids) == 3
 
 
+def test_the_steps_of_patience_decide_the_id_where_they_decide_the_end(toy):
+    trained = [id_of(toy, model="BPR", patience_steps=steps) for steps in (0, 1000, 2000)]
+    assert len(set(trained)) == 3
+    assert id_of(toy, model="BPR") == trained[1]
+    earlier = identity_of(toy, model="BPR", patience_steps=0)
+    assert "patience_steps" not in earlier["config"]  # as before there was such a key
+    assert id_of(toy, patience_steps=5) == id_of(toy)  # Pop is not trained
+
+
 @pytest.mark.parametrize(
     "change",
     [

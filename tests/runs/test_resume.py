@@ -274,7 +274,7 @@ def test_stopped_twice(world, interrupt):
 
 
 def test_going_on_after_early_stopping_trains_no_further(world, interrupt):
-    rules = {"epochs": 30, "stopping_step": 1}
+    rules = {"epochs": 30, "stopping_step": 1, "patience_steps": 0}
     world("Noisy", "straight", **rules)
     expected = contents(world.folder / "straight")
     assert expected["result.json"]["epochs"] < 30

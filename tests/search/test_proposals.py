@@ -273,7 +273,10 @@ def test_the_command_prints_the_table_and_names_what_changes_nothing(command, ca
         (["--search", "tpe", "--trials", "3", "--first-rung", "3"], "belongs to --search asha"),
         (["--learning_rate={low: 0.1, high: 1}"], "learning_rate is a range .* needs --search"),
         (["--search", "tpe", "--trials", "3", "--reg_wight={low: 0, high: 1}"], "'reg_wight'"),
-        (["--search", "tpe", "--trials", "3", "--learner={low: 0, high: 1}"], "wanted text"),
+        (
+            ["--search", "tpe", "--trials", "3", "--learner={low: 0, high: 1}"],
+            "learner is 0; wanted one of adam",
+        ),
         (["--workers", "2"], "--workers belongs to --engine ray"),
         (["--address", "auto"], "--address belongs to --engine ray"),
         (["--gpus-per-trial", "1"], "--gpus-per-trial belongs to --engine ray"),

@@ -31,6 +31,7 @@ COMMON = {
     "learner": "sgd",
     "learning_rate": 1.0,
     "valid_metric": "recall@2",
+    "patience_steps": 0,  # a step an epoch: evaluations alone
 }
 
 
@@ -125,6 +126,8 @@ def test_patience(toy, values, patience, best, epochs):
         ({"stopping_step": 4, "epochs": 30, "train_batch_size": 1}, True),  # 6 x 11
         ({"stopping_step": 10, "epochs": 30, "train_batch_size": 1}, False),  # 12 x 11
         ({"stopping_step": 20, "epochs": 30, "req_training": False}, False),
+        ({"stopping_step": 20, "epochs": 99, "patience_steps": 80}, True),
+        ({"stopping_step": 20, "epochs": 200, "patience_steps": 100}, False),
     ],
 )
 def test_a_patience_of_few_steps_is_said(toy, caplog, keys, warns):
@@ -134,6 +137,17 @@ def test_a_patience_of_few_steps_is_said(toy, caplog, keys, warns):
     for text in found:
         n_batches, epochs, steps = map(int, re.findall(r"\d+", text)[:3])
         assert n_batches * epochs == steps < 100
+
+
+def test_patience_waits_for_steps_too(toy):
+    values = [0.5, *[0.4] * 30, 0.9]
+    assert scripted(toy, values, stopping_step=3, patience_steps=20).next_epoch == 20
+    late = [0.1] * 16 + values  # a third of the steps since the best, at epoch 16
+    assert scripted(toy, late, stopping_step=3, patience_steps=20).next_epoch == 24
+    often = scripted(toy, values, stopping_step=3, patience_steps=20, train_batch_size=1)
+    assert often.next_epoch == 5  # of 11 steps
+    untrained = scripted(toy, values, stopping_step=3, patience_steps=20, req_training=False)
+    assert untrained.next_epoch == 5
 
 
 PEAK = 3

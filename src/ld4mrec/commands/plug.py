@@ -138,7 +138,7 @@ def run(options: Namespace, called: str) -> None:
 
 
 def main(arguments: list[str] | None = None, prog: str = "plug.py") -> int:
-    parser = Parser(prog, __doc__)
+    parser = Parser(prog, __doc__, takes_keys=False)
     parser.add_argument("path", metavar="PATH", help="a MMRec checkout, or its src folder")
     parser.add_argument("--remove", action="store_true", help="take the plugin out again")
     options = parser.parse_args(arguments)

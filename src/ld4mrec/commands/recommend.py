@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ld4mrec.config.parsing import Parser
-from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.config.schema import read_word
 from ld4mrec.errors import ConfigError, exit_status
 from ld4mrec.serving.choices import FREE, LISTED, MASKS
 from ld4mrec.terminal import handled_by
@@ -40,7 +40,7 @@ def parser(prog: str = "recommend.py") -> Parser:
         "%(prog)s RUN [--users FILE|IDS | --history FILE] [-k K] [--mask WHAT] [--out FILE]\n"
         "       %(prog)s RUN --export FOLDER [--mask WHAT]"
     )
-    words = Parser(prog, __doc__, usage)
+    words = Parser(prog, __doc__, usage, takes_keys=False)
     words.add_argument(
         "run",
         metavar="RUN",
@@ -100,9 +100,7 @@ def run(options: argparse.Namespace) -> None:
     check_options(options)
     words = vars(options)
     given = {key: words.pop(key) for key in FREE}
-    keys = {
-        k: parse_yaml(text, f"the value of --{k}") for k, text in given.items() if text is not None
-    }
+    keys = {key: read_word(key, text, ()) for key, text in given.items() if text is not None}
     from ld4mrec.serving.recommend import Wanted, recommend
 
     recommend(Wanted(**words, keys=keys))

@@ -8,6 +8,8 @@
         every combination of the hyper-parameters' lists
     python src/main.py -m LD4MRec -d tiktok --grid --soft_prob=[0.005,0.01] --seed=[1,2,3]
         other lists
+    python src/main.py -m LD4MRec -d tiktok --grid --dry-run
+        train nothing, but say what it will need of memory, time and disk
     python src/main.py -m LD4MRec -d tiktok --search tpe --trials 12
         some points of it (random, tpe, or asha, which stops bad ones early); also of a range:
         --learning_rate='{low: 1e-4, high: 1e-2, log: true}'
@@ -51,6 +53,12 @@ def parser(prog: str = "main.py") -> Parser:
     add_search_options(words)
     add_engine_options(words)
     words.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    words.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="train nothing: build the model, take some steps, and say what a run, a grid or a "
+        "search will need of memory, time and disk",
+    )
     words.add_argument("--mg", action="store_true", help="mirror gradient, see configs/mg.yaml")
     words.add_argument("--plugin", metavar="PATH", help="a MMRec model file, or a folder of such")
     words.add_argument(
@@ -66,15 +74,16 @@ def parser(prog: str = "main.py") -> Parser:
     return words
 
 
-def check(options: Namespace, overrides: dict) -> int:
+def check(options: Namespace, rest: list[str]) -> int:
     """Print the reports that --check-plugin asks for; the exit status."""
-    unwanted = ("grid", "search", "resume", "mg", "plugin")
-    unfit = [f"--{word}" for word in unwanted if getattr(options, word)]
+    unwanted = ("grid", "search", "resume", "mg", "plugin", "dry_run")
+    unfit = [f"--{word.replace('_', '-')}" for word in unwanted if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
     from ld4mrec.plugins.check.check import check_plugin
 
     sources = find_plugins(options.check_plugin, options.model)
+    overrides = parse_overrides(rest, [source.yaml for source in sources if source.yaml])
     reports = {}
     for source in sources:
         reports[source.name] = check_plugin(source, options.dataset, overrides)
@@ -87,11 +96,14 @@ def check(options: Namespace, overrides: dict) -> int:
     return 0 if all(report.clean for report in reports.values()) else 1
 
 
-def check_known(options: Namespace, overrides: dict) -> None:
-    """Refuse a mistyped model, data set or key now: `run` would too, once torch is loaded."""
-    keys = take_ranges(overrides)[0]
+def overrides_of(options: Namespace, rest: list[str]) -> dict:
+    """{key: value} of the words. A mistyped model, data set or key is refused now: `run` would too,
+    once torch is loaded.
+    """
     source = find_model(options.model, options.plugin)
-    config_of(source, options.dataset, keys, options.mg)
+    overrides = parse_overrides(rest, [source.yaml] if source.yaml else [])
+    config_of(source, options.dataset, take_ranges(overrides)[0], options.mg)
+    return overrides
 
 
 def train(options: Namespace, rest: list[str]) -> None:
@@ -101,22 +113,18 @@ def train(options: Namespace, rest: list[str]) -> None:
     search = search_of(options)
     if search and options.grid:
         raise ConfigError("--grid tries all points, --search some; leave one of them out")
-    overrides = parse_overrides(rest)
-    check_known(options, overrides)
-    from ld4mrec.search.train import run
+    overrides = overrides_of(options, rest)
+    from ld4mrec.search.train import preview, run
 
+    asked = options.model, options.dataset, overrides
+    source = {"mg": options.mg, "plugin": options.plugin}
+    if options.dry_run:
+        trials = search and search.trials
+        print(*preview(*asked, grid=options.grid, trials=trials, **source), sep="\n")
+        return
     with engine_of(options, workers_here=bool(search)) as engine:
-        best, *_ = run(
-            options.model,
-            options.dataset,
-            overrides,
-            grid=options.grid or None,
-            resume=options.resume,
-            mg=options.mg,
-            plugin=options.plugin,
-            search=search,
-            engine=engine,
-        )
+        how = {"grid": options.grid or None, "resume": options.resume, "search": search}
+        best, *_ = run(*asked, engine=engine, **how, **source)
     for split in ("valid", "test"):
         metrics = (f"{key} {value:.4f}" for key, value in best.result[split].items())
         print(f"{split:>5}: " + "  ".join(metrics))
@@ -127,7 +135,7 @@ def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:
     read = parser(prog)
     options, rest = read.parse_known_args(arguments)
     if options.check_plugin:
-        return exit_status(lambda: check(options, parse_overrides(rest)), "interrupted")
+        return exit_status(lambda: check(options, rest), "interrupted")
     if not (options.model and options.dataset):
         read.error("the following arguments are required: -m/--model, -d/--dataset")
     goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ld4mrec.config.configuration import Config
+from ld4mrec.config.kinds import shown
 from ld4mrec.config.yaml_files import parse_file
 from ld4mrec.errors import ConfigError, nearest
 from ld4mrec.plugins.sources import find_model
@@ -97,6 +98,10 @@ def read_settings(path: str | Path) -> dict[str, Keys]:
     ):
         raise ConfigError(f"{path} must hold lines of 'Model: {{key: value, ...}}'")
     for label, values in found.items():
+        if not isinstance(values.get("model", ""), str):
+            raise ConfigError(
+                f"{path}: the model of {label} is {shown(values['model'])}; wanted a model's name"
+            )
         for key, instead in (("seed", "--seeds 1,2,3"), ("run_dir", "--runs_dir=FOLDER")):
             if key in values:
                 raise ConfigError(f"{path} gives {label} a {key}; leave it out and give {instead}")

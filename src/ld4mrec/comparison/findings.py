@@ -16,7 +16,10 @@ from ld4mrec.data.interactions import RecDataset
 from ld4mrec.report.figures import Bands, Dots, Figure, Forest, Scatter
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
+from ld4mrec.runs.identity import BOOKKEEPING
 from ld4mrec.runs.run import Run
+from ld4mrec.runs.used import data_used, features_used, machine_used
+from ld4mrec.training.patience import too_early
 
 LEVEL = 0.05  # of significance, after Holm's correction
 NOT_KEPT = "the runs have no top-K lists (save_recommended_topk; runs of --archive have none)"
@@ -45,13 +48,17 @@ class Findings:
         self.target = next(row for row in self.rows if row.label == target)
         self.others = [row for row in self.rows if row is not self.target]
         self.data = RecDataset(self.config)
-        self.train, _, self.test = map(_matrix, self.data.split())
+        self.splits = self.data.split()
+        self.train, _, self.test = map(_matrix, self.splits)
 
     def report(self) -> Report:
         """All of it."""
         accuracy, cost = self.accuracy(), self.cost()
         gain = (self.improvement(),) if self.others else ()
-        sections = [Section("Accuracy", (accuracy, *self._dots(accuracy), *gain))]
+        sections = [
+            Section("What was used", (self.used(),)),
+            Section("Accuracy", (accuracy, *self._dots(accuracy), *gain)),
+        ]
         if self.others:
             users = self.over_users()
             forest = self._forest(users)
@@ -115,6 +122,20 @@ class Findings:
     def _table(self, name, title, columns, cells, notes=()):
         """A table with a line per row. cells: those of a row."""
         return Table(name, title, columns, [(row.label, cells(row)) for row in self.rows], notes)
+
+    def used(self) -> Table:
+        """Data, features, parameters, device and seeds of each row, as the runs' logs say them."""
+
+        def cells(row: Row) -> Iterator[Cell]:
+            run = row.done[0]
+            yield Cell(features_used(run.config))
+            yield Cell(run.result["parameters"], format=",.0f")
+            yield Cell(machine_used(run.config))
+            yield Cell(", ".join(str(run.config["seed"]) for run in row.done))
+
+        notes = (f"{data_used(self.dataset, self.splits)}.",)
+        columns = ("features", "parameters", "device", "seeds")
+        return self._table("used", "What was used", columns, cells, notes)
 
     def accuracy(self) -> Table:
         """Validation and test metrics, mean and spread over seeds."""
@@ -294,8 +315,10 @@ class Findings:
 
         def cells(row: Row) -> Iterator[Cell]:
             point = row.done[0].config.point
+            given = {key: v for key, v in row.keys.items() if key not in BOOKKEEPING}
             keys = {key: v for key, v in point.items() if key != "seed"} | row.entry.settings
-            yield Cell(row.entry.origin)
+            keys = given | keys
+            yield Cell(row.entry.origin + " and the command line" * bool(given))
             yield Cell(", ".join(f"{key}={value}" for key, value in keys.items()) or "none")
             yield Cell(", ".join(str(run.config["seed"]) for run in row.done))
             yield Cell(", ".join(str(run.result["best_epoch"] + 1) for run in row.done))
@@ -345,6 +368,8 @@ class Findings:
             yield from row.entry.warnings
         for row in self.incomplete:
             yield from _missing_seeds(row)
+        for row in self.rows:
+            yield from _ended_early(row)
         twins = {}
         for row in self.rows:
             twins.setdefault(tuple(run.folder.id for run in row.done), []).append(row.label)
@@ -404,6 +429,16 @@ def _missing_seeds(row: Row) -> Iterator[str]:
     for why, of_why in seeds.items():
         are = "seeds {} are" if len(of_why) > 1 else "seed {} is"
         yield f"{row.label}, {are.format(', '.join(of_why))} missing: {why}"
+
+
+def _ended_early(row: Row) -> Iterator[str]:
+    """A sentence for each way in which runs of a row ended too early."""
+    seeds = {}
+    for run in row.done:
+        for sentence in too_early(run.config, run.result):
+            seeds.setdefault(sentence, []).append(str(run.config["seed"]))
+    for sentence, of_it in seeds.items():
+        yield f"{row.label}, seed{'s' * (len(of_it) > 1)} {', '.join(of_it)}: {sentence}"
 
 
 def _fewer_seeds(row: Row) -> str | None:

@@ -148,16 +148,19 @@ def _of_missing(row: Row) -> Request:
     return row.request([run.config["seed"] for run in row.missing])
 
 
-def timed(run: Run) -> tuple[float, float]:
-    """Seconds to build a run's model, and of an epoch with validation, from some of its steps."""
+def timed(run: Run) -> tuple[float, float, int]:
+    """Seconds to build a run's model, and of an epoch with validation, from some of its steps; the
+    steps of an epoch.
+    """
     splits = RecDataset(run.config).split()
     check_topk(run.config, splits[0].get_item_num())
     started = time.monotonic()
     model, train_data, valid_data, _ = open_model(run.config, splits)
     built = time.monotonic() - started
     trainer = Trainer(run.config, model)
-    seconds = 0.0
+    seconds, steps = 0.0, 0
     if run.config["req_training"]:
+        steps = len(train_data)
         model.train()
         model.pre_epoch_processing()
         started, done = time.monotonic(), 0
@@ -166,10 +169,10 @@ def timed(run: Run) -> tuple[float, float]:
             done += 1
             if time.monotonic() - started > TIMED_SECONDS:
                 break
-        seconds = (time.monotonic() - started) / done * len(train_data)
+        seconds = (time.monotonic() - started) / done * steps
     started = time.monotonic()
     trainer.evaluate(valid_data)
-    return built, seconds + (time.monotonic() - started) / run.config["eval_step"]
+    return built, seconds + (time.monotonic() - started) / run.config["eval_step"], steps
 
 
 def estimate(groups: dict[str, list[Row]]) -> list[str]:
@@ -194,10 +197,10 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
         lines += [f"{name}: {n} runs that cannot be: {why}" for why, n in refused.items()]
         if cost is None:
             continue
-        built, epoch = cost
+        built, epoch, steps = cost
         config = missing[0].config
         known = [run.result["epochs"] for row in group for run in row.done]
-        least = fewest_epochs(config)
+        least = fewest_epochs(config, steps)
         epochs = statistics.mean(known) if known else least
         about = "about" if known or least == config["epochs"] else "at least"
         bound |= about == "at least"

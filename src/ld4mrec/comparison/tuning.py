@@ -71,8 +71,8 @@ class Tuning:
         for name, value in best.config.point.items():
             if name in self.ranges or name == "seed":
                 continue  # a drawn value never lies on the edge of a range
-            values = {point.config.point[name] for point in self.grid}
-            if len(values) < 3 or not all(map(_is_number, values)):
+            values = [point.config.point[name] for point in self.grid]
+            if not all(map(_is_number, values)) or len(set(values)) < 3:
                 continue
             if value in (min(values), max(values)):
                 yield (

@@ -10,19 +10,23 @@ import copy
 import itertools
 from pathlib import Path
 
-from ld4mrec.config.checks import check_values, is_number
+from ld4mrec.config.checks import check_together
+from ld4mrec.config.kinds import ListOf, Text, shown, taken
+from ld4mrec.config.schema import (
+    HOST,
+    MIRROR,
+    PATH_KEYS,
+    SHARED_KEYS,
+    check_data_set,
+    check_model,
+    check_overall,
+    kind_of,
+    nearest_key,
+)
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UndeclaredKeyError, nearest
-from ld4mrec.places import CONFIGS, from_yaml
+from ld4mrec.places import CONFIGS, MODELS, from_yaml
 
-PATH_KEYS = ("data_path", "runs_dir", "run_dir", "cache_dir")
-# One process reads the data once and has one device: these are the same for all points of a grid.
-NOT_IN_A_GRID = (
-    *PATH_KEYS,
-    *("use_gpu", "gpu_id", "threads", "inter_file_name", "field_separator", "modalities"),
-    *("USER_ID_FIELD", "ITEM_ID_FIELD", "inter_splitting_label", "filter_out_cod_start_users"),
-    *("vision_feature_file", "text_feature_file", "user_graph_dict_file"),
-)
 FEATURE_KEYS = ("modalities", "text_feature_file", "vision_feature_file")
 SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
 
@@ -50,29 +54,21 @@ class Config:
         ours: bool = True,
     ):
         overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
-        model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
-        layers = [read_yaml(CONFIGS / "overall.yaml")]
-        data_path = _typed("data_path", overrides.get("data_path"), "../data/")
-        data_path = _absolute(data_path or layers[0]["data_path"], from_caller=bool(data_path))
-        layers.append(_dataset_layer(dataset, data_path, more_datasets))
-        layers.append(read_yaml(model_yaml))
-        if mg:
-            layers.append(read_yaml(CONFIGS / "mg.yaml"))
-        self.ours = ours
-        self.has_defaults = "defaults" in layers[2]
-        self.mg = mg
+        for key in overrides:
+            if not isinstance(key, str):
+                raise ConfigError(f"keys of a configuration are text, got {shown(key)}")
+        self.ours, self.mg = ours, mg
         self.overridden = sorted(overrides)
         self.defaults = {}
-        listed, values = [], {}
-        for layer in layers:
-            self.defaults.update(layer.pop("defaults", None) or {})
-            listed += layer.pop("hyper_parameters", None) or []
+        layers = self._layers(dataset, overrides, model, model_yaml, more_datasets)
+        listed = self._listed(layers, overrides)
+        values = {}
+        for file, layer in layers:
+            self._check_layer(file, layer, listed)
             for key in PATH_KEYS:
                 if layer.get(key) is not None:
                     layer[key] = _absolute(layer[key], from_caller=False)
             values.update(layer)
-        listed = _as_list(overrides.pop("hyper_parameters", None)) or listed
-        listed = list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
         values["hyper_parameters"] = listed
         self._check_hyper_parameters(listed, values)
         self.final_config_dict = values
@@ -86,13 +82,78 @@ class Config:
         values["model"], values["dataset"] = model, dataset
         values["device"] = _device(values["use_gpu"])
 
+    def _layers(self, dataset, overrides, model, model_yaml, more_datasets):
+        """[(file, its keys)] in the order of merging."""
+        overall = CONFIGS / "overall.yaml"
+        model_yaml = model_yaml or CONFIGS / "model" / f"{model}.yaml"
+        host, of_model = read_yaml(overall), read_yaml(model_yaml)
+        check_overall(host, overall)
+        if self.ours:
+            check_model(of_model, model_yaml, MODELS / f"{model}.py".lower())
+        self.has_defaults = "defaults" in of_model
+        kind, given = HOST["data_path"].kind, "data_path" in overrides
+        where = (overrides["data_path"], "") if given else (host["data_path"], overall)
+        data_path = _absolute(taken(kind, "data_path", *where), from_caller=given)
+        file, of_data, foreign = _dataset_layer(dataset, data_path, more_datasets)
+        mirror = CONFIGS / "mg.yaml"
+        further = [(mirror, read_yaml(mirror))] if self.mg else []
+        also = {*of_model, *(MIRROR if self.mg else ())}
+        check_data_set(of_data, file, also, strict=self.ours and not foreign)
+        return [(overall, host), (file, of_data), (model_yaml, of_model), *further]
+
+    def _listed(self, layers, overrides):
+        """The names of the hyper-parameters; fills `defaults`, too."""
+        listed = []
+        for file, layer in layers:
+            names = _names(layer.pop("hyper_parameters", None), file)
+            listed += names
+            defaults = layer.pop("defaults", None)
+            if defaults is None:
+                continue
+            if not isinstance(defaults, dict):
+                raise ConfigError(
+                    f"{file}: defaults is {shown(defaults)}; wanted one value for each key of "
+                    "hyper_parameters, {key: value}"
+                )
+            for name, value in defaults.items():
+                if self.ours and name not in listed:
+                    raise ConfigError(
+                        f"{file}: defaults has {shown(name)}, which hyper_parameters does not list."
+                        f"{nearest(name, listed)}"
+                    )
+                candidates = layer.get(name)
+                example = candidates[0] if isinstance(candidates, list) and candidates else value
+                taken(self._kind(name, example), name, value, file)
+            self.defaults.update(defaults)
+        listed = _names(overrides.pop("hyper_parameters", None), "") or listed
+        return list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
+
+    def _kind(self, key, example):
+        return kind_of(key, example, self.ours, self.mg)
+
+    def _check_layer(self, file, layer, listed):
+        """ConfigError for a value of a yaml file that its key does not take; the host's keys get
+        the form of their kind.
+        """
+        for key, value in layer.items():
+            if not isinstance(key, str):
+                raise ConfigError(f"{file}: the key {shown(key)} is no text; write it in quotes")
+            if key in listed and isinstance(value, list):
+                held = [taken(self._kind(key, item), key, item, file) for item in value]
+            elif key in listed and not value:
+                continue  # MMRec's rule: one point, None
+            else:
+                held = taken(self._kind(key, value), key, value, file)
+            if key in HOST:
+                layer[key] = held
+
     def _check_hyper_parameters(self, listed, values):
         for name in listed:
-            if name in NOT_IN_A_GRID:
+            if name in SHARED_KEYS:
                 raise ConfigError(f"'{name}' cannot be a hyper-parameter: all points share it")
             if self.ours and name not in values:
                 raise ConfigError(
-                    f"hyper_parameters lists '{name}', which no yaml declares."
+                    f"hyper_parameters lists {shown(name)}, which no yaml declares."
                     f"{nearest(name, values)}"
                 )
 
@@ -100,17 +161,33 @@ class Config:
         values = self.final_config_dict
         if key not in values:
             raise ConfigError(
-                f"unknown key '{key}': no yaml of this run declares it.{nearest(key, values)}"
+                f"unknown key '{key}': no yaml of this run declares it.{nearest_key(key, values)}"
             )
-        if key in PATH_KEYS and value is not None:
-            values[key] = _absolute(_typed(key, value, ""), from_caller=True)
-        elif key in values["hyper_parameters"]:
+        listed = values["hyper_parameters"]
+        if key not in listed and isinstance(value, list) and self._is_axis(key, value):
+            listed.append(key)
+            values[key] = [values[key]]
+        if key in listed:
             known = values[key] if isinstance(values[key], list) else [values[key]]
             example = next((v for v in [self.defaults.get(key), *known] if v is not None), None)
-            values[key] = [_typed(key, item, example) for item in _as_list(value) or [None]]
+            kind = self._kind(key, example)
+            items = value if isinstance(value, list) else [value]
+            values[key] = [taken(kind, key, item) for item in items or [None]]
             self.defaults[key] = values[key]
-        else:
-            values[key] = _typed(key, value, values[key])
+            return
+        held = taken(self._kind(key, values[key]), key, value)
+        if key in PATH_KEYS and held is not None:
+            held = _absolute(held, from_caller=True)
+        values[key] = held
+
+    def _is_axis(self, key, value):
+        """Whether a list means values to try and not one value: lists of a key whose value is one
+        list are in a list.
+        """
+        if key in SHARED_KEYS:
+            return False
+        one = self._kind(key, self.final_config_dict[key])
+        return not isinstance(one, ListOf) or (bool(value) and isinstance(value[0], list))
 
     def points(self, grid: bool | None = None) -> "list[Config]":
         """The runs this configuration means, each with one value per hyper-parameter.
@@ -145,7 +222,7 @@ class Config:
         """A copy with these values, checked."""
         config = self.replace(point)
         config.point = point
-        check_values(config.final_config_dict)
+        check_together(config.final_config_dict)
         return config
 
     def replace(self, values: dict) -> "Config":
@@ -195,7 +272,8 @@ def dataset_names() -> list[str]:
 
 
 def _dataset_layer(dataset, data_path, more):
-    """The data set's yaml: ours, one in its folder, or one in the folder `more` (a plugin's).
+    """(file, keys, whether it is a plugin's) of the data set's yaml: ours, one in its folder, or
+    one in the folder `more` (a plugin's).
 
     None is needed where the folder follows the naming of the docs. A yaml that names no feature
     file leaves them to that naming too.
@@ -204,13 +282,14 @@ def _dataset_layer(dataset, data_path, more):
     places = [CONFIGS / "dataset", folder, *([more] if more else [])]
     files = [place / f"{dataset}.yaml" for place in places if (place / f"{dataset}.yaml").is_file()]
     layer = read_yaml(files[0]) if files else {}
+    file, foreign = (files[0], files[0].parent == more) if files else (folder, False)
     if not any(layer.get(key) for key in FEATURE_KEYS):
         names = sorted(path.name for path in folder.glob("*_feat.npy"))
         found = {name.removesuffix("_feat.npy"): name for name in names}
         two = {"text_feature_file": found.get("text"), "vision_feature_file": found.get("image")}
         layer |= {"modalities": found or None} | two
     if files or (folder / f"{dataset}.inter").is_file():
-        return layer
+        return file, layer, foreign
     there = (file.parent.name for file in Path(data_path).glob("*/*.inter"))
     known = {*dataset_names(), *there}
     yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"
@@ -220,14 +299,20 @@ def _dataset_layer(dataset, data_path, more):
     )
 
 
+def _names(value, where):
+    """The keys that a yaml's hyper_parameters lists."""
+    names = ListOf(Text(optional=False), "a list of different keys")
+    if value is None or value == []:
+        return []
+    if isinstance(value, list) and all(isinstance(name, str) and name for name in value):
+        return value  # MMRec's files may list one twice
+    return taken(names, "hyper_parameters", value, where)
+
+
 def _absolute(path, from_caller):
     """Absolute form of the caller's or a yaml's folder, with the trailing slash MMRec expects."""
     there = Path(path).expanduser().resolve() if from_caller else from_yaml(path)
     return f"{there}/"
-
-
-def _as_list(value):
-    return value if isinstance(value, list) or value is None else [value]
 
 
 def _candidates(value):
@@ -235,28 +320,3 @@ def _candidates(value):
         return [None]
     values = value if isinstance(value, list) else [value]
     return [item for place, item in enumerate(values) if item not in values[:place]]
-
-
-def _typed(key, value, declared):
-    """A value of the kind that the yaml declares, converted where nothing is lost; ConfigError."""
-    if value is None or declared is None:
-        return value
-    if isinstance(declared, list):
-        example = declared[0] if declared else None
-        return [_typed(key, item, example) for item in _as_list(value)]
-    if is_number(declared):
-        if is_number(value):
-            if isinstance(declared, float):
-                return float(value)  # 1 and 1.0 are the same run
-            # a yaml that says 1 may mean a fraction (noise_scale: 1): `check_values` knows counts
-            return int(value) if float(value).is_integer() else value
-        wanted = "a number"
-    elif isinstance(value, type(declared)):
-        return value
-    elif isinstance(declared, bool):
-        wanted = "True or False"
-    elif isinstance(declared, str):
-        wanted = f"text such as '{declared}'"
-    else:
-        wanted = f"a {type(declared).__name__} such as {declared}"
-    raise ConfigError(f"--{key} got {value!r} ({type(value).__name__}); wanted {wanted}")

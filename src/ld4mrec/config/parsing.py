@@ -2,7 +2,10 @@
 
 import argparse
 import re
+import sys
 from pathlib import Path
+
+from ld4mrec.errors import ConfigError
 
 GOES_ON = "interrupted; the same command goes on from here"  # of what is finished run by run
 SCRIPTS = {
@@ -15,19 +18,58 @@ SCRIPTS = {
 NAMED = re.compile(rf"(?:python src/)?\b({'|'.join(map(re.escape, SCRIPTS))})")
 
 
+class _Help(argparse.Action):
+    """--help, or --help KEY."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values is None:
+            parser.print_help()
+            parser.exit()
+        parser.explain(values)
+
+
 class Parser(argparse.ArgumentParser):
     """prog: the command as the caller wrote it. Where that is no script, the help's texts, which
-    name the scripts, name the commands.
+    name the scripts, name the commands. takes_keys: whether it takes the keys of the yaml files;
+    --help then lists them, too.
     """
 
-    def __init__(self, prog: str, description: str, usage: str | None = None):
+    def __init__(
+        self, prog: str, description: str, usage: str | None = None, takes_keys: bool = True
+    ):
         super().__init__(
             prog=prog,
             usage=usage,
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            add_help=False,
         )
+        self.takes_keys = takes_keys
+        text = "this page; with a key, all about it" if takes_keys else "this page"
+        how = (
+            {"action": _Help, "nargs": "?", "metavar": "KEY"} if takes_keys else {"action": "help"}
+        )
+        self.add_argument("-h", "--help", help=text, **how)
+
+    def explain(self, key: str) -> None:
+        """Print all about a key or an option, and end the program; with 2 if there is none."""
+        from ld4mrec.config.meanings import explained
+
+        name = key.removeprefix("--")
+        for action in self._actions:
+            if f"--{name}" in action.option_strings and action.help:
+                print(f"--{name}: {action.help}")
+                self.exit()
+        options = (
+            word.removeprefix("--") for action in self._actions for word in action.option_strings
+        )
+        try:
+            print(explained(name, options))
+        except ConfigError as error:
+            print(f"error: {error}", file=sys.stderr)
+            self.exit(2)
+        self.exit()
 
     def add_report_options(self, seeds: int) -> None:
         """What the commands that report on several runs share; seeds: how many by default."""
@@ -49,6 +91,10 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         text = super().format_help()
+        if self.takes_keys:
+            from ld4mrec.config.meanings import listed_keys
+
+            text += f"\n{listed_keys()}\n"
         if self.prog in SCRIPTS:
             return text
         return NAMED.sub(lambda found: f"ld4mrec {SCRIPTS[found[1]]}", text)

@@ -1,21 +1,29 @@
 """The words of a command line: overrides of keys, seeds, metrics."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.config.kinds import shown
+from ld4mrec.config.schema import model_yamls, read_word
 from ld4mrec.errors import ConfigError, nearest
 
 FLAGS = (
     *("--model", "--dataset", "--grid", "--resume", "--mg", "--plugin", "--help"),
     *("--check-plugin", "--traceback", "--search", "--trials", "--search-seed", "--first-rung"),
-    *("--engine", "--address", "--workers", "--gpus-per-trial"),
+    *("--dry-run", "--engine", "--address", "--workers", "--gpus-per-trial"),
 )
+MOST_SEEDS = 10_000  # of one command
 
 
-def parse_overrides(words: Iterable[str]) -> dict:
-    """{key: value} of --key=value or --key value; ConfigError for anything else."""
+def parse_overrides(words: Iterable[str], yamls: Iterable[Path] | None = None) -> dict:
+    """{key: value} of --key=value or --key value, each read as its kind of the schema; ConfigError
+    for anything else.
+
+    yamls: those of the models whose keys may be given, None: of all of ours.
+    """
     overrides, words = {}, list(words)
+    yamls = model_yamls() if yamls is None else yamls
     while words:
         word = words.pop(0)
         key, equals, text = word.removeprefix("--").partition("=")
@@ -28,7 +36,7 @@ def parse_overrides(words: Iterable[str]) -> dict:
             text = words.pop(0)
         if key in overrides:
             raise ConfigError(f"--{key} is given twice")
-        overrides[key] = parse_yaml(text, f"the value of --{key}")
+        overrides[key] = read_word(key, text, yamls)
     return overrides
 
 
@@ -44,6 +52,8 @@ def seeds_of(text: str) -> list[int]:
     except ValueError:
         numbers = []
     count = len(numbers) == 1 and "," not in text
+    if count and numbers[0] > MOST_SEEDS:
+        raise ConfigError(f"--seeds is {shown(numbers[0])}; wanted {MOST_SEEDS} at most")
     if count and numbers[0] > 0:
         return list(range(1, numbers[0] + 1))
     if count or not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):

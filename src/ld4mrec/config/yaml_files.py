@@ -11,16 +11,20 @@ from ld4mrec.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does, and no aliases: a few lines of them
-    can mean more than any memory holds.
+    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does, and neither aliases, of which a few
+    lines can mean more than any memory holds, nor tags.
     """
 
     yaml_implicit_resolvers = copy.deepcopy(yaml.SafeLoader.yaml_implicit_resolvers)
 
     def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.YAMLError(f"an alias (*) at line {mark.line + 1}; write the value itself")
+        event = self.peek_event()
+        what = "an alias (*)" if isinstance(event, yaml.AliasEvent) else None
+        if tag := getattr(event, "tag", None):
+            what = f"a tag ({tag.replace('tag:yaml.org,2002:', '!!')})"
+        if what:
+            line = event.start_mark.line + 1
+            raise yaml.YAMLError(f"{what} at line {line}; write the value itself")
         return super().compose_node(parent, index)
 
 
@@ -31,17 +35,42 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_yaml(text: str, where: str):
+class _WordLoader(_Loader):
+    """For words of the command line: of plain scalars only what YAML 1.2 calls null, true, false or
+    a decimal number is not text, so that no date, 010 or off becomes something else.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (PyYAML's way)
+
+
+for tag, pattern, first in (
+    ("null", r"^(?:~|null|Null|NULL|None)$", "~nN"),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.?[0-9]+)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
+    ("float", r"^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$", "-+."),
+):
+    _WordLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+
+def parse_word(text: str):
+    """The value of a word of the command line: a scalar of YAML 1.2, or a list or mapping of such.
+    ConfigError, to be read after what the word is.
+    """
+    return parse_yaml(text, "", _WordLoader)
+
+
+def parse_yaml(text: str, where: str, how: type[yaml.SafeLoader] = _Loader):
     """The value of a yaml text; ConfigError naming `where` and the line if it is not yaml."""
     loader = None
     try:
-        loader = _Loader(text)
+        loader = how(text)
         return loader.get_single_data()
     except RecursionError:
-        raise ConfigError(f"{where} is nested too deeply to be read") from None
+        raise ConfigError(f"{where} is nested too deeply to be read".lstrip()) from None
     except (yaml.YAMLError, ValueError) as error:
         text = str(error).replace('in "<unicode string>", ', "")  # `where` says it better
-        raise ConfigError(f"{where} is not valid yaml: {text}") from error
+        raise ConfigError(f"{where} is not valid yaml: {text}".lstrip()) from error
     finally:
         if loader is not None:
             loader.dispose()

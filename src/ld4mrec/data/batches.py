@@ -14,6 +14,16 @@ import torch
 
 from ld4mrec.errors import DataError
 
+CELLS = 2**26  # scores in memory at once: 256 MiB
+
+
+def users_at_once(wanted: int, n_items: int) -> int:
+    """How many users to score for all items at a time: as many as wanted, but CELLS scores at most.
+
+    What comes out does not depend on it.
+    """
+    return max(1, min(wanted, CELLS // max(1, n_items)))
+
 
 def group_by(keys: np.ndarray, values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(indptr (n+1,), values): those of key k, in their order, are at indptr[k]:indptr[k+1]."""
@@ -280,13 +290,15 @@ class EvalDataLoader(_Loader):
     Users come in the order of their first appearance in the split. mask row 0 is the user's row in
     the batch, row 1 an item of additional_dataset (the training split) that is no candidate;
     duplicates are kept. mask_also: further data sets to mask (the validation split at test, with
-    mask_valid_at_test). eval_users (n,), n_relevant (n,): the users and how many items each has in
+    mask_valid_at_test). A batch has at most CELLS scores of all items, whatever batch_size says.
+    eval_users (n,), n_relevant (n,): the users and how many items each has in
     this split; a repeated one counts once.
     """
 
     def __init__(
         self, config, dataset, additional_dataset=None, batch_size=1, shuffle=False, mask_also=()
     ):
+        batch_size = users_at_once(batch_size, dataset.get_item_num())
         super().__init__(config, dataset, additional_dataset, batch_size, shuffle)
         _, first = np.unique(self.users, return_index=True)
         self.eval_users = self.users[np.sort(first)]

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 
 from ld4mrec import files
-from ld4mrec.config.configuration import PATH_KEYS
+from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.engines.in_turn import PATIENCE
 from ld4mrec.engines.job import Job
 from ld4mrec.engines.ray_worker import SMALL_FILES, Worker

@@ -51,7 +51,7 @@ class TopKEvaluator:
         done = 0
         with torch.no_grad():
             for batch in loader:
-                items = self._rank(model, batch, loader.n_items, k)
+                items = self.rank(model, batch, loader.n_items, k)
                 rows = slice(done, done + len(items))
                 hits = loader.hits(loader.eval_users[rows], items)
                 n_relevant = loader.n_relevant[rows]
@@ -72,7 +72,7 @@ class TopKEvaluator:
         metrics = {f"{m}@{k}": means[f"{m}@{k}"] for m in self.metrics for k in self.topk}
         return Evaluation(metrics, per_user, loader.eval_users, np.concatenate(ranked))
 
-    def _rank(self, model, batch, n_items, k):
+    def rank(self, model: nn.Module, batch: list, n_items: int, k: int) -> np.ndarray:
         """(B, k) item ids by score, of equal scores the lowest first; the masked ones are last."""
         users, mask = batch
         scores = model.full_sort_predict([users, mask])

@@ -13,7 +13,7 @@ from torch import nn
 from common.abstract_recommender import AbstractRecommender
 from common.largest import largest
 from ld4mrec.config.configuration import Config
-from ld4mrec.data.batches import TrainDataLoader
+from ld4mrec.data.batches import TrainDataLoader, users_at_once
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.runs.opening import open_model
 from ld4mrec.training import memory, randomness
@@ -71,10 +71,11 @@ def inference(model: nn.Module, config: Config, clock: Clock) -> Figures:
     """
     users = torch.arange(model.n_users, device=config["device"])
     k, size = max(config["topk"]), max(config["eval_batch_size"], SCORED)
+    at_once = users_at_once(config["eval_batch_size"], model.n_items)
     parts = users.split(size)
 
     def score(part):
-        for batch in part.split(config["eval_batch_size"]):
+        for batch in part.split(at_once):
             largest(model.full_sort_predict([batch, None]), k)
 
     model.eval()

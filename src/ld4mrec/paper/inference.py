@@ -14,6 +14,7 @@ from common.largest import largest
 from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.configuration import Config
+from ld4mrec.data.batches import users_at_once
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.paper.accuracy import COLUMNS
 from ld4mrec.paper.colophon import report_of
@@ -93,11 +94,12 @@ def timed(model: nn.Module, ways: dict[str, Way], config: Config) -> dict[str, f
     """{name: median seconds to rank all items for all users}, the strategies taking turns."""
     users = torch.arange(model.n_users, device=config["device"])
     k, before = max(config["topk"]), Way(model.inference_steps, model.infer_step)
+    at_once = users_at_once(config["eval_batch_size"], model.n_items)
 
     def asked(way):
         def score():
             way.put_into(model)
-            for batch in users.split(config["eval_batch_size"]):
+            for batch in users.split(at_once):
                 largest(model.full_sort_predict([batch, None]), k)
 
         return score

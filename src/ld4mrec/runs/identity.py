@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from ld4mrec import files
-from ld4mrec.config.configuration import PATH_KEYS, Config
+from ld4mrec.config.configuration import Config
+from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.data.features import ID_MAPS, data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import inter_path
 
@@ -67,6 +68,8 @@ def run_identity(config: Config, data: dict[str, str], code: dict[str, str]) -> 
     keys = {k: plain_value(v) for k, v in config.final_config_dict.items() if k not in BOOKKEEPING}
     for key in ("learner", "valid_metric", "metrics"):  # read in any case
         keys[key] = str(keys[key]).lower()
+    if not (config["patience_steps"] and config["req_training"]):
+        del keys["patience_steps"]  # evaluations alone end the training, as in earlier versions
     present = [m for m, path in modality_files(config).items() if Path(path).is_file()]
     decides = {"code": code, "data": data, "modalities": present, "config": keys}
     return {"results_version": RESULTS_VERSION, "mg": config.mg} | decides

@@ -10,7 +10,7 @@ from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.plugins import sources
-from ld4mrec.training import randomness
+from ld4mrec.training import memory, randomness
 
 
 class OpenModel(NamedTuple):
@@ -59,6 +59,10 @@ def build(model_class, config: Config, train: TrainDataLoader) -> nn.Module:
     try:
         return model_class(config, train).to(config["device"])
     except UserError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if memory.is_exhausted(error):
+            raise memory.too_small(config["model"], error) from error
         raise
     except ValueError as error:
         if not config.ours:

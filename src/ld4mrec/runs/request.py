@@ -10,7 +10,7 @@ import torch
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
-from ld4mrec.data.interactions import SPLITS, RecDataset, check_topk
+from ld4mrec.data.interactions import RecDataset, check_topk
 from ld4mrec.errors import ConfigError
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.shims import plugin_shims
@@ -114,10 +114,7 @@ def open_request(request: Request, source: sources.ModelSource, config: Config) 
             )
         torch.cuda.set_device(config["gpu_id"])
     model_class = sources.load_model_class(source)
-    data = RecDataset(config)
-    splits = data.split()
-    sizes = " / ".join(f"{name} {len(part)}" for name, part in zip(SPLITS, splits, strict=True))
-    logger.info("%s\n%s", data, sizes)
+    splits = RecDataset(config).split()
     for name in changed_since_made(config):
         logger.warning(
             "%s is not the file that preprocessing made (manifest.json there); if nobody changed "

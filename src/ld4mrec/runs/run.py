@@ -4,7 +4,8 @@ import copy
 import logging
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,8 +18,10 @@ from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.curve import below_a_rung
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import build, make_loaders
+from ld4mrec.runs.used import used
 from ld4mrec.terminal import log_to
 from ld4mrec.training import memory
+from ld4mrec.training.patience import too_early
 from ld4mrec.training.trainer import StoppedEarly, Trainer
 
 logger = logging.getLogger(__name__)
@@ -109,6 +112,8 @@ def ended_earlier(run: Run, in_grid: bool = True) -> Run:
     found = run.as_found(anew=in_grid)
     if found.result:
         logger.info("finished earlier: %s", run.folder.path)
+        for sentence in too_early(run.config, found.result):
+            logger.warning("%s", sentence)
         return found
     if found.failure and in_grid:  # the same work would fail the same way
         logger.info("failed earlier: %s: %s", run.folder.path, found.failure)
@@ -126,7 +131,6 @@ def _train_and_log(run, model_class, splits, resume, seconds):
     with log_to(folder.path / "log.txt"):
         point = " ".join(f"{key}={value}" for key, value in config.point.items())
         logger.info("%s on %s, %s: %s", config["model"], config["dataset"], point, folder.path)
-        logger.info("training split of %s", splits[0])
         try:
             return _train(run, model_class, splits, resume, dict(seconds))
         except StoppedEarly as stop:
@@ -137,26 +141,31 @@ def _train_and_log(run, model_class, splits, resume, seconds):
             folder.write_json(FAILED, {"reason": str(error)})
             logger.error("%s", error)
             return replace(run, failure=str(error))
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
             folder.discard_if_empty()
-            raise ConfigError(  # a grid goes on without this point
-                f"the GPU's memory is too small for {config['model']} with this configuration; "
-                f"lower train_batch_size, eval_batch_size or the model's sizes ({error})"
-            ) from error
-        except Exception:
-            folder.discard_if_empty()
+            if memory.is_exhausted(error):  # a grid goes on without this point
+                raise memory.too_small(config["model"], error) from error
             raise
+
+
+@contextmanager
+def own_view(config: Config, run_id: str) -> Iterator[Config]:
+    """The configuration with which a run reads: a third party's model, which may write beside the
+    data, sees links to them, in the cache or for this run only.
+    """
+    with ExitStack() as stack:
+        if not config.ours:
+            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
+            view = private_data_view(data_folder(config), root, run_id)
+            config = config.replace({"data_path": f"{view.parent}/"})
+        yield config
 
 
 def _train(run, model_class, splits, resume, seconds):
     """Build, train, evaluate, write; the finished Run."""
     folder, config = run.folder, _Watched(run.config)
     memory.reset_peak_memory(config["device"])
-    with ExitStack() as stack:
-        if not config.ours:  # it may write beside the data: links in the cache, or for this run
-            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
-            view = private_data_view(data_folder(config), root, folder.id)
-            config = config.replace({"data_path": f"{view.parent}/"})
+    with own_view(config, folder.id) as config:
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
@@ -166,6 +175,7 @@ def _train(run, model_class, splits, resume, seconds):
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         size = f"{type(model).__name__}: {trainable:,} trainable parameters"
         logger.info("%s, built in %.1f s", size, seconds["model"])
+        logger.info("%s", used(config, splits, model))
         trainer = Trainer(config, model, mg=config.mg, folder=folder)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
         trainer.fit(train, valid, test, resume=resume, stop=stop)
@@ -176,6 +186,7 @@ def _train(run, model_class, splits, resume, seconds):
         "seed": config["seed"],
         "best_epoch": trainer.best_epoch,
         "epochs": trainer.next_epoch,
+        "steps": trainer.steps,
         "valid": trainer.best_valid,
         "test": trainer.test.metrics,
         "mask_valid_at_test": config["mask_valid_at_test"],
@@ -190,6 +201,8 @@ def _train(run, model_class, splits, resume, seconds):
     if not config["keep_last"]:
         (folder.path / "last.pt").unlink(missing_ok=True)
     result = folder.finish(result)
+    for sentence in too_early(config, result):
+        logger.warning("%s", sentence)
     unread = tuple(name for name in config.point if name not in config.read)
     return replace(run, result=result, unread=unread)
 

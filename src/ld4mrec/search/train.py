@@ -4,13 +4,15 @@ of the ledger.
 
 import logging
 import math
+import tempfile
 from dataclasses import replace
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, DivergedError
+from ld4mrec.errors import ConfigError, DivergedError, RunError
+from ld4mrec.runs.forecast import forecast
 from ld4mrec.runs.request import Opened, Request, configure, open_request, runs_at, shims_for
-from ld4mrec.runs.run import Run, ended_earlier, finish
+from ld4mrec.runs.run import Run, ended_earlier, finish, own_view
 from ld4mrec.search.halving import Halving
 from ld4mrec.search.idle import repeated_values, same_runs, varied
 from ld4mrec.search.options import Search
@@ -102,6 +104,38 @@ def plan(request: Request, grid: bool | None = None) -> list[Run]:
             planned.as_found(anew=True)
             for planned in runs_at(source, points, _is_grid(grid, points))
         ]
+
+
+def preview(
+    model: str,
+    dataset: str,
+    keys: dict,
+    *,
+    grid: bool = False,
+    mg: bool = False,
+    plugin: str | None = None,
+    trials: int | None = None,
+) -> list[str]:
+    """Sentences on what a request will need: runs, memory, time, disk. The first point that is not
+    finished is built and takes some steps, nothing is written. trials: of a search; the others as
+    for `run`.
+    """
+    request = Request(model, dataset, keys, mg, plugin)
+    runs = plan(request, grid or bool(trials) or None)
+    done = [run for run in runs if run.result]
+    left = [run for run in runs if not run.ended] or runs
+    what = f"a search: {trials} of {len(runs)} points" if trials else f"{len(runs)} runs"
+    where = left[0].folder.path
+    lines = [f"{what if len(runs) > 1 else 'one run'}, {len(done)} finished; the next in {where}"]
+    source, _ = configure(replace(request, keys=take_ranges(request.keys)[0]))
+    config = left[0].config
+    with shims_for(config), tempfile.TemporaryDirectory() as folder:
+        aside = config if config.ours else config.replace({"cache_dir": folder})
+        opened = open_request(request, source, config)
+        opened.runs([config])  # refuses a cut-off beyond the catalogue
+        with own_view(aside, left[0].id) as view:
+            found = forecast(view, opened.model_class, opened.splits)
+    return lines + found.lines(config, min(trials, len(left)) if trials else len(left))
 
 
 def _is_grid(grid, points):

@@ -13,7 +13,7 @@ from torch import Tensor
 from common.graph import binary_csr
 from common.largest import largest
 from common.servable import needs_history
-from ld4mrec.data.batches import take_groups
+from ld4mrec.data.batches import take_groups, users_at_once
 from ld4mrec.errors import DivergedError, RunError
 from ld4mrec.evaluation.evaluator import MASKED
 from ld4mrec.progress import progress
@@ -24,7 +24,6 @@ from ld4mrec.serving.trained import Trained, changed_code
 logger = logging.getLogger(__name__)
 
 COMPARED = 200  # test users whose lists are compared with the run's where code has changed since
-CELLS = 2**26  # scores in memory at once, unless eval_batch_size allows fewer
 
 
 @dataclass
@@ -46,11 +45,6 @@ def model_scores(trained: Trained) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda users, mask: trained.model.full_sort_predict([users, mask])
 
 
-def batch_size(config: Mapping, n_items: int) -> int:
-    """Users whose scores are in memory at once."""
-    return max(1, min(config["eval_batch_size"], CELLS // n_items))
-
-
 def top_items(audience: Audience, k: int, config: Mapping) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield users (B,), their best items (B, k) and the scores of those (B, k), by the batch.
 
@@ -59,7 +53,7 @@ def top_items(audience: Audience, k: int, config: Mapping) -> Iterator[tuple[np.
     """
     users, known, device = audience.users, audience.known, config["device"]
     n_items = known.shape[1]
-    size = batch_size(config, n_items)
+    size = users_at_once(config["eval_batch_size"], n_items)
     indptr, indices = known.indptr.astype(np.int64), known.indices.astype(np.int64)
     for first in range(0, len(users), size):
         batch = users[first : first + size]
@@ -83,7 +77,7 @@ def recommendations(
     known = audience.known
     k = min(k, known.shape[1])
     left = known.shape[1] - np.diff(known.indptr)  # (U,) candidates
-    size = batch_size(config, known.shape[1])
+    size = users_at_once(config["eval_batch_size"], known.shape[1])
     batches = top_items(audience, k, config)
     label, total = f"batches of {size} users", -(-len(audience.users) // size)
     for batch, ranked, scores in progress(batches, label, total):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from ld4mrec.errors import ConfigError
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 OWN_PAGES = 2**29  # bytes from which a tensor gets pages of its own, returned when it is freed
 OLDER_LIMIT = 2**25  # the most that older glibc takes for that
@@ -55,6 +57,21 @@ def peak_memory(device: torch.device) -> dict[str, int]:
     if device.type == "cuda":
         peak["cuda_bytes"] = torch.cuda.max_memory_allocated()
     return peak
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error says that the memory, or the GPU's, does not suffice."""
+    refused = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return refused or isinstance(error, MemoryError | torch.OutOfMemoryError)
+
+
+def too_small(model: str, error: BaseException) -> ConfigError:
+    """What to say of such an error."""
+    whose = "GPU's memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
+    return ConfigError(
+        f"the {whose} is too small for {model} with this configuration; lower train_batch_size, "
+        f"eval_batch_size or the model's sizes ({error})"
+    )
 
 
 def _of_libc(name):

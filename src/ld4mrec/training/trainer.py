@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adagrad, Adam, Optimizer, RMSprop
 
-from ld4mrec.config.checks import LEARNERS
 from ld4mrec.config.configuration import Config
+from ld4mrec.config.schema import LEARNERS
 from ld4mrec.errors import (
     ConfigError,
     DamagedError,
@@ -23,10 +23,9 @@ from ld4mrec.errors import (
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.progress import progress
 from ld4mrec.training import checkpoint, randomness
-from ld4mrec.training.patience import Patience, fewest_epochs
+from ld4mrec.training.patience import FEW_STEPS, Patience, fewest_epochs, least_steps
 
 OPTIMIZERS = dict(zip(LEARNERS, (Adam, SGD, Adagrad, RMSprop), strict=True))
-FEW_STEPS = 100  # of the optimiser, before patience may end: fewer seldom learn anything
 FUSED = {"adam": ("cpu", "cuda"), "sgd": ("cpu", "cuda"), "adagrad": ("cpu",)}  # kernels of torch
 
 
@@ -56,8 +55,9 @@ class Trainer(AbstractTrainer):
     """Trains one model. mg: with mirror gradient. folder: the RunFolder for metrics and
     checkpoints, None for neither.
 
-    After `fit`: next_epoch (how many were trained), best_epoch (counted from 0), best_valid (its
-    validation metrics), test (its Evaluation on the test split), seconds per phase.
+    After `fit`: next_epoch (how many were trained), steps (of the optimiser), best_epoch (counted
+    from 0), best_valid (its validation metrics), test (its Evaluation on the test split), seconds
+    per phase.
     """
 
     def __init__(self, config: Config, model: nn.Module, mg: bool = False, folder=None):
@@ -74,7 +74,8 @@ class Trainer(AbstractTrainer):
         groups = self.optimizer.param_groups if self.optimizer else []
         self.base_rates = [group["lr"] for group in groups]
         self.next_epoch = 0
-        self.patience = Patience(config["stopping_step"])
+        self.patience = Patience(config["stopping_step"], least_steps=least_steps(config))
+        self.steps = 0  # of the optimiser, in all
         self.best_epoch, self.best_valid, self.best_model = None, {}, None
         self.unsaved = []  # attributes of the model that no checkpoint holds
         self._built = None if config.ours else checkpoint.as_built(model)
@@ -149,6 +150,7 @@ class Trainer(AbstractTrainer):
         parts, checked, n_batches = [], 0, len(train_data)
         for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
             parts.append(self.step(batch, index))
+            self.steps += 1
             if (index + 1) % check_every == 0 or index + 1 == n_batches:
                 _check_finite(parts[checked:], epoch, checked)
                 checked = len(parts)
@@ -187,7 +189,8 @@ class Trainer(AbstractTrainer):
         """Validation metrics; keeps the model if they are the best so far."""
         with self._timed("valid"):
             metrics = self.evaluate(valid_data)
-        if self.patience.improves(metrics[self.valid_metric]):
+        steps = self.steps - self.patience.steps
+        if self.patience.improves(metrics[self.valid_metric], steps):
             self.best_epoch, self.best_valid = epoch, metrics
             self.best_model, self.unsaved = self._snapshot()
             self.test = None
@@ -227,7 +230,8 @@ class Trainer(AbstractTrainer):
                 "model": model,
                 "unsaved": self.unsaved,
                 "best": [self.best_epoch, self.best_valid, self.best_model],
-                "patience": [self.patience.best, self.patience.waited],
+                "patience": self.patience.state(),
+                "steps": self.steps,
                 "optimizer": self.optimizer.state_dict(),
                 "base_rates": self.base_rates,
                 "random": randomness.capture_rng_state(),
@@ -267,7 +271,8 @@ class Trainer(AbstractTrainer):
         self.base_rates = saved["base_rates"]
         self.next_epoch = saved["next_epoch"]
         self.best_epoch, self.best_valid, self.best_model = saved["best"]
-        self.patience.best, self.patience.waited = saved["patience"]
+        self.patience.load(saved["patience"])
+        self.steps = saved["steps"]
         self.seconds = Counter(saved["seconds"])
         self.folder.keep_metrics(up_to_epoch=self.next_epoch - 1)
         train_data.load_state(saved["loader"])
@@ -293,19 +298,16 @@ class Trainer(AbstractTrainer):
                 self._tensorboard.add_scalar(name, value, line["epoch"])
 
     def _warn_of_few_steps(self, n_batches):
-        """Patience counts evaluations: with a batch an epoch it may end before much is learned."""
-        epochs = fewest_epochs(self.config)
+        """Say so where patience may end before much is learned."""
+        epochs = fewest_epochs(self.config, n_batches)
         steps = epochs * n_batches
         if self.optimizer and epochs < self.epochs and steps < FEW_STEPS:
             self.logger.warning(
                 "an epoch is %d batches, and patience may end training after %d epochs: %d steps "
-                "of the optimiser; a smaller train_batch_size (now %d) or a longer stopping_step "
-                "(now %d) gives it more",
-                n_batches,
-                epochs,
-                steps,
-                self.config["train_batch_size"],
-                self.config["stopping_step"],
+                "of the optimiser; a smaller train_batch_size (now %d) or a longer patience "
+                "(patience_steps, now %d, stopping_step, now %d) gives it more",
+                *(n_batches, epochs, steps, self.config["train_batch_size"]),
+                *(self.config["patience_steps"], self.config["stopping_step"]),
             )
 
     def _warn(self):

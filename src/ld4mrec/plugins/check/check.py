@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from common.abstract_recommender import AbstractRecommender
-from ld4mrec.config.configuration import PATH_KEYS
+from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
