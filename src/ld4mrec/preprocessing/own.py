@@ -236,6 +236,11 @@ class Own(DataSet):
         read = read_parts(self.parts, wish)
         for bad in read.bad:
             report.lines_left_out(bad)
+        if over_lines := ids_over_lines(read.interactions):
+            report.note(
+                f"{over_lines:,} ids hold the end of a line, between quotes; --no-quotes takes "
+                "quotes as they are"
+            )
         self._report(read, options, report)
         self.time_unit = None if read.times is None else read.times.unit or "as in the source"
         left = self._with_all_that_is_required(read.interactions, options, report)
@@ -376,6 +381,12 @@ class Own(DataSet):
             f"--features {modality}={path}: whose rows these are cannot be told ({why}). Say "
             f"--features {modality}={path},IDS with a file of the item ids, one a line"
         )
+
+
+def ids_over_lines(interactions: Interactions) -> int:
+    """How many ids hold a line end: few do, where a quote was not closed all do."""
+    ids = (interactions.user_ids.texts(), interactions.item_ids.texts())
+    return sum("\n" in text for texts in ids for text in texts)
 
 
 def _two(ids):

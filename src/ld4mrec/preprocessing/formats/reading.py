@@ -26,6 +26,7 @@ from ld4mrec.progress import progress
 
 BLOCK = 1 << 24  # bytes of text that are cut at once
 ROWS = 1 << 18  # rows of JSON lines and pairs that make a block
+UNCLOSED = "a quote that is not closed? --no-quotes takes quotes as they are"
 UNIT = b"\x1f"  # takes the place of a separator of several characters
 CODES = pa.dictionary(pa.int32(), pa.binary())  # ids: the bytes are checked once for each id
 
@@ -64,8 +65,8 @@ def _explained(source):
         yield
     except pa.ArrowInvalid as error:
         text = str(error)
-        quote = "straddling" in text or "out of sync" in text or "quoted" in text
-        hint = "; a quote that is not closed? --no-quotes takes quotes as they are" * quote
+        quote = any(word in text for word in ("straddling", "out of sync", "quoted"))
+        hint = f"; {UNCLOSED}" * quote
         raise RawError(f"{source} cannot be read as it is said to be written: {text}{hint}") from error
     except (UnicodeDecodeError, UnicodeError) as error:
         raise RawError(f"{source}: {error}; --encoding names another encoding") from error
@@ -80,6 +81,8 @@ def _delimited(stream, layout, columns, bad):
     def skip(row):
         text = (row.text or "").replace(UNIT.decode(), layout.separator)
         why = f"{row.actual_columns} fields, not {row.expected_columns}"
+        if layout.quotes and text.count('"') % 2:
+            why += f", {UNCLOSED}"
         bad.add(why, [row.number or 0], [text.encode()])
         bad.lines += 1
         return "skip"
