@@ -1,6 +1,6 @@
 """Reading raw downloads: our loaders beside pandas and polars, on generated files.
 
-    python benchmarks/preprocessing.py [--folder DIR] [--hm 2 8] [--own 2 8] [--tmall 5] [--memory 5 20]
+    python benchmarks/preprocessing.py [--folder DIR] [--hm 2 8] [--own 2 8] [--tmall 5]
     python benchmarks/preprocessing.py --hm --own 20 --tmall --memory --repeats 1
     python benchmarks/preprocessing.py --hm 31.8 --own --tmall --memory --only ours --repeats 1
 

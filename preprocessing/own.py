@@ -1,4 +1,4 @@
-"""Your own data: a table of interactions to a data folder. Code: src/ld4mrec/preprocessing/own.py."""
+"""Your own data: a table to a data folder. Code: src/ld4mrec/preprocessing/own.py."""
 
 import sys
 from pathlib import Path

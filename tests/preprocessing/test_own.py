@@ -372,7 +372,19 @@ def one(made, content, *words, name="rows.csv", **options):
     return made.prepare("--interactions", path, *words, **options)
 
 
-ODD_IDS = ["007", "7", " 7", "NA", "null", "é✓", "a,b", 'say "x"', "tab\there", "two\nlines", "cr\rx"]
+ODD_IDS = [
+    "007",
+    "7",
+    " 7",
+    "NA",
+    "null",
+    "é✓",
+    "a,b",
+    'say "x"',
+    "tab\there",
+    "two\nlines",
+    "cr\rx",
+]
 
 
 def test_ids_are_any_text_and_come_back_unchanged(made):
@@ -455,7 +467,9 @@ def test_ways_to_write_a_time(write, unit, factor, made):
 
 
 def test_a_way_of_the_users_own(made):
-    rows = [(u, i, r, pd.Timestamp(t, unit="s").strftime("%d.%m.%Y %H:%M:%S")) for u, i, r, t in NAMED]
+    rows = [
+        (u, i, r, pd.Timestamp(t, unit="s").strftime("%d.%m.%Y %H:%M:%S")) for u, i, r, t in NAMED
+    ]
     status, _, err = one(made, text(rows))
     assert status == 2
     assert "are no times by numbers or ISO 8601; say --time-format" in err
@@ -504,17 +518,28 @@ def test_no_rating_is_a_bad_row_only_where_ratings_count(made):
 QUESTIONS = {
     "no known names": (
         "who,what,n\nann,spoon,3\n",
-        ["which column is the user cannot be told", "who | what | n", "ann | spoon | 3", "--columns"],
+        [
+            "which column is the user cannot be told",
+            "who | what | n",
+            "ann | spoon | 3",
+            "--columns",
+        ],
     ),
     "two items": (
         "user,product,article\nann,a,b\n",
-        ["which column is the item cannot be told (product or article)", "user | product | article"],
+        [
+            "which column is the item cannot be told (product or article)",
+            "user | product | article",
+        ],
     ),
     "no header": (
         "ann,spoon\nbob,fork\n",
         ["whether the first line names the columns cannot be told", "--header or --no-header"],
     ),
-    "no separator": ("one\ntwo\n", ["what stands between the columns cannot be told", "--separator"]),
+    "no separator": (
+        "one\ntwo\n",
+        ["what stands between the columns cannot be told", "--separator"],
+    ),
     "two separators": ("a,b;c\nd,e;f\n", ["',', ';' all fit", "--separator"]),
 }
 

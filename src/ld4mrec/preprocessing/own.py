@@ -3,10 +3,10 @@
     python preprocessing/own.py --interactions ratings.csv --min-rating 4
         --items products.jsonl --text-fields title,brand --images covers/ --out data/mine
 
-Reads CSV and TSV of any separator (plain, .gz, .zip), Parquet, JSON lines, and the forms that
-formats/layout.py names: RecBole, MMRec, LightGCN, MMSSL, DiffMM, Amazon Reviews, MovieLens. What was
-recognised is said; what cannot be told is asked for, with the first rows shown. Ids are any text and
-come back unchanged.
+Reads CSV and TSV of any separator (plain, .gz, .zip), Parquet, JSON lines, and the published
+forms of formats/layout.py: RecBole, MMRec, LightGCN, MMSSL, DiffMM, Amazon Reviews, MovieLens. What
+was recognised is said; what cannot be told is asked for, with the first rows shown. Ids are any
+text and come back unchanged.
 """
 
 import re
@@ -18,12 +18,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ld4mrec.data import splits
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION
 from ld4mrec.errors import DataError, UserError
 from ld4mrec.preprocessing.formats import contents, folders
 from ld4mrec.preprocessing.formats.contents import Contents
-from ld4mrec.preprocessing.formats.layout import FORMATS, Layout, Said, columns_of, recognise, split_words
+from ld4mrec.preprocessing.formats.layout import (
+    FORMATS,
+    Layout,
+    Said,
+    columns_of,
+    recognise,
+    split_words,
+)
 from ld4mrec.preprocessing.formats.rows import Part, Read, Wish, check_times, read_parts
 from ld4mrec.preprocessing.steps.command import prepare, run
 from ld4mrec.preprocessing.steps.data_set import DataSet
@@ -83,7 +89,7 @@ class Own(DataSet):
         add(
             "--columns",
             metavar="A,B,...",
-            help="columns of user, item and, if there are, rating and time, by name or place from 1; "
+            help="columns of user, item and, if any, rating and time, by name or place from 1; "
             "or role=column. Default: recognised by name",
         )
         what = "between columns: a character, '::', tab, comma, semicolon, space"
@@ -112,7 +118,7 @@ class Own(DataSet):
             default=[],
             metavar="NAME=FILE[,IDS]",
             help="ready vectors of a modality: .npy whose rows are the items of the file IDS, or "
-            "those of --items in order, or items 0, 1, 2, ...; or .npz, .csv by id. May be repeated",
+            "those of --items in order, or items 0, 1, 2, ...; .npz, .csv by id. May be repeated",
         )
         what = "modalities, such as text,image: drop items that lack one of them"
         add("--require", metavar="A,B,...", help=what)
@@ -144,12 +150,13 @@ class Own(DataSet):
             options.image_encoder = NONE
         ready = {*ready_files(options), *(self.found.features if self.found else ())}
         for modality in ready & {"text", "image"}:
-            source = {"text": "items", "image": "images"}[modality]
-            if modality in ready_files(options) and getattr(options, source) is not None:
-                if modality == "image" or options.text_fields:
-                    raise UserError(
-                        f"--features {modality}=... has the vectors already; leave --{source} out"
-                    )
+            source = {"text": "text-fields", "image": "images"}[modality]
+            # a table of items may also give the order of the vectors' rows
+            wanted = options.images if modality == "image" else options.text_fields
+            if modality in ready_files(options) and wanted is not None:
+                raise UserError(
+                    f"--features {modality}=... has the vectors already; leave --{source} out"
+                )
             setattr(options, f"{modality}_encoder", NONE)
         for modality in split_words(options.require):
             encoder = getattr(options, f"{modality}_encoder", NONE)
@@ -261,8 +268,8 @@ class Own(DataSet):
         report.step(pairs, read.interactions.counts())
         if read.in_several_parts:
             report.note(
-                f"{read.in_several_parts:,} pairs are in several parts of the split; each counts in "
-                "the first of train, validation and test"
+                f"{read.in_several_parts:,} pairs are in several parts of the split; each counts "
+                "in the first of train, validation and test"
             )
 
     def _with_all_that_is_required(self, interactions, options, report):
@@ -298,7 +305,9 @@ class Own(DataSet):
         counts = np.bincount(labels, minlength=3)
         if not counts.all():
             empty = NAMES[int(np.argmin(counts))]
-            raise DataError(f"no row of the given split is left for {empty}; is a --k-core too high?")
+            raise DataError(
+                f"no row of the given split is left for {empty}; is a --k-core too high?"
+            )
         return rule, labels
 
     def _read_contents(self, options, report):
@@ -353,7 +362,9 @@ class Own(DataSet):
             if path.suffix.lower() == ".npy":
                 row_ids = self._ids_of_rows(modality, path, ids, items, options)
             elif ids is not None:
-                raise UserError(f"--features {modality}: {path.name} has ids itself; leave {ids} out")
+                raise UserError(
+                    f"--features {modality}: {path.name} has ids itself; leave {ids} out"
+                )
             self.ready[modality] = OwnVectors(path, row_ids)
         return self.ready
 
@@ -375,7 +386,10 @@ class Own(DataSet):
         why = (
             f"it has {n_rows} rows; "
             + ("both the order of --items and the ids as row numbers fit" if numbered else "")
-            + ("the table of items has another number of rows and the ids are no row numbers" * (not numbered))
+            + (
+                "the table of items has another number of rows and the ids are no row numbers"
+                * (not numbered)
+            )
         )
         raise UserError(
             f"--features {modality}={path}: whose rows these are cannot be told ({why}). Say "
@@ -405,8 +419,8 @@ def ready_files(options: Namespace) -> dict[str, tuple[str, str | None]]:
         name, equals, files = words.partition("=")
         if not equals or not MODALITY.fullmatch(name) or not files:
             raise UserError(
-                f"--features is '{words}'; wanted NAME=FILE or NAME=FILE,IDS with a name of letters, "
-                "digits and _, such as audio=audio.npy,ids.csv"
+                f"--features is '{words}'; wanted NAME=FILE or NAME=FILE,IDS with a name of "
+                "letters, digits and _, such as audio=audio.npy,ids.csv"
             )
         if name in found:
             raise UserError(f"--features names {name} twice")

@@ -1,1 +1,1 @@
-"""Tables of other people: which format a file has, its columns, its rows and its items' contents."""
+"""Tables of other people: a file's format, its columns, its rows and its items' contents."""

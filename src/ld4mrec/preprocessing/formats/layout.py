@@ -225,12 +225,16 @@ def _published(names: Sequence[str]) -> dict[str, str]:
         if set(roles.values()) <= set(names):
             return roles
     if set(MMREC.values()) <= set(names):
-        return MMREC | {role: role_name for role, role_name in _mmrec_more(names)}
+        return MMREC | dict(_mmrec_more(names))
     return {}
 
 
 def _mmrec_more(names):
-    return [(role, name) for role, name in (("rating", "rating"), ("time", "timestamp")) if name in names]
+    return [
+        (role, name)
+        for role, name in (("rating", "rating"), ("time", "timestamp"))
+        if name in names
+    ]
 
 
 def _title(roles):
@@ -245,9 +249,14 @@ def _of_text(source, lines, said, encoding, items):
     separator = _separator(source, lines, said)
     quotes = said.quotes
     if quotes is None:
-        quotes = separator not in ("::", "|") and source.name != "u.data" and source.suffix not in (
-            ".inter",
-            ".item",
+        quotes = (
+            separator not in ("::", "|")
+            and source.name != "u.data"
+            and source.suffix
+            not in (
+                ".inter",
+                ".item",
+            )
         )
     rows = _cut(lines, separator, quotes)
     header = said.header
@@ -331,9 +340,10 @@ def _separator(source, lines, said):
 def _has_header(source, rows, said, items):
     """Whether the first row names the columns."""
     first = rows[0]
-    if any(role_of(cell) for cell in first) or any(":" in c and c.rpartition(":")[2] in (
-        *("token", "float", "token_seq", "float_seq"),
-    ) for c in first):
+    if any(role_of(cell) for cell in first) or any(
+        ":" in c and c.rpartition(":")[2] in (*("token", "float", "token_seq", "float_seq"),)
+        for c in first
+    ):
         return True
     wanted = [word.rpartition("=")[2] for word in said.columns]
     if any(word in first for word in wanted if not word.isdecimal()):
@@ -425,7 +435,9 @@ def _said_columns(layout, source, words):
         elif 1 <= int(name) <= len(layout.names):
             roles[role] = layout.names[int(name) - 1]
         else:
-            raise UserError(f"--columns: {source} has {len(layout.names)} columns, no column {name}")
+            raise UserError(
+                f"--columns: {source} has {len(layout.names)} columns, no column {name}"
+            )
     for role in ROLES[:2]:
         if role not in roles:
             raise UserError(f"--columns names no {role} column; --columns user=...,item=...")
@@ -440,5 +452,3 @@ def split_words(text: str | Sequence[str] | None) -> tuple[str, ...]:
         return ()
     words = text.split(",") if isinstance(text, str) else list(text)
     return tuple(word.strip() for word in words if word.strip())
-
-

@@ -67,7 +67,9 @@ def _explained(source):
         text = str(error)
         quote = any(word in text for word in ("straddling", "out of sync", "quoted"))
         hint = f"; {UNCLOSED}" * quote
-        raise RawError(f"{source} cannot be read as it is said to be written: {text}{hint}") from error
+        raise RawError(
+            f"{source} cannot be read as it is said to be written: {text}{hint}"
+        ) from error
     except (UnicodeDecodeError, UnicodeError) as error:
         raise RawError(f"{source}: {error}; --encoding names another encoding") from error
 
@@ -76,7 +78,9 @@ def _delimited(stream, layout, columns, bad):
     separator = layout.separator
     if len(separator) > 1:
         stream, separator = _Replaced(stream, separator, bad.path), UNIT.decode()
-    types = {name: CODES if role in ("user", "item") else pa.string() for role, name in columns.items()}
+    types = {
+        name: CODES if role in ("user", "item") else pa.string() for role, name in columns.items()
+    }
 
     def skip(row):
         text = (row.text or "").replace(UNIT.decode(), layout.separator)
@@ -239,6 +243,6 @@ def texts_of(column: pa.Array) -> list[str]:
     try:
         return ["" if value is None else value for value in column.cast(pa.string()).to_pylist()]
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise DataError(f"a text is no UTF-8 ({error}); --encoding names another encoding") from error
-
-
+        raise DataError(
+            f"a text is no UTF-8 ({error}); --encoding names another encoding"
+        ) from error

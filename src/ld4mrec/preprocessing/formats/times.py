@@ -84,7 +84,10 @@ class Times:
     def _dates(self, column):
         codes, distinct = pd.factorize(np.asarray(column.cast(pa.string()), dtype=object))
         read = pd.to_datetime(
-            pd.Series(distinct, dtype=object), format=self.how or "ISO8601", errors="coerce", utc=True
+            pd.Series(distinct, dtype=object),
+            format=self.how or "ISO8601",
+            errors="coerce",
+            utc=True,
         )
         absent = read.isna().to_numpy()
         values = read.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
