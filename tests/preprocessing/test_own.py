@@ -3,6 +3,10 @@
 import gzip
 import io
 import json
+import os
+import re
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -10,6 +14,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+import support
 from ld4mrec.preprocessing import own
 from ld4mrec.search.train import run
 from ld4mrec.serving.recommend import Wanted, recommend
@@ -735,3 +740,62 @@ def test_a_data_frame(made):
     own.make(lambda line: None, interactions=frame, **options)
     assert made.pairs() == {row[:2] for row in NAMED}
     assert made.manifest()["options"]["interactions"] == f"a DataFrame of {len(NAMED)} rows"
+
+
+def blocks_of_docs(name, chapter):
+    """The code blocks of a chapter."""
+    text = (support.ROOT / name).read_text(encoding="utf-8")
+    part = text.split(f"\n## {chapter}\n")[1].split("\n## ")[0]
+    return re.findall(r"```\n(.*?)```", part, flags=re.DOTALL)
+
+
+def shell(folder, lines):
+    """Output of shell lines in a folder, where `ld4mrec` and the scripts are ours."""
+    for script in ("preprocessing/own.py", "src/main.py", "src/recommend.py", "src/compare.py"):
+        lines = lines.replace(f"python {script}", f"{sys.executable} {support.ROOT}/{script}")
+    lines = lines.replace("ld4mrec ", f"{sys.executable} -m ld4mrec ")
+    paths = {"PYTHONPATH": str(support.ROOT / "src")}
+    done = subprocess.run(
+        ["bash", "-e", "-c", lines],
+        cwd=folder,
+        env=os.environ | paths,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_chapter_of_the_docs(tmp_path):
+    commands, printed, *_ = blocks_of_docs("docs/data.md", "Your own data")
+    there = f"--data_path={tmp_path}/data --runs_dir={tmp_path}/runs --cache_dir=null"
+    commands = commands.replace("-d tea", f"-d tea {there}")
+    commands = commands.replace("--out data", f"--store {tmp_path}/store --out data")
+    out = shell(tmp_path, commands)
+    ids = [line.rpartition(",")[0] for line in printed.splitlines()]
+    assert [line.rpartition(",")[0] for line in out.splitlines()[-len(ids) :]] == ids
+
+
+@pytest.mark.slow
+def test_the_four_commands_of_the_readme(tmp_path):
+    from ld4mrec.preprocessing import demo
+
+    demo.generate(tmp_path / "world", users=150, items=90)
+    mapping = pd.read_csv(tmp_path / "world" / "u_id_mapping.csv", sep="\t")["user_id"]
+    rows = pd.read_csv(tmp_path / "world" / "world.inter", sep="\t")
+    frame = pd.DataFrame({"user": mapping.to_numpy()[rows["userID"]], "item": rows["itemID"]})
+    frame["rating"], frame["time"] = 3 + frame.index % 3, rows["timestamp"]
+    frame.to_csv(tmp_path / "ratings.csv", index=False)
+    titles = pd.DataFrame({"item": range(90), "title": [f"Thing {n % 7}" for n in range(90)]})
+    titles.to_csv(tmp_path / "titles.csv", index=False)
+    (commands,) = blocks_of_docs("README.md", "Your own data")
+    there = f"--data_path={tmp_path}/data --runs_dir={tmp_path}/runs --cache_dir=null"
+    commands = commands.replace("-d mine", f"-d mine {there} --threads=1 --topk=[10,20] --epochs=5")
+    commands = commands.replace("--out data", f"--store {tmp_path}/store --k-core 2 --out data")
+    commands = commands.replace("--seeds 3", f"--seeds 3 --out {tmp_path}/report")
+    assert commands.count("\n") == 4
+    shell(tmp_path, commands)
+    lists = pd.read_csv(tmp_path / "top20.csv")
+    assert set(lists["user"]) <= set(mapping)
+    assert (tmp_path / "report" / "report.html").is_file()

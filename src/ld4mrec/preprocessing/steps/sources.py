@@ -105,8 +105,8 @@ def reading(
     """Open a plain file, one packed by gzip (.gz), or the one member of a zip; wanted: tells the
     member by its name.
 
-    Yields a stream, the bytes in it (in a .gz, of the file itself), and a list that holds the file's
-    record when it is closed.
+    Yields a stream, the bytes in it (in a .gz, of the file itself), and a list that holds the
+    file's record when it is closed.
     """
     records = []
     path = Path(path)
