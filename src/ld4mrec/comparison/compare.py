@@ -14,6 +14,7 @@ from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import reports
+from ld4mrec.report.report import Report
 from ld4mrec.report.writing import write_report
 from ld4mrec.search.options import Search
 
@@ -49,6 +50,16 @@ class Comparison:
 
 def compare(asked: Comparison) -> Path | None:
     """Train what is missing and write the report; the folder it is in, None for a dry run."""
+    report = report_of(asked)
+    if report is None:
+        return None
+    folder = asked.out or reports() / asked.dataset
+    write_report(folder, report)
+    return folder
+
+
+def report_of(asked: Comparison) -> Report | None:
+    """Train what is missing; the report, None for a dry run."""
     asked = replace(asked, keys=asked.engine.with_device(asked.keys))
     found, target = entries_of(asked)
     reasons = {}
@@ -80,10 +91,7 @@ def compare(asked: Comparison) -> Path | None:
             f"there is no finished run of {target}, which the others are tested against: {why}"
         )
     popularity = ledger.popularity(rows, asked.dataset, of_the_host(asked.keys))
-    findings = Findings(rows, asked.dataset, metrics, target, popularity)
-    folder = asked.out or reports() / asked.dataset
-    write_report(folder, findings.report())
-    return folder
+    return Findings(rows, asked.dataset, metrics, target, popularity).report()
 
 
 def entries_of(asked: Comparison) -> tuple[list[Entry], str]:

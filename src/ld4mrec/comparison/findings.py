@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ld4mrec.comparison import ledger, measures, significance
+from ld4mrec.comparison import curves, ledger, measures, significance
 from ld4mrec.comparison.cells import accuracy_columns, over_seeds, ratio, shown
 from ld4mrec.comparison.colophon import colophon
 from ld4mrec.comparison.ledger import Row
@@ -58,6 +58,7 @@ class Findings:
             sections.append(Section("How sure", (users, forest, self.over_seeds())))
         sections += [
             Section("Cost", (cost, *self._scatter(cost))),
+            Section("Training", curves.training(self.rows, self.metric, self.target.label)),
             Section("Beyond accuracy", (self.beyond(),)),
             Section("For whom", (*self._bands(self.by_user()), *self._bands(self.by_item()))),
             Section("Settings", (self.settings(),)),

@@ -2,18 +2,29 @@
 
 import json
 from contextlib import suppress
+from pathlib import Path
+
+
+def epochs_of(run) -> list[dict]:
+    """The lines of a Run's metrics.jsonl so far: epoch (from 0), loss (a list), perhaps valid."""
+    return epochs_in(run.folder.path)
+
+
+def epochs_in(folder: Path) -> list[dict]:
+    """The same of a run's folder."""
+    path, found = folder / "metrics.jsonl", []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        with suppress(ValueError):  # the half line of a killed run
+            found.append(json.loads(line))
+    return found
 
 
 def validation_curve(run) -> list[tuple[int, float]]:
     """[(epochs trained, validation value)] of a Run so far, from its metrics.jsonl."""
-    path, metric, curve = run.folder.path / "metrics.jsonl", run.config["valid_metric"].lower(), []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    for line in text.splitlines():
-        with suppress(ValueError):  # the half line of a killed run
-            values = json.loads(line)
-            if "valid" in values:
-                curve.append((values["epoch"] + 1, values["valid"][metric]))
-    return curve
+    metric = run.config["valid_metric"].lower()
+    lines = (line for line in epochs_of(run) if "valid" in line)
+    return [(line["epoch"] + 1, line["valid"][metric]) for line in lines]
 
 
 def best_until(curve: list[tuple[int, float]], epochs: int) -> float | None:

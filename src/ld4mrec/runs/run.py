@@ -4,6 +4,7 @@ import copy
 import logging
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,7 @@ from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import build, make_loaders
 from ld4mrec.terminal import log_to
 from ld4mrec.training import memory
-from ld4mrec.training.trainer import StoppedEarly, Trainer
+from ld4mrec.training.trainer import Epoch, StoppedEarly, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Run:
     rungs: {epochs trained: the validation value that the best so far must reach to go on}. result:
     what result.json holds. failure: why training diverged. stopped: why a search stopped it.
     reused: it ended earlier. unread: hyper-parameters that nothing read, None if it was not trained
-    to its end now.
+    to its end now. on_epoch: called with the trainer's Epoch after each epoch.
     """
 
     config: Config
@@ -46,6 +47,7 @@ class Run:
     stopped: str | None = None
     reused: bool = False
     unread: tuple[str, ...] | None = None
+    on_epoch: Callable[[Epoch], object] | None = None
 
     @property
     def id(self) -> str:
@@ -155,7 +157,7 @@ def _train(run, model_class, splits, resume, seconds):
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
         size = f"{type(model).__name__}: {trainable:,} trainable parameters"
         logger.info("%s, built in %.1f s", size, seconds["model"])
-        trainer = Trainer(config, model, mg=config.mg, folder=folder)
+        trainer = Trainer(config, model, config.mg, folder, run.on_epoch)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
         trainer.fit(train, valid, test, resume=resume, stop=stop)
     result = {

@@ -4,6 +4,7 @@ of the ledger.
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from ld4mrec.config.configuration import Config
@@ -18,6 +19,7 @@ from ld4mrec.search.outcome import Pace, ranked, warn
 from ld4mrec.search.proposals import Proposals
 from ld4mrec.search.space import Space, distinct, first_of, is_single, take_ranges
 from ld4mrec.terminal import quiet
+from ld4mrec.training.trainer import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +35,14 @@ def run(
     plugin: str | None = None,
     search: Search | None = None,
     engine: InTurn | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
 ) -> list[Run]:
     """Train and evaluate a model; the Runs, the winner first for a grid or a search.
 
     keys, mg, plugin: see `Request`. grid: True searches the lists of the hyper-parameters, None
     does what the model's yaml means. resume: go on with an interrupted single run (a grid always
     does). search: in place of a grid. engine: who trains the runs of a grid or search, None: this
-    process. The winner is chosen by validation alone. Finished runs are not repeated. Raises
+    process. on_epoch: called after each epoch of a single run. The winner is chosen by validation alone. Finished runs are not repeated. Raises
     UserError for what the user can mend.
     """
     engine = engine or InTurn()
@@ -57,7 +60,9 @@ def run(
     with shims_for(config):
         opened = open_request(request, source, points[0])
         runs = opened.runs(points, as_grid)
-        return _grid(opened, runs, config, engine) if as_grid else _single(opened, *runs, resume)
+        if as_grid:
+            return _grid(opened, runs, config, engine)
+        return _single(opened, replace(runs[0], on_epoch=on_epoch), resume)
 
 
 def quick_start(model, dataset, config_dict=None, save_model=True, mg=False) -> list[Run]:
