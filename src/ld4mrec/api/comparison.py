@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ld4mrec.places import reports
 from ld4mrec.report.report import Report
 from ld4mrec.report.tables import to_csv
 from ld4mrec.report.writing import write_report
+from ld4mrec.terminal import quiet_terminal
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def compare(
     metrics: str = "recall@10,recall@20,ndcg@10,ndcg@20",
     tune: bool = False,
     out: str | Path | None = None,
+    verbose: bool = False,
     **keys: Any,
 ) -> Comparison:
     """Train what is missing of models x seeds and write the report, with paired tests and cost.
@@ -98,7 +101,7 @@ def compare(
     models: class names. seeds: how many, from 1, or which. target: the model that the others are
     tested against, None for the first. tune: each at the best point of its grid by validation.
     out: the report's folder, None for reports/<data set>. keys: of the configuration, for all runs.
-    Raises UserError.
+    verbose: show every epoch. Raises UserError.
     """
     found = open_data(data)
     if isinstance(models, str):
@@ -115,7 +118,8 @@ def compare(
         metrics=metrics,
         tune=tune,
     )
-    report = report_of(asked)
+    with nullcontext() if verbose else quiet_terminal():
+        report = report_of(asked)
     folder = Path(out) if out else reports() / found.name
     write_report(folder, report)
     return Comparison(folder, report)

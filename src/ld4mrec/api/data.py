@@ -34,7 +34,7 @@ class Data:
 
     @property
     def manifest(self) -> dict:
-        """What made the folder: sources, options, counts after each step; {} where it is unknown."""
+        """What made the folder: sources, options, counts after each step; {} if unknown."""
         path = self.folder / "manifest.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -140,7 +140,7 @@ def prepare(
 
 
 def open_data(data: Data | str | Path) -> Data:
-    """A data folder that is there: its path, or the name of one in data/. DataError if it is not."""
+    """A data folder that is there: its path, or the name of one in data/; else DataError."""
     if isinstance(data, Data):
         return data
     folder = Path(data).expanduser()

@@ -240,11 +240,11 @@ def train(
     """Train and evaluate a model, with the best epoch's weights by validation.
 
     data: a Data, a folder, or the name of one in data/. keys: any key of the configuration, such as
-    learning_rate, epochs, runs_dir; hyper-parameters have one value each. seed: None for the yaml's.
-    on_epoch: called with an Epoch after each; what it raises ends the training, which goes on with
-    the next call. plugin: a third party's file or folder that holds the model. A run that is
-    finished already is taken as it is, whoever made it; an interrupted one goes on with `resume`.
-    verbose: a bar of the epochs. Raises UserError.
+    learning_rate, epochs, runs_dir; hyper-parameters have one value each. seed: None for that of
+    the yaml. on_epoch: called with an Epoch after each; what it raises ends the training, which
+    goes on with the next call. plugin: a third party's file or folder that holds the model. A run
+    that is finished already is taken as it is, whoever made it; an interrupted one goes on with
+    `resume`. verbose: a bar of the epochs. Raises UserError.
     """
     found = open_data(data)
     keys = found.keys() | keys | ({} if seed is None else {"seed": [seed]})

@@ -19,7 +19,7 @@ Line = dict[str, Any]  # of metrics.jsonl
 
 
 def places(longest: int) -> list[int]:
-    """Epochs, counted from 1, that a table shows of so many: first and last, evenly in logarithm."""
+    """Epochs, from 1, that a table shows of so many: first, last, evenly in logarithm between."""
     shares = (at / (MOST_COLUMNS - 1) for at in range(MOST_COLUMNS))
     return sorted({round(longest**share) for share in shares})
 
@@ -37,14 +37,14 @@ def training(rows: Sequence[Row], metric: str, target: str) -> tuple[str | Table
     columns = places(longest)
     value = shown(metric)
     found = []
-    for name, title, axis, read, note, percent in (
+    for name, title, axis, read, note, form in (
         (
             "losses-by-epoch",
             "Losses by epoch",
             "share of the first epoch's loss",
             _losses,
             "Training loss, all of its parts, as a share of the first epoch's.",
-            True,
+            ".3f",
         ),
         (
             "validation-by-epoch",
@@ -52,10 +52,10 @@ def training(rows: Sequence[Row], metric: str, target: str) -> tuple[str | Table
             f"validation {value}",
             lambda lines: _validations(lines, metric),
             f"Validation {value} of the last evaluation until the epoch.",
-            False,
+            ".4f",
         ),
     ):
-        cells = [(label, _cells(runs, columns, read, percent)) for label, runs in curves.items()]
+        cells = [(label, _cells(runs, columns, read, form)) for label, runs in curves.items()]
         notes = (f"{note} Means over the seeds that trained so long.",)
         table = Table(name, title, list(map(str, columns)), cells, notes)
         found.append(table)
@@ -71,7 +71,6 @@ def training(rows: Sequence[Row], metric: str, target: str) -> tuple[str | Table
                     axis=axis,
                     x_axis="epoch",
                     places={str(epoch): epoch for epoch in columns},
-                    percent=percent,
                     x_logarithmic=True,
                 )
             )
@@ -82,7 +81,7 @@ def _cells(
     runs: list[list[Line]],
     columns: list[int],
     read: Callable[[list[Line]], list[tuple[int, float]]],
-    percent: bool,
+    form: str,
 ) -> list[Cell]:
     """A cell per epoch: the mean of the runs' last values until then, of those that got so far."""
     points = [read(lines) for lines in runs]
@@ -94,7 +93,6 @@ def _cells(
             if at >= 0 and lines and lines[-1]["epoch"] + 1 >= epoch:
                 values.append(curve[at][1])
         why = ENDED if any(points) else NOT_KEPT if not any(runs) else "no value"
-        form = ".1%" if percent else ".4f"
         cells.append(Cell(statistics.mean(values), format=form) if values else Cell(None, note=why))
     return cells
 

@@ -9,9 +9,10 @@ was recognised is said; what cannot be told is asked for, with the first rows sh
 text and come back unchanged.
 """
 
+import os
 import re
 from argparse import BooleanOptionalAction, Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION
-from ld4mrec.errors import DataError, UserError
+from ld4mrec.errors import DataError, UserError, nearest
+from ld4mrec.files import sha256
 from ld4mrec.preprocessing.formats import contents, folders
 from ld4mrec.preprocessing.formats.contents import Contents
 from ld4mrec.preprocessing.formats.layout import (
@@ -31,14 +33,16 @@ from ld4mrec.preprocessing.formats.layout import (
     split_words,
 )
 from ld4mrec.preprocessing.formats.rows import Part, Read, Wish, check_times, read_parts
-from ld4mrec.preprocessing.steps.command import prepare, run
+from ld4mrec.preprocessing.formats.reading import hash_of
+from ld4mrec.preprocessing.steps import writing
+from ld4mrec.preprocessing.steps.command import plain, prepare, run
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE, EncoderError
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors, read_array
 from ld4mrec.preprocessing.steps.features import share
 from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
 from ld4mrec.preprocessing.steps.interactions import Interactions
-from ld4mrec.preprocessing.steps.options import parser_of
+from ld4mrec.preprocessing.steps.options import check_options, parser_of
 from ld4mrec.preprocessing.steps.raw import RawError
 from ld4mrec.preprocessing.steps.report import Report
 
@@ -128,6 +132,12 @@ class Own(DataSet):
         found = {f"--{name}": getattr(options, name) for name in named}
         found |= {f"--features {name}": file for name, (file, _) in ready_files(options).items()}
         return {flag: path for flag, path in found.items() if isinstance(path, str | Path)}
+
+    def sources(self, options: Namespace) -> list[Path | pd.DataFrame]:
+        """What is read, after `check`: the interactions, and the items where their texts are."""
+        read = [part.source for part in self.parts]
+        texts = options.text_encoder != NONE or "text" in split_words(options.require)
+        return read + ([self._items_source] if options.items is not None and texts else [])
 
     def check(self, options):
         """Recognise the files; UserError for what does not go together. Nothing is read whole."""
@@ -491,15 +501,43 @@ def options_of(**given) -> Namespace:
     or (file, file of ids)}.
     """
     options = parser_of(Own()).parse_args([f"--out={given['out']}"])
+    known = vars(options).keys()
     for name, value in given.items():
+        if name not in known:
+            raise UserError(f"prepare has no option '{name}'.{nearest(name, known)}")
         if value is not None:
             setattr(options, name, value)
     return options
 
 
-def make(say=print, **given) -> dict | None:
-    """Make a data folder; the manifest, None for a dry run. given: see `options_of`."""
-    return prepare(Own(), options_of(**given), say)
+def make(say: Callable[[str], object] = print, **given) -> dict | None:
+    """Make a data folder; the manifest, None for a dry run. given: see `options_of`.
+
+    A folder that was made of the same content with the same options is taken as it is, but where
+    pictures were read: nobody knows whether those are the same.
+    """
+    options = options_of(**given)
+    out = Path(os.path.abspath(options.out))
+    if not options.force and out.is_dir() and (made := made_earlier(out, options_of(**given))):
+        say(f"made earlier: {out}")
+        return made
+    return prepare(Own(), options, say)
+
+
+def made_earlier(out: Path, options: Namespace) -> dict | None:
+    """The manifest of a folder that holds what the options mean, of the same sources, else None."""
+    data_set = Own()
+    check_options(data_set, options)
+    made = writing.unchanged(out, {"options": plain(options)})
+    if made is None or options.images:
+        return None
+    now = {_digest(source) for source in data_set.sources(options)}
+    then = {record.get("sha256") or record.get("hash") for record in made["sources"]}
+    return made if now == then else None
+
+
+def _digest(source):
+    return hash_of(source) if isinstance(source, pd.DataFrame) else sha256(source)
 
 
 def main(arguments: list[str] | None = None, prog: str | None = None) -> int:

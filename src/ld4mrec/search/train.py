@@ -42,8 +42,8 @@ def run(
     keys, mg, plugin: see `Request`. grid: True searches the lists of the hyper-parameters, None
     does what the model's yaml means. resume: go on with an interrupted single run (a grid always
     does). search: in place of a grid. engine: who trains the runs of a grid or search, None: this
-    process. on_epoch: called after each epoch of a single run. The winner is chosen by validation alone. Finished runs are not repeated. Raises
-    UserError for what the user can mend.
+    process. on_epoch: called after each epoch of a single run. The winner is chosen by validation
+    alone. Finished runs are not repeated. Raises UserError for what the user can mend.
     """
     engine = engine or InTurn()
     keys, ranges = take_ranges(engine.with_device(keys or {}))

@@ -78,7 +78,7 @@ def recommend(wanted: Wanted) -> None:
 
 
 def lists_of(trained: Trained, audience: Audience, k: int) -> Iterator[pd.DataFrame]:
-    """`ranking.recommendations` of an audience; DataError if nobody is in it or has an item left."""
+    """`ranking.recommendations` of an audience; DataError if it is empty or no item is left."""
     if not len(audience.users):
         raise DataError("there is no user to recommend to")
     _warn_if_short(audience, k)

@@ -4,6 +4,7 @@ Arrow's own readers do the work; no line of a separated text becomes a Python ob
 cannot be cut into their columns are counted, as everywhere in preprocessing.
 """
 
+import hashlib
 import io
 import itertools
 import json
@@ -196,11 +197,15 @@ def _of_frame(frame, columns, bad, records):
         except pa.ArrowException:  # a column of mixed objects
             table[role] = pa.array([as_text(value) for value in series], pa.string())
     bad.lines += len(frame)
-    digest = pd.util.hash_pandas_object(frame.astype(str), index=False).to_numpy()
-    content = f"{int(digest.sum(dtype=np.uint64)):016x}"
-    records.append({"file": "a DataFrame", "rows": len(frame), "hash": content})
+    records.append({"file": "a DataFrame", "rows": len(frame), "hash": hash_of(frame)})
     for start in range(0, len(frame), ROWS):
         yield {role: column.slice(start, ROWS) for role, column in table.items()}
+
+
+def hash_of(frame: pd.DataFrame) -> str:
+    """A hash of a DataFrame's columns and values."""
+    rows = pd.util.hash_pandas_object(frame.astype(str), index=False).to_numpy()
+    return hashlib.sha256(repr(list(map(str, frame.columns))).encode() + rows.tobytes()).hexdigest()
 
 
 def _usable(column):
