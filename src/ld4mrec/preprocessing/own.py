@@ -32,8 +32,8 @@ from ld4mrec.preprocessing.formats.layout import (
     recognise,
     split_words,
 )
-from ld4mrec.preprocessing.formats.rows import Part, Read, Wish, check_times, read_parts
 from ld4mrec.preprocessing.formats.reading import hash_of
+from ld4mrec.preprocessing.formats.rows import Part, Read, Wish, check_times, read_parts
 from ld4mrec.preprocessing.steps import writing
 from ld4mrec.preprocessing.steps.command import plain, prepare, run
 from ld4mrec.preprocessing.steps.data_set import DataSet
