@@ -31,6 +31,8 @@ def run(path: Path, folder: Path, source: Path | None = None) -> nbformat.Notebo
     client = NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources=resources)
     client.execute(env=environment, cwd=str(folder))
     for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", ()):
             for holder in (output, output.get("data", {})):
                 for key in ("text", "text/plain", "text/html"):
@@ -40,11 +42,24 @@ def run(path: Path, folder: Path, source: Path | None = None) -> nbformat.Notebo
     return notebook
 
 
+def joined(outputs: list) -> list:
+    """What was printed piece by piece as one text; without progress bars, which go to stderr."""
+    kept = []
+    for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            continue
+        if output.output_type == "stream" and kept and kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
+
+
 def _shown(text, folder):
-    """A text without the folder's path, and of a progress bar the last state only."""
+    """A text without the folder's path."""
     for place in (folder.resolve(), folder):
         text = text.replace(f"{place}/", "")
-    return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
+    return text
 
 
 def main() -> int:

@@ -41,10 +41,13 @@ class Comparison:
 
     @property
     def numbers(self) -> pd.DataFrame:
-        """All cells, a row each, unrounded: table, row, column, value, spread, low, high, mark,
-        note.
+        """All cells, a row each, unrounded: table, row, column, value, text (where it is none),
+        spread, low, high, mark, note.
         """
-        return pd.read_csv(io.StringIO(to_csv(self.report.tables)))
+        frame = pd.read_csv(io.StringIO(to_csv(self.report.tables)))
+        value = pd.to_numeric(frame["value"], errors="coerce")
+        frame.insert(4, "text", frame["value"].where(value.isna()))
+        return frame.assign(value=value)
 
     @property
     def accuracy(self) -> pd.DataFrame:
