@@ -95,6 +95,7 @@ def compare(
     target: str | None = None,
     metrics: str = "recall@10,recall@20,ndcg@10,ndcg@20",
     tune: bool = False,
+    plugins: Sequence[str | Path] = (),
     out: str | Path | None = None,
     verbose: bool = False,
     **keys: Any,
@@ -103,8 +104,9 @@ def compare(
 
     models: class names. seeds: how many, from 1, or which. target: the model that the others are
     tested against, None for the first. tune: each at the best point of its grid by validation.
-    out: the report's folder, None for reports/<data set>. keys: of the configuration, for all runs.
-    verbose: show every epoch. Raises UserError.
+    plugins: third parties' model files, folders or checkouts, whose models become rows, see
+    `compare.py --plugin`. out: the report's folder, None for reports/<data set>. verbose: show every
+    epoch. keys: of the configuration, for all runs. Raises UserError.
     """
     found = open_data(data)
     if isinstance(models, str):
@@ -120,6 +122,7 @@ def compare(
         target=target,
         metrics=metrics,
         tune=tune,
+        plugins=tuple(map(str, plugins)),
     )
     with nullcontext() if verbose else quiet_terminal():
         report = report_of(asked)

@@ -28,7 +28,7 @@ class Comparison:
     the first. out: the report's folder. ledger: a further folder of finished runs, only read.
     archive: where finished runs are kept without weights. tune: each entry at the best point of its
     grid, or of `search`'s trials. tuned: the same by the points that are finished. dry_run: say
-    what is missing.
+    what is missing. plugins: files or folders of third parties, whose models become rows.
     """
 
     dataset: str
@@ -46,6 +46,7 @@ class Comparison:
     search: Search | None = None
     engine: InTurn = field(default_factory=InTurn)
     dry_run: bool = False
+    plugins: tuple[str, ...] = ()
 
 
 def compare(asked: Comparison) -> Path | None:
@@ -96,10 +97,10 @@ def report_of(asked: Comparison) -> Report | None:
 
 def entries_of(asked: Comparison) -> tuple[list[Entry], str]:
     """(entries, label of the target); ConfigError for what does not go together."""
-    if not asked.names and not asked.settings:
+    if not asked.names and not asked.settings and not asked.plugins:
         raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
     check_common(asked.keys)
-    found = entries(asked.names, asked.dataset, asked.keys, asked.settings)
+    found = entries(asked.names, asked.dataset, asked.keys, asked.settings, asked.plugins)
     check_shared(found, asked.dataset, asked.keys)
     labels = [entry.label for entry in found]
     target = asked.target or labels[0]

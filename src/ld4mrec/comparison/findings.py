@@ -38,7 +38,9 @@ class Findings:
         self.incomplete = [row for row in rows if len(row.done) < len(row.runs)]
         self.rows = [row for row in rows if row.done]
         self.dataset, self.metrics, self.popularity = dataset, metrics, popularity
-        self.config = self.rows[0].done[0].config
+        runs = [row.done[0] for row in self.rows] + ([popularity] if popularity else [])
+        # one of ours where there is one: a third party's asks more of the features
+        self.config = next((run for run in runs if run.config.ours), runs[0]).config
         self.metric = self.config["valid_metric"].lower()
         self.cut_off = int(self.metric.split("@")[1])
         self.columns = accuracy_columns(metrics, self.metric)
