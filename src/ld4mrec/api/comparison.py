@@ -105,8 +105,8 @@ def compare(
     models: class names. seeds: how many, from 1, or which. target: the model that the others are
     tested against, None for the first. tune: each at the best point of its grid by validation.
     plugins: third parties' model files, folders or checkouts, whose models become rows, see
-    `compare.py --plugin`. out: the report's folder, None for reports/<data set>. verbose: show every
-    epoch. keys: of the configuration, for all runs. Raises UserError.
+    `compare.py --plugin`. out: the report's folder, None for reports/<data set>. verbose: show all
+    epochs. keys: of the configuration, for all runs. Raises UserError.
     """
     found = open_data(data)
     if isinstance(models, str):

@@ -36,7 +36,8 @@ AS_GIVEN += ("tune", "tuned", "dry_run")
 def parser(prog: str = "compare.py") -> Parser:
     usage = (
         "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] "
-        "[--plugin PATH] [--tune] [--search METHOD --trials N] [--engine ray ...] [--out DIR] [--key=value ...]"
+        "[--plugin PATH] [--tune] [--search METHOD --trials N] [--engine ray ...] [--out DIR] "
+        "[--key=value ...]"
     )
     words = Parser(prog, __doc__, usage)
     words.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")

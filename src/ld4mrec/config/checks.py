@@ -10,8 +10,10 @@ LEARNERS = ("adam", "sgd", "adagrad", "rmsprop")
 METRICS = ("recall", "recall2", "ndcg", "precision", "map")
 
 
-def check_values(values: dict) -> None:
-    """ConfigError for a value of the host's own keys that no run can use."""
+def check_values(values: dict, mg: bool = False) -> None:
+    """ConfigError for a value of the host's own keys that no run can use. mg: those of mg.yaml are
+    among them; else a model may have keys of these names.
+    """
 
     def check(key, fits, wanted, known=()):
         if not fits:
@@ -40,7 +42,7 @@ def check_values(values: dict) -> None:
     known = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
     fits = not clip or (isinstance(clip, dict) and "max_norm" in clip and set(clip) <= set(known))
     check("clip_grad_norm", fits, f"keywords such as {{max_norm: 5.0}}, of {', '.join(known)}")
-    if values.get("alpha1") is not None and "alpha2" in values:  # mg.yaml
+    if mg:
         every = values["beta"]
         check("beta", type(every) is int and every > 0, "a whole number of at least 1")
     learner = str(values["learner"]).lower()

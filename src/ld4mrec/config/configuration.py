@@ -145,7 +145,7 @@ class Config:
         """A copy with these values, checked."""
         config = self.replace(point)
         config.point = point
-        check_values(config.final_config_dict)
+        check_values(config.final_config_dict, config.mg)
         return config
 
     def replace(self, values: dict) -> "Config":

@@ -33,6 +33,7 @@ from torch import nn
 
 from ld4mrec.files import replacing
 from ld4mrec.plugins.data_view import detach, in_view
+from ld4mrec.plugins.graph_dicts import graph_at
 from ld4mrec.plugins.import_roots import in_sight
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.plugins.usage import is_ours, note, patch
@@ -49,6 +50,7 @@ NUMPY_DATA = [
     *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
     *{type(np.dtype(code)) for code in np.typecodes["All"]},
 ]
+LETTERS = {"a": "audio", "s": "sound", "i": "image", "img": "image", "txt": "text"}
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
 _lock = threading.RLock()
@@ -103,6 +105,8 @@ def _install():
     _replaced_parameters()
     _loading_to_device()
     _private_writes()
+    _absent_graphs()
+    _features_by_letter()
     missing += _sample_from_sets()
     _undo.enter_context(in_sight())
     if missing:
@@ -184,6 +188,37 @@ def _absent_packages():
     # 1, 13.4, 14.18: torch_scatter, sparsesvd, torchvision, lmdb where they are not installed
     _find_with(_StandInFinder(), first=False)
     _undo.callback(forget_stand_ins)
+
+
+def _absent_graphs():
+    # the graphs of users and items that MMRec's download lacks
+    original = np.load
+
+    @functools.wraps(original)
+    def load(file, *args, **kwargs):
+        graph = graph_at(file)
+        return original(file, *args, **kwargs) if graph is None else graph
+
+    _patch(np, "load", load)
+
+
+def _features_by_letter():
+    # forks call further modalities a_feat and the like; the base class has them in `features`
+    from common.abstract_recommender import GeneralRecommender
+
+    original = GeneralRecommender.__getattr__
+
+    def attribute(model, name):
+        features = vars(model).get("features")
+        if features and name.endswith("_feat"):
+            known = name.removesuffix("_feat")
+            for modality in (LETTERS.get(known, known), known):
+                if modality in features:
+                    note("shim", f"{name}: the modality {modality}")
+                    return features[modality]
+        return original(model, name)
+
+    _patch(GeneralRecommender, "__getattr__", attribute)
 
 
 def _replaced_parameters():

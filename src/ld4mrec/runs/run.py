@@ -8,14 +8,18 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 
+from common.graph import binary_csr
 from ld4mrec import files
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import ConfigError, DivergedError, UnresumableError
 from ld4mrec.plugins.data_view import private_data_view
+from ld4mrec.plugins.graph_dicts import offered
 from ld4mrec.runs.curve import below_a_rung
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import build, make_loaders
@@ -148,6 +152,7 @@ def _train(run, model_class, splits, resume, seconds):
             root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
             view = private_data_view(data_folder(config), root, folder.id)
             config = config.replace({"data_path": f"{view.parent}/"})
+            stack.enter_context(offered(view, _matrix(splits[0])))
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
@@ -183,6 +188,13 @@ def _train(run, model_class, splits, resume, seconds):
     files.write_json(folder.path / "result.json", result)
     unread = tuple(name for name in config.point if name not in config.read)
     return replace(run, result=result, unread=unread)
+
+
+def _matrix(split):
+    """Interactions of a split, binary CSR (U, I)."""
+    users, items = (split.df[name].to_numpy() for name in (split.uid_field, split.iid_field))
+    shape = split.get_user_num(), split.get_item_num()
+    return binary_csr(sp.coo_matrix((np.ones(len(users)), (users, items)), shape=shape))
 
 
 class _Watched(Config):
