@@ -95,7 +95,9 @@ def test_a_plugins_models_become_rows(keys, tmp_path):
         entries(["BPR"], "blocks", where, plugins=[THEIRS])
     with pytest.raises(ConfigError, match="GraphMF is in .*graphmf.py and in"):
         entries(["GraphMF"], "blocks", where, plugins=[file, THEIRS])
-    check_shared(entries(["BPR"], "blocks", where, plugins=[file]), "blocks", {"embedding_size": 4})
+    check_shared(
+        entries(["BPR"], "blocks", where, plugins=[file]), "blocks", where | {"embedding_size": 4}
+    )
 
 
 def test_a_plugin_called_like_one_of_ours_keeps_a_label_of_its_own(keys, tmp_path):

@@ -149,7 +149,7 @@ def sparse_matmul(matrix, other, reduce="sum"):
     """torch_sparse's matmul and spmm for a SparseTensor, with sums only."""
     if reduce not in ("sum", "add"):
         raise NotImplementedError(
-            f"the stand-in for torch_sparse knows reduce='sum', got {reduce!r}; install torch_sparse"
+            f"the stand-in for torch_sparse knows reduce='sum', got {reduce!r}; install the package"
         )
     return matrix.matmul(other)
 
