@@ -1,5 +1,7 @@
 """What model files of MMRec's forks need beyond MMRec itself."""
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -82,6 +84,13 @@ def test_a_package_without_init_in_the_checkout(fork, tmp_path):
     tools.mkdir(parents=True)
     (tools / "tools.py").write_text("VALUE = 7\n")
     assert fork(["assert VALUE == 7"], imports="from utils_package.tools import VALUE").result
+
+
+def test_modules_by_their_path_from_the_checkout(fork):
+    imports = "from src.common.loss import BPRLoss\nfrom src.utils.utils import build_sim"
+    lines = ["from common.loss import BPRLoss as ours", "assert BPRLoss is ours"]
+    assert fork(lines, imports=imports).result
+    assert not [name for name in sys.modules if name.partition(".")[0] == "src"]
 
 
 def test_the_users_graph_is_made_where_it_is_absent(fork, tmp_path):
