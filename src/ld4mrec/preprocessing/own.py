@@ -295,7 +295,7 @@ class Own(DataSet):
 
     def _who_has(self, modality, items, options, report):
         """Mask (items,) of those that have a text, a picture or a vector."""
-        if modality in self._ready_names(options):
+        if modality in self.ready_names(options):
             return self.vectors(options, items)[modality].rows_of(items) >= 0
         if modality == "text":
             texts = self._read_contents(options, report).texts
@@ -354,7 +354,8 @@ class Own(DataSet):
         path = Path(options.images).expanduser()
         return (ImageZip if path.suffix.lower() == ".zip" else ImageFolder)(path, place)
 
-    def _ready_names(self, options):
+    def ready_names(self, options: Namespace) -> dict:
+        """The modalities whose vectors are there already."""
         found = self.found.features if self.found else {}
         return {} if options.no_features else {**found, **ready_files(options)}
 
@@ -514,7 +515,7 @@ def make(say: Callable[[str], object] = print, **given) -> dict | None:
     """Make a data folder; the manifest, None for a dry run. given: see `options_of`.
 
     A folder that was made of the same content with the same options is taken as it is, but where
-    pictures were read: nobody knows whether those are the same.
+    pictures or ready vectors were read: nobody knows whether those are the same.
     """
     options = options_of(**given)
     out = Path(os.path.abspath(options.out))
@@ -529,7 +530,7 @@ def made_earlier(out: Path, options: Namespace) -> dict | None:
     data_set = Own()
     check_options(data_set, options)
     made = writing.unchanged(out, {"options": plain(options)})
-    if made is None or options.images:
+    if made is None or options.images or data_set.ready_names(options):
         return None
     now = {_digest(source) for source in data_set.sources(options)}
     then = {record.get("sha256") or record.get("hash") for record in made["sources"]}
