@@ -54,7 +54,7 @@ def test_places_hold_first_and_last():
 def test_tables_and_figures_by_hand():
     first = lines([[4.0], [2.0], [1.0]], [0.1, None, 0.3])
     second = lines([[2.0, 2.0], [1.0, 0.0]], [0.2, 0.4])
-    found = curves.training([row("A", first, second), row("Pop", trained=False)], METRIC, "A")
+    found = curves.training([row("A", first, second), row("Pop", [], trained=False)], METRIC, "A")
     losses, drawn, validation, also = found
     assert cells(losses, "A") == {"1": 1.0, "2": (0.5 + 0.25) / 2, "3": 0.25}
     assert cells(validation, "A") == {"1": pytest.approx(0.15), "2": 0.25, "3": 0.3}
