@@ -64,6 +64,7 @@ def recommend(wanted: Wanted) -> None:
         )
         return
     if wanted.history:
+        history_scores(trained)  # a model that cannot says so before anything is read
         table = read_table(wanted.history, ("user", "item"))
         audience = new_users(trained, table, wanted.mask, str(wanted.history))
     else:
