@@ -1,12 +1,12 @@
 # make demo: a first result. make test: the default tests. Both make the environment, .venv, when it is absent.
-# make house: draws the rooms of the code, docs/house.svg, anew.
+# make house: draws the rooms of the code, docs/house.svg, anew. make notebooks: runs them and keeps their output.
 PYTHON ?= python3
 PY := .venv/bin/python
 # the default tests side by side; one thread each
 SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint check house clean
+.PHONY: setup demo test lint check house notebooks clean
 
 setup: .venv/installed
 
@@ -39,6 +39,9 @@ check: lint
 
 house: setup
 	@$(PY) docs/draw_house.py
+
+notebooks: setup
+	@$(PY) docs/run_notebooks.py
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,6 @@ ROOTS = {
 setup(
     packages=[*find_packages("src", include=["ld4mrec", "ld4mrec.*"]), *ROOTS],
     package_dir={"ld4mrec": "src/ld4mrec"} | ROOTS,
-    package_data={"ld4mrec": ["*/*.css", "*/*.html", "*/*.js", "*/*.yaml"]}
+    package_data={"ld4mrec": ["py.typed", "*/*.css", "*/*.html", "*/*.js", "*/*.yaml"]}
     | {"ld4mrec.roots.configs": ["*.yaml", "*/*.yaml"]},
 )

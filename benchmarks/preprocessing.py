@@ -1,9 +1,10 @@
 """Reading raw downloads: our loaders beside pandas and polars, on generated files.
 
-    python benchmarks/preprocessing.py [--folder DIR] [--hm 2 8] [--tmall 5] [--memory 5 20]
-    python benchmarks/preprocessing.py --hm 31.8 --tmall --memory --only ours --repeats 1
+    python benchmarks/preprocessing.py [--folder DIR] [--hm 2 8] [--own 2 8] [--tmall 5]
+    python benchmarks/preprocessing.py --hm --own 20 --tmall --memory --repeats 1
+    python benchmarks/preprocessing.py --hm 31.8 --own --tmall --memory --only ours --repeats 1
 
-Numbers are millions of rows; the second line is the full H&M size (3.5 GB on disk meanwhile).
+Numbers are millions of rows; the third line is the full H&M size (3.5 GB on disk meanwhile).
 The task is the loaders': distinct (user, item) pairs with their earliest time, then the 5-core.
 Each variant runs in a process of its own and must give the same counts. CPU seconds (user and
 system) and wall time are those of the task without the imports, memory is the process's peak.
@@ -26,6 +27,8 @@ import pandas as pd
 import shared
 
 from ld4mrec.preprocessing import hm, tmall
+from ld4mrec.preprocessing.formats.layout import Said, columns_of, recognise
+from ld4mrec.preprocessing.formats.rows import Part, Wish, read_parts
 from ld4mrec.preprocessing.steps.interactions import coded, k_core
 from ld4mrec.preprocessing.tmall_files import TEXT, Packed
 
@@ -109,6 +112,26 @@ def write_log(path, rows, purchases=None, seed=0):
             write_lines(file, columns, b"\x01")
 
 
+def write_own(path, rows, seed=0):
+    """A CSV of user, item, rating and time, as people bring it: ids are texts, rows unsorted."""
+    rng = np.random.default_rng(seed)
+    n_users, n_items = max(2000, rows // 20), max(1000, rows // 200)
+    users = np.char.add(b"customer-", np.arange(n_users).astype("S"))
+    items = np.char.add(b"B0", np.char.zfill(np.arange(n_items).astype("S"), 8))
+    user_bounds, item_bounds = cumulated(rng, n_users, 0.5), cumulated(rng, n_items, 0.4)
+    with open(path, "wb") as file:
+        file.write(b"user,item,rating,time\n")
+        for start in range(0, rows, CHUNK):
+            n = min(CHUNK, rows - start)
+            columns = (
+                users[np.searchsorted(user_bounds, rng.random(n))],
+                items[np.searchsorted(item_bounds, rng.random(n))],
+                rng.integers(1, 6, n).astype("S"),
+                rng.integers(1_300_000_000, 1_700_000_000, n).astype("S"),
+            )
+            write_lines(file, columns, b",")
+
+
 # --- variants: path -> (users, items, interactions) of the 5-core --------------------------------
 
 
@@ -189,6 +212,21 @@ def hm_ours(path):
     return k_core(interactions, K)[0].counts()
 
 
+def own_yardstick(path):
+    return plain_core(pd.read_csv(path))
+
+
+def own_read_only(path):
+    return [] if len(pd.read_csv(path)) else None
+
+
+def own_ours(path):
+    path = Path(path)
+    layout = recognise(path, Said())
+    part = Part(path, layout, columns_of(layout, path, Said()))
+    return k_core(read_parts([part], Wish(min_rating=0)).interactions, K)[0].counts()
+
+
 LOG_FORMAT = {"sep": "\x01", "header": None, "names": LOG_COLUMNS, "quoting": 3}
 LOG_FORMAT |= {"dtype": str, "keep_default_na": False}
 
@@ -247,6 +285,11 @@ VARIANTS = {
         "polars, streaming, codes": hm_polars,
         "ours (numpy on bytes)": hm_ours,
     },
+    "own": {
+        "pandas.read_csv (yardstick)": own_yardstick,
+        "pandas.read_csv, nothing else": own_read_only,
+        "ours (Arrow)": own_ours,
+    },
     "tmall": {
         "pandas.read_csv (yardstick)": tmall_yardstick,
         "pandas in chunks, codes": tmall_chunks,
@@ -296,7 +339,7 @@ def compare(kind, millions, folder, repeats, only):
     """Measure all variants on one generated file and print the table."""
     rows = round(millions * 1_000_000)
     path = folder / f"{kind}_{rows}.txt"
-    {"hm": write_hm, "tmall": write_log}[kind](path, rows)
+    {"hm": write_hm, "own": write_own, "tmall": write_log}[kind](path, rows)
     size = path.stat().st_size / 1e6
     print(f"\n{kind}: {rows:,} rows, {size:,.0f} MB; median of {repeats}")
     head = f"{'variant':30}{'wall s':>8}{'CPU s':>8}{'MiB':>8}"
@@ -312,7 +355,7 @@ def compare(kind, millions, folder, repeats, only):
             continue
         took = {key: float(np.median([r[key] for r in results])) for key in kinds}
         yardstick, counts = yardstick or took, counts or results[0]["counts"]
-        if results[0]["counts"] != counts:
+        if results[0]["counts"] and results[0]["counts"] != counts:
             raise SystemExit(f"{name} found {results[0]['counts']}, the yardstick {counts}")
         ratios = "".join(f"{yardstick[key] / took[key]:8.1f}" for key in kinds)
         print(f"{name:30}{took['wall']:8.2f}{took['cpu']:8.2f}{took['mib']:8.0f}{'':17}{ratios}")
@@ -335,7 +378,10 @@ def compare_memory(sizes, folder):
 def main():
     parser = shared.parser(__doc__)
     parser.add_argument("--folder", help="where the generated files lie meanwhile")
-    for key, default in (("--hm", [2, 8]), ("--tmall", [5]), ("--memory", [5, 20])):
+    for key, default in (
+        *(("--hm", [2, 8]), ("--own", [2, 8])),
+        *(("--tmall", [5]), ("--memory", [5, 20])),
+    ):
         parser.add_argument(key, type=float, nargs="*", default=default, metavar="MILLIONS")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", metavar="WORD", help="variants with it in their name")
@@ -347,7 +393,7 @@ def main():
     versions = f"numpy {np.__version__}, pandas {pd.__version__}"
     print(f"{shared.cores()}, Python {platform.python_version()}, {versions}")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        for kind in ("hm", "tmall"):
+        for kind in ("hm", "own", "tmall"):
             for millions in getattr(given, kind):
                 compare(kind, millions, Path(folder), given.repeats, given.only)
         if given.memory:

@@ -23,25 +23,25 @@ from ld4mrec.report.palette import LIGHT  # noqa: E402
 from ld4mrec.report.svg import Svg  # noqa: E402
 
 PLAN = """
-entry  -       -       scripts     -        -              -
--      -       -       commands    -        -              -
--      -       -       paper       -        -              preprocessing
--      -       -       comparison  -        -              -
--      report  mmrec   -           serving  plugins.check  -
--      -       -       search      -        -              -
--      -       -       engines     -        -              -
--      -       -       runs        -        -              -
--      -       -       plugins     -        -              -
--      -       -       training    models   -              -
--      -       -       evaluation  -        -              -
--      -       -       common      -        -              -
--      -       -       data        -        -              -
--      -       -       config      -        -              -
--      -       -       ground      -        -              -
+-      -       -       scripts     -              -        -      -
+-      -       -       commands    -              -        entry  -
+-      -       -       paper       -              -        api    -
+-      -       -       comparison  -              -        -      preprocessing
+-      report  mmrec   -           plugins.check  serving  -      -
+-      -       -       search      -              -        -      -
+-      -       -       engines     -              -        -      -
+-      -       -       runs        -              -        -      -
+-      -       -       plugins     -              -        -      -
+-      -       -       training    models         -        -      -
+-      -       -       evaluation  -              -        -      -
+-      -       -       common      -              -        -      -
+-      -       -       data        -              -        -      -
+-      -       -       config      -              -        -      -
+-      -       -       ground      -              -        -      -
 """
 ROWS = [line.split() for line in PLAN.split("\n")[1:-1]]
 AT = {room: (x, y) for y, row in enumerate(ROWS) for x, room in enumerate(row) if room != "-"}
-SPINE, LAST = 3, 6  # columns
+SPINE, LAST = 3, 7  # columns
 SHOWN = {"entry": "import ld4mrec", "mmrec": "utils (MMRec's)"}
 WIDTH, HEIGHT = 0.88, 0.62  # of a box, in columns and rows
 
@@ -80,7 +80,7 @@ def svg() -> str:
         lines[house.room_of(file)] += length
     arrows = house.onward(house.imports_of(ROOT))
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(8.5, 8), facecolor=LIGHT["paper"])
+        figure = Figure(figsize=(9.7, 8), facecolor=LIGHT["paper"])
         axes = figure.add_axes((0, 0, 1, 1))
         axes.axis("off")
         axes.set(xlim=(-0.55, LAST + 0.55), ylim=(len(ROWS) - 0.5, -0.5))

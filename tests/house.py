@@ -19,7 +19,7 @@ from ld4mrec.commands.plug import NEEDED
 ORDER = (
     ("scripts", "mmrec", "models", "benchmarks"),
     ("entry",),  # __init__ and __main__ of ld4mrec
-    ("commands",),
+    ("commands", "api"),
     ("paper", "preprocessing"),
     ("comparison",),
     ("report", "serving"),

@@ -112,6 +112,30 @@ def test_installed_it_trains_compares_and_recommends_as_the_checkout_does(instal
     assert ours == {path: theirs[path] for path in ours}  # the same ids, the same numbers
 
 
+def test_installed_the_snippet_of_the_docs_runs_in_a_notebook(installed, alone):
+    nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra 'notebooks'")
+    client = pytest.importorskip("nbclient", reason="notebooks need the extra 'notebooks'")
+    from jupyter_client import AsyncKernelManager
+
+    _, command, python = installed
+    run(command, "prepare", "sample", "microlens", "--out", "raw", "--users", "80", "--items", "70")
+    for name, source, header in (
+        ("ratings.csv", "pairs", "user,item,time"),
+        ("titles.csv", "titles", "item,title"),
+    ):
+        lines = (alone / "raw" / f"MicroLens-50k_{source}.csv").read_text(encoding="utf-8")
+        (alone / name).write_text(header + lines[lines.index("\n") :], encoding="utf-8")
+    page = (support.ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    snippet = page.split("```python\n")[1].split("```")[0].replace("ann@example.org", "1")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(snippet)])
+    kernel = AsyncKernelManager(kernel_name="python3")
+    kernel.kernel_spec.argv[0] = str(python)
+    client.NotebookClient(notebook, km=kernel, timeout=1200).execute(cwd=str(alone))
+    said = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
+    assert "made data/mine" in said or f"made {alone}/data/mine" in said
+    assert (alone / "reports" / "mine" / "report.html").is_file()
+
+
 def test_installed_it_prepares_a_download_and_checks_a_plugin(installed, alone):
     _, command, _ = installed
     run(command, "prepare", "sample", "tmall", "--out", "raw", "--users", "120", "--items", "80")

@@ -18,6 +18,7 @@ PREPARE = {
     "tmall": "TMALL, from the files as they were downloaded",
     "microlens": "MicroLens-50k, likewise",
     "hm": "H&M, likewise",
+    "own": "your own data: CSV, Parquet, JSON lines, RecBole, Amazon, MovieLens, ...",
     "sample": "a small made-up raw download of one of these",
     "demo": "a small made-up data folder with known bounds",
 }

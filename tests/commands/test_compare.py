@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+import support
 from ld4mrec.commands import compare
 from ld4mrec.errors import ConfigError
 
@@ -150,3 +151,24 @@ def test_seeds_are_a_number_or_a_list():
     assert compare.seeds_of("7,2") == [7, 2]
     with pytest.raises(ConfigError, match="--seeds is 'many'"):
         compare.seeds_of("many")
+
+
+THEIRS = support.ROOT / "tests" / "plugins" / "theirs"
+
+
+def test_a_plugin_is_a_row_beside_ours(command, tmp_path, capsys):
+    settings = tmp_path / "rows.yaml"
+    settings.write_text(
+        "BPR: {embedding_size: 8}\nGraphMF: {n_layers: 1, reg_weight: 1.0e-4}\n", encoding="utf-8"
+    )
+    words = [*command, "--settings", str(settings), "--plugin", str(THEIRS / "graphmf.py")]
+    assert compare.main([*words, "--seeds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "GraphMF: 2 runs of a plugin, not timed" in out
+    with open(tmp_path / "report" / "report.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    tables = {line["table"] for line in lines if line["row"] == "GraphMF" and line["value"]}
+    assert {"accuracy", "cost", "significance-users", "validation-by-epoch"} <= tables
+    assert {"beyond-accuracy", "by-activity", "settings"} <= tables
+    assert compare.main([*words, "--seeds", "2"]) == 0
+    assert "4 runs, 4 of them finished" in capsys.readouterr().out

@@ -174,3 +174,21 @@ def test_the_command(checkout, capsys):
     assert "error: LD4MRec is already in" in capsys.readouterr().err
     assert plug.main([str(checkout), "--remove"]) == 0
     assert "removed models/ld4mrec.py" in capsys.readouterr().out
+
+
+def test_a_copy_is_made_again_beside_what_was_edited(checkout):
+    plug.plug(checkout)
+    yaml = checkout / "src/configs/model/LD4MRec.yaml"
+    yaml.write_text("epochs: 3\n")
+    plug.unplug(checkout)
+    assert plug.unplug(checkout) == ([], ["configs/model/LD4MRec.yaml"])
+    copied, kept = plug.plug(checkout)
+    assert "models/ld4mrec.py" in copied
+    assert "configs/model/LD4MRec.yaml" in kept
+    assert yaml.read_text() == "epochs: 3\n"
+    removed, changed = plug.unplug(checkout)
+    assert "models/ld4mrec.py" in removed
+    assert changed == ["configs/model/LD4MRec.yaml"]
+    yaml.unlink()
+    assert plug.unplug(checkout) == ([], [])
+    assert not (checkout / "src" / plug.RECORD).exists()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ld4mrec.comparison.entries import Entry, entries, read_settings
+import support
+from ld4mrec.comparison.entries import Entry, check_shared, entries, read_settings
 from ld4mrec.comparison.tuning import tuning_of
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.search.train import run
@@ -85,3 +86,38 @@ def test_a_model_without_a_grid_is_not_tuned(keys):
     entry = Entry("Pop", "Pop", {}, "yaml defaults")
     host = {k: v for k, v in keys.items() if k != "embedding_size"}
     assert tuning_of(entry, "blocks", host, 1).best(trains=True) == entry
+
+
+THEIRS = support.ROOT / "tests" / "plugins" / "theirs"
+
+
+def test_a_plugins_models_become_rows(keys, tmp_path):
+    where = {"data_path": keys["data_path"]}
+    file = THEIRS / "graphmf.py"
+    ours, theirs = entries(["BPR"], "blocks", where, plugins=[file])
+    assert (ours.label, ours.plugin) == ("BPR", None)
+    assert theirs == Entry("GraphMF", "GraphMF", {}, "yaml defaults", plugin=str(file))
+    (theirs,) = entries(["GraphMF"], "blocks", where, plugins=[THEIRS])
+    assert (theirs.model, theirs.plugin) == ("GraphMF", str(THEIRS))
+    with pytest.raises(ConfigError, match=r"has \d+ models and -m names none of them: .*GraphMF"):
+        entries(["BPR"], "blocks", where, plugins=[THEIRS])
+    with pytest.raises(ConfigError, match="GraphMF is in .*graphmf.py and in"):
+        entries(["GraphMF"], "blocks", where, plugins=[file, THEIRS])
+    check_shared(
+        entries(["BPR"], "blocks", where, plugins=[file]), "blocks", where | {"embedding_size": 4}
+    )
+
+
+def test_a_plugin_called_like_one_of_ours_keeps_a_label_of_its_own(keys, tmp_path):
+    text = (THEIRS / "graphmf.py").read_text(encoding="utf-8")
+    (tmp_path / "bpr.py").write_text(text.replace("GraphMF", "BPR"), encoding="utf-8")
+    where = {"data_path": keys["data_path"]}
+    ours, theirs = entries(["BPR"], "blocks", where, plugins=[tmp_path / "bpr.py"])
+    assert (ours.label, theirs.label, theirs.model) == ("BPR", "BPR (plugin)", "BPR")
+    assert ours.source.in_tree
+    assert theirs.source.file == tmp_path / "bpr.py"
+    settings = tmp_path / "rows.yaml"
+    settings.write_text("A: {model: BPR}\nB: {model: BPR (plugin), n_layers: 1}\n")
+    first, second = entries(None, "blocks", where, settings, [tmp_path / "bpr.py"])
+    assert (first.plugin, second.plugin) == (None, str(tmp_path / "bpr.py"))
+    assert second.settings == {"n_layers": 1}

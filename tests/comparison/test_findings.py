@@ -130,6 +130,7 @@ def test_the_report_holds_every_table_and_says_what_to_know(rows, keys):
     report = findings(rows, keys).report()
     names = [table.name for table in report.tables]
     wanted = ["accuracy", "improvement", "significance-users", "significance-seeds", "cost"]
+    wanted += ["losses-by-epoch", "validation-by-epoch"]
     assert names == [*wanted, "beyond-accuracy", "by-activity", "by-popularity", "settings"]
     assert "slow lies on the edge" in report.warnings
     assert any(text.startswith("2 seeds at the least") for text in report.warnings)

@@ -5,6 +5,9 @@
     python src/compare.py -d tiktok -m LD4MRec,MGCN --seeds 5 --tune
         each at the best point of its grid, searched first (validation only); with --search tpe
         --trials 12 at the best of some points
+    python src/compare.py -d baby -m LD4MRec,BM3 --plugin theirs.py --plugin path/to/MMRec
+        third parties' models beside ours: a file's model is a row, of a checkout those that -m
+        names; one called like ours is 'BM3 (plugin)'
     python src/compare.py -d tiktok --settings best.yaml --seeds 1,2,3
         rows from a file: {label: {model: NAME, key: value, ...}}
 
@@ -32,13 +35,16 @@ AS_GIVEN += ("tune", "tuned", "dry_run")
 
 def parser(prog: str = "compare.py") -> Parser:
     usage = (
-        "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] [--tune] "
-        "[--search METHOD --trials N] [--engine ray ...] [--out DIR] [--key=value ...]"
+        "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] "
+        "[--plugin PATH] [--tune] [--search METHOD --trials N] [--engine ray ...] [--out DIR] "
+        "[--key=value ...]"
     )
     words = Parser(prog, __doc__, usage)
     words.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
     words.add_argument("-m", "--models", help="comma-separated names, or labels of --settings")
     words.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
+    what = "a MMRec model file, a folder of such or a checkout; may be repeated"
+    words.add_argument("--plugin", metavar="PATH", action="append", default=[], help=what)
     words.add_argument("--tune", action="store_true", help="search each model's grid first")
     words.add_argument(
         "--tuned", action="store_true", help="use the finished points of an earlier grid only"
@@ -72,6 +78,7 @@ def run(options: Namespace, rest: list[str]) -> None:
         names = options.models.split(",") if options.models else None
         as_given = {name: getattr(options, name) for name in AS_GIVEN}
         asked = {"keys": keys, "seeds": seeds, "names": names, "search": search, "engine": engine}
+        asked["plugins"] = tuple(options.plugin)
         folder = compare(Comparison(**as_given, **asked))
     if folder:
         print((folder / "report.md").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ Copies models/ld4mrec.py, the files of common that it needs, configs/model/LD4MR
 set yamls that the checkout lacks. Nothing is overwritten:
 where a file of ours has a namesake there, the command stops before it writes anything; a data set
 yaml that is there stays. A record in the checkout, src/ld4mrec_plug.json, tells --remove what was
-copied; what was edited since stays.
+copied; what was edited since stays, and is kept when the copy is made again.
 """
 
 import sys
@@ -61,15 +61,18 @@ def host_folder(path: str | Path) -> Path:
 def plug(path: str | Path) -> tuple[list[str], list[str]]:
     """Copy the plugin into the checkout at `path`; (copied, kept), paths below its src folder.
 
-    kept: data set yamls that were there before. Raises UserError, with nothing written, if the
-    plugin is there already or a file would be overwritten.
+    kept: data set yamls that were there before, and what --remove left because it was edited.
+    Raises UserError, with nothing written, if the plugin is there already or a file would be
+    overwritten.
     """
     host = host_folder(path)
-    if (host / RECORD).exists():
+    before = _recorded(host) if (host / RECORD).exists() else {}
+    edited = [name for name in before if (host / name).exists()]
+    if before and all((host / name).exists() for name in NEEDED):
         raise UserError(
             f"LD4MRec is already in {host} ({RECORD} says so); --remove takes it out first"
         )
-    taken = [name for name in NEEDED if (host / name).exists()]
+    taken = [name for name in NEEDED if (host / name).exists() and name not in edited]
     if taken:
         raise UserError(
             f"{host} already has {', '.join(taken)}, and nothing is overwritten; move it away, or "
@@ -77,10 +80,13 @@ def plug(path: str | Path) -> tuple[list[str], list[str]]:
         )
     yamls = sorted((SOURCE / "configs" / "dataset").glob("*.yaml"))
     yamls = [yaml.relative_to(SOURCE).as_posix() for yaml in yamls]
-    kept = [name for name in yamls if (host / name).exists()]
-    copied = [*NEEDED, *(name for name in yamls if name not in kept)]
+    kept = [name for name in yamls if (host / name).exists() or name in edited]
+    kept += [name for name in edited if name not in kept]
+    copied = [name for name in (*NEEDED, *yamls) if name not in kept]
     # the record first, so that --remove can mend a copy that was stopped
-    checksums.write_json(host / RECORD, {name: sha256(SOURCE / name) for name in copied})
+    digests = {name: before[name] for name in edited}
+    digests |= {name: sha256(SOURCE / name) for name in copied}
+    checksums.write_json(host / RECORD, digests)
     for name in copied:
         with replacing(host / name) as file:
             file.write((SOURCE / name).read_bytes())
@@ -96,20 +102,29 @@ def unplug(path: str | Path) -> tuple[list[str], list[str]]:
     record = host / RECORD
     if not record.exists():
         raise UserError(f"LD4MRec was not put into {host} by this command: there is no {RECORD}")
-    try:
-        digests = checksums.unsealed(record.read_bytes())
-    except ValueError as error:
-        raise UserError(
-            f"{record} is damaged ({error}); delete these files by hand: {', '.join(NEEDED)}"
-        ) from error
+    digests = _recorded(host)
     ours = {*NEEDED, *(n for n in digests if Path(n).parent == Path("configs/dataset"))}
     present = [name for name in digests if name in ours and (host / name).is_file()]
     changed = [name for name in present if sha256(host / name) != digests[name]]
     removed = [name for name in present if name not in changed]
     for name in removed:
         (host / name).unlink()
-    record.unlink()
+    if changed:  # so that the copy can be made again beside them
+        checksums.write_json(record, {name: digests[name] for name in changed})
+    else:
+        record.unlink()
     return removed, changed
+
+
+def _recorded(host):
+    """{file: SHA-256} of what was copied; UserError for a record that cannot be read."""
+    record = host / RECORD
+    try:
+        return checksums.unsealed(record.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"{record} is damaged ({error}); delete these files by hand: {', '.join(NEEDED)}"
+        ) from error
 
 
 def advice(path: str | Path, called: str) -> list[str]:

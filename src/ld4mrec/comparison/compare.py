@@ -14,6 +14,7 @@ from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import reports
+from ld4mrec.report.report import Report
 from ld4mrec.report.writing import write_report
 from ld4mrec.search.options import Search
 from ld4mrec.terminal import say
@@ -28,7 +29,7 @@ class Comparison:
     the first. out: the report's folder. ledger: a further folder of finished runs, only read.
     archive: where finished runs are kept without weights. tune: each entry at the best point of its
     grid, or of `search`'s trials. tuned: the same by the points that are finished. dry_run: say
-    what is missing.
+    what is missing. plugins: files or folders of third parties, whose models become rows.
     """
 
     dataset: str
@@ -46,10 +47,21 @@ class Comparison:
     search: Search | None = None
     engine: InTurn = field(default_factory=InTurn)
     dry_run: bool = False
+    plugins: tuple[str, ...] = ()
 
 
 def compare(asked: Comparison) -> Path | None:
     """Train what is missing and write the report; the folder it is in, None for a dry run."""
+    report = report_of(asked)
+    if report is None:
+        return None
+    folder = asked.out or reports() / asked.dataset
+    write_report(folder, report)
+    return folder
+
+
+def report_of(asked: Comparison) -> Report | None:
+    """Train what is missing; the report, None for a dry run."""
     asked = replace(asked, keys=asked.engine.with_device(asked.keys))
     found, target = entries_of(asked)
     reasons = {}
@@ -81,18 +93,15 @@ def compare(asked: Comparison) -> Path | None:
             f"there is no finished run of {target}, which the others are tested against: {why}"
         )
     popularity = ledger.popularity(rows, asked.dataset, of_the_host(asked.keys))
-    findings = Findings(rows, asked.dataset, metrics, target, popularity)
-    folder = asked.out or reports() / asked.dataset
-    write_report(folder, findings.report())
-    return folder
+    return Findings(rows, asked.dataset, metrics, target, popularity).report()
 
 
 def entries_of(asked: Comparison) -> tuple[list[Entry], str]:
     """(entries, label of the target); ConfigError for what does not go together."""
-    if not asked.names and not asked.settings:
+    if not asked.names and not asked.settings and not asked.plugins:
         raise ConfigError("nothing to compare: give -m MODEL,MODEL,... or --settings FILE")
     check_common(asked.keys)
-    found = entries(asked.names, asked.dataset, asked.keys, asked.settings)
+    found = entries(asked.names, asked.dataset, asked.keys, asked.settings, asked.plugins)
     check_shared(found, asked.dataset, asked.keys)
     labels = [entry.label for entry in found]
     target = asked.target or labels[0]

@@ -1,5 +1,6 @@
 """What is compared: one entry per row of the report, a model with its settings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,13 @@ from ld4mrec.config.configuration import Config
 from ld4mrec.config.kinds import shown
 from ld4mrec.config.yaml_files import parse_file
 from ld4mrec.errors import ConfigError, nearest
-from ld4mrec.plugins.sources import find_model
+from ld4mrec.plugins.sources import (
+    ModelSource,
+    config_of,
+    find_model,
+    find_plugins,
+    model_names,
+)
 from ld4mrec.runs.request import Request
 from ld4mrec.search.train import plan
 
@@ -18,31 +25,53 @@ VARIANTS = ("faithful", "repaired")  # of models whose reference computes someth
 
 @dataclass(frozen=True)
 class Entry:
-    """A row. model: its class. origin: of the settings, whose choice may give warnings."""
+    """A row. model: its class. origin: of the settings, whose choice may give warnings. plugin: a
+    third party's file or folder that holds the model, None for one of ours.
+    """
 
     label: str
     model: str
     settings: Keys
     origin: str
     warnings: tuple[str, ...] = ()
+    plugin: str | None = None
+
+    @property
+    def source(self) -> ModelSource:
+        """Where the model is."""
+        return find_model(self.model, self.plugin)
 
 
 def entries(
-    names: list[str] | None, dataset: str, keys: Keys, settings_file: Path | None = None
+    names: list[str] | None,
+    dataset: str,
+    keys: Keys,
+    settings_file: Path | None = None,
+    plugins: Sequence[str | Path] = (),
 ) -> list[Entry]:
     """The entries of model names and of a settings file, those with variants once per variant.
 
     names: labels of the file or class names, in the report's order; None: all labels of the file.
-    keys: overrides of all runs. Raises ConfigError for a name that is neither, or given twice.
+    keys: overrides of all runs. plugins: third parties' files or folders, see `theirs`. Raises
+    ConfigError for a name that is none of these, or given twice.
     """
     listed = read_settings(settings_file) if settings_file else {}
+    known = theirs(names, plugins)
+    shown = list(names or listed)
+    meant = {listed.get(name, {}).get("model", name) for name in shown}
+    shown += [label for label in known if label not in meant]
     found = []
-    for name in names or listed:
+    for name in shown:
         given = dict(listed.get(name, {}))
         model = given.pop("model", name)
         origin = f"settings of {Path(settings_file).name}" if name in listed else "yaml defaults"
-        find_model(model)  # the error names the nearest
-        found += _variants(Entry(name, model, given, origin), dataset, keys)
+        source, plugin = known.get(model, (None, None))
+        if source is None:
+            find_model(model)  # the error names the nearest
+        else:
+            model = source.name
+        entry = Entry(name, model, given, origin, plugin=plugin)
+        found += [entry] if plugin else _variants(entry, dataset, keys)
     labels = [entry.label for entry in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ConfigError(f"{', '.join(twice)} given twice; each row of a comparison has one label")
@@ -52,10 +81,46 @@ def entries(
     return found
 
 
-def declared(model: str, dataset: str, keys: Keys) -> set[str]:
-    """Names of the keys that a run of a model on a data set has; keys: overrides, for data_path."""
+def theirs(
+    names: list[str] | None, plugins: Sequence[str | Path]
+) -> dict[str, tuple[ModelSource, str]]:
+    """{label: (where the model is, the plugin)} of the rows that plugins bring.
+
+    A file brings its model; a folder or checkout those that `names` has, or its only one. One that
+    is called like one of ours is labelled `NAME (plugin)`. ConfigError for a folder none of whose
+    several models is named.
+    """
+    found = {}
+    for plugin in plugins:
+        sources = {_label(source): source for source in find_plugins(plugin)}
+        if len(sources) > 1:
+            wanted = {label: source for label, source in sources.items() if label in (names or ())}
+            if not wanted:
+                raise ConfigError(
+                    f"--plugin {plugin} has {len(sources)} models and -m names none of them: "
+                    f"{', '.join(sources)}"
+                )
+            sources = wanted
+        if twice := sorted(found.keys() & sources.keys()):
+            raise ConfigError(
+                f"{twice[0]} is in {found[twice[0]][1]} and in {plugin}; leave one out"
+            )
+        found |= {label: (source, str(plugin)) for label, source in sources.items()}
+    return found
+
+
+def _label(source):
+    return source.name + " (plugin)" * (source.name in model_names())
+
+
+def declared(model: str, dataset: str, keys: Keys, source: ModelSource | None = None) -> set[str]:
+    """Names of the keys that a run of a model on a data set has; keys: overrides, for data_path.
+
+    source: where a third party's model is.
+    """
     where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
-    return set(Config(model, dataset, where).final_config_dict)
+    config = config_of(source, dataset, where) if source else Config(model, dataset, where)
+    return set(config.final_config_dict)
 
 
 def keys_of(model: str, dataset: str, keys: Keys) -> Keys:
@@ -66,7 +131,10 @@ def keys_of(model: str, dataset: str, keys: Keys) -> Keys:
 
 def check_shared(found: list[Entry], dataset: str, keys: Keys) -> None:
     """ConfigError for an override that some of the entries' models have and others have not."""
-    known = {entry.label: declared(entry.model, dataset, keys) for entry in found}
+    known = {
+        entry.label: declared(entry.model, dataset, keys, entry.plugin and entry.source)
+        for entry in found
+    }
     for key in keys:
         having = [label.partition(" (")[0] for label, names in known.items() if key in names]
         lacking = [label for label, names in known.items() if key not in names]

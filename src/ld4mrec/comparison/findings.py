@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ld4mrec.comparison import ledger, measures, significance
+from ld4mrec.comparison import curves, ledger, measures, significance
 from ld4mrec.comparison.cells import accuracy_columns, over_seeds, ratio, shown
 from ld4mrec.comparison.colophon import colophon
 from ld4mrec.comparison.ledger import Row
@@ -41,7 +41,9 @@ class Findings:
         self.incomplete = [row for row in rows if len(row.done) < len(row.runs)]
         self.rows = [row for row in rows if row.done]
         self.dataset, self.metrics, self.popularity = dataset, metrics, popularity
-        self.config = self.rows[0].done[0].config
+        runs = [row.done[0] for row in self.rows] + ([popularity] if popularity else [])
+        # one of ours where there is one: a third party's asks more of the features
+        self.config = next((run for run in runs if run.config.ours), runs[0]).config
         self.metric = self.config["valid_metric"].lower()
         self.cut_off = int(self.metric.split("@")[1])
         self.columns = accuracy_columns(metrics, self.metric)
@@ -65,6 +67,7 @@ class Findings:
             sections.append(Section("How sure", (users, forest, self.over_seeds())))
         sections += [
             Section("Cost", (cost, *self._scatter(cost))),
+            Section("Training", curves.training(self.rows, self.metric, self.target.label)),
             Section("Beyond accuracy", (self.beyond(),)),
             Section("For whom", (*self._bands(self.by_user()), *self._bands(self.by_item()))),
             Section("Settings", (self.settings(),)),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ld4mrec.comparison.entries import Entry, Keys
-from ld4mrec.data.interactions import RecDataset, check_topk
+from ld4mrec.data.interactions import RecDataset, check_topk, inter_path
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError
 from ld4mrec.runs import results
@@ -28,6 +28,7 @@ from ld4mrec.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+NOT_FINISHED = "not finished; the log says why"
 TIMED_SECONDS = 5.0  # spent on an entry's steps for the estimate
 # keys that say which users, candidates and targets an evaluation has; equal for all or refused
 PROTOCOL = (
@@ -75,7 +76,7 @@ class Row:
     def request(self, seeds: Iterable[int]) -> Request:
         """The request whose grid is one point per seed. Raises ConfigError for a real grid."""
         keys = self.keys | self.entry.settings
-        points = plan(Request(self.entry.model, self.dataset, keys))
+        points = plan(Request(self.entry.model, self.dataset, keys, plugin=self.entry.plugin))
         if len(points) > 1:
             raise ConfigError(
                 f"{self.label}: its yaml means a grid of {len(points)} points; name one of them in "
@@ -83,7 +84,7 @@ class Row:
             )
         fixed = {name: [value] for name, value in points[0].config.point.items()}
         keys = keys | fixed | {"seed": list(seeds)}
-        return Request(self.entry.model, self.dataset, keys)
+        return Request(self.entry.model, self.dataset, keys, plugin=self.entry.plugin)
 
     def planned(self, also: Path | None = None) -> "Row":
         """The same with its runs as they are now; `also`: a folder of more runs, only read."""
@@ -117,7 +118,8 @@ def train(row: Row, also: Path | None = None, engine: InTurn | None = None) -> R
         return row
     request, reason = _of_missing(row), None
     try:
-        run(request.model, request.dataset, request.keys, grid=True, engine=engine)
+        how = {"grid": True, "engine": engine, "plugin": request.plugin}
+        run(request.model, request.dataset, request.keys, **how)
     except UserError as error:
         logger.error("%s: %s", row.label, error)
         reason = str(error)
@@ -128,20 +130,25 @@ def train_all(rows: list[Row], also: Path | None = None, engine: InTurn | None =
     """`train` of several rows: an engine with several workers trains runs of all rows at a time."""
     if engine is None or engine.workers == 1:
         return [train(row, also, engine) for row in rows]
-    run_all([_of_missing(row) for row in rows if row.missing and not row.reason], engine)
-    return [_with_reason(row.planned(also)) for row in rows]
+    ours = [row for row in rows if not row.entry.plugin]
+    run_all([_of_missing(row) for row in ours if row.missing and not row.reason], engine)
+    trained = {row.label: _with_reason(row.planned(also)) for row in ours}
+    # a third party's model runs among stand-ins, which are the whole process's
+    return [trained.get(row.label) or train(row, also) for row in rows]
 
 
 def _with_reason(row):
     """The row; if runs of it are missing, with the reason, found by building a model again."""
     if not row.missing or row.reason:
         return row
+    if row.entry.plugin:
+        return replace(row, reason=NOT_FINISHED)
     try:
         with quiet():
             open_model(row.missing[0].config)
     except UserError as error:
         return replace(row, reason=str(error))
-    return replace(row, reason="not finished; the log says why")
+    return replace(row, reason=NOT_FINISHED)
 
 
 def _of_missing(row: Row) -> Request:
@@ -186,6 +193,9 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
     for name, group in groups.items():
         refused, cost, missing = Counter(), None, []
         for row in group:
+            if row.missing and row.entry.plugin:
+                lines.append(f"{row.label}: {len(row.missing)} runs of a plugin, not timed")
+                continue
             if row.missing and cost is None:
                 try:
                     with quiet():
@@ -244,9 +254,8 @@ def check_protocol(rows: list[Row]) -> None:
 
 def _protocol(run: Run) -> dict[str, Any]:
     data = run.folder.identity["data"]
-    interactions = next(digest for name, digest in data.items() if not name.endswith(".npy"))
     values = {key: run.config[key] for key in PROTOCOL}
-    return values | {"SHA-256 of the interactions": interactions}
+    return values | {"SHA-256 of the interactions": data[inter_path(run.config).name]}
 
 
 def popularity(rows: list[Row], dataset: str, keys: Keys, trains: bool = True) -> Run:

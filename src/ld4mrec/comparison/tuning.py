@@ -54,7 +54,8 @@ class Tuning:
         points, request = self.grid, self.request
         if trains:
             how = {"search": search} if search else {"grid": True}
-            points = run(request.model, request.dataset, request.keys, engine=engine, **how)
+            how |= {"engine": engine, "plugin": request.plugin}
+            points = run(request.model, request.dataset, request.keys, **how)
         done = [point for point in points if point.result]
         if not done:
             label = self.entry.label
@@ -83,7 +84,8 @@ class Tuning:
 
 def tuning_of(entry: Entry, dataset: str, keys: Keys, seed: int) -> Tuning:
     """What is searched for an entry; nothing is trained."""
-    request = Request(entry.model, dataset, keys | entry.settings | {"seed": [seed]})
+    keys = keys | entry.settings | {"seed": [seed]}
+    request = Request(entry.model, dataset, keys, plugin=entry.plugin)
     grid = plan(request, grid=True)
     return Tuning(entry, request, seed, grid, take_ranges(request.keys)[1])
 

@@ -93,7 +93,8 @@ class _Folder:
         if package in ("common", "utils") and parts:
             return self._found(fullname, [self.root.joinpath(package, *parts[:-1])])
         if not parts and package != "models":
-            return self._found(fullname, [self.root], plain_folders=False)
+            plain = any((self.root / fullname).glob("*.py"))  # a package without __init__.py
+            return self._found(fullname, [self.root], plain_folders=plain)
         return None
 
     def _found(self, fullname, places, plain_folders=True):

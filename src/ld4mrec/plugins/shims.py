@@ -33,6 +33,7 @@ from torch import nn
 
 from ld4mrec.files import replacing
 from ld4mrec.plugins.data_view import detach, in_view
+from ld4mrec.plugins.graph_dicts import graph_at
 from ld4mrec.plugins.import_roots import in_sight
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.plugins.usage import is_ours, note, patch
@@ -49,6 +50,7 @@ NUMPY_DATA = [
     *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
     *{type(np.dtype(code)) for code in np.typecodes["All"]},
 ]
+LETTERS = {"a": "audio", "s": "sound", "i": "image", "img": "image", "txt": "text"}
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
 _lock = threading.RLock()
@@ -103,6 +105,8 @@ def _install():
     _replaced_parameters()
     _loading_to_device()
     _private_writes()
+    _absent_graphs()
+    _features_by_letter()
     missing += _sample_from_sets()
     _undo.enter_context(in_sight())
     if missing:
@@ -175,7 +179,8 @@ def _cpu_for_cuda(value):
 
 
 def _models_common():
-    # 1, 13.3, 14.7: models.common is another name of common, and models.common.x of common.x
+    # 1, 13.3, 14.7: models.common is another name of common, and models.common.x of common.x;
+    # in forks src.common and src.utils are, too
     _find_with(_AliasFinder(), first=True)
     _undo.callback(_forget_models_common)
 
@@ -184,6 +189,37 @@ def _absent_packages():
     # 1, 13.4, 14.18: torch_scatter, sparsesvd, torchvision, lmdb where they are not installed
     _find_with(_StandInFinder(), first=False)
     _undo.callback(forget_stand_ins)
+
+
+def _absent_graphs():
+    # the graphs of users and items that MMRec's download lacks
+    original = np.load
+
+    @functools.wraps(original)
+    def load(file, *args, **kwargs):
+        graph = graph_at(file)
+        return original(file, *args, **kwargs) if graph is None else graph
+
+    _patch(np, "load", load)
+
+
+def _features_by_letter():
+    # forks call further modalities a_feat and the like; the base class has them in `features`
+    from common.abstract_recommender import GeneralRecommender
+
+    original = GeneralRecommender.__getattr__
+
+    def attribute(model, name):
+        features = vars(model).get("features")
+        if features and name.endswith("_feat"):
+            known = name.removesuffix("_feat")
+            for modality in (LETTERS.get(known, known), known):
+                if modality in features:
+                    note("shim", f"{name}: the modality {modality}")
+                    return features[modality]
+        return original(model, name)
+
+    _patch(GeneralRecommender, "__getattr__", attribute)
 
 
 def _replaced_parameters():
@@ -270,13 +306,18 @@ def _find_with(finder, first):
     _undo.callback(sys.meta_path.remove, finder)
 
 
-def _is_models_common(name):
-    return name == "models.common" or name.startswith("models.common.")
+def _meant(name):
+    """The name that another stands for, common.x for models.common.x and src.common.x, or None."""
+    package, _, rest = name.partition(".")
+    known = {"models": ("common",), "src": ("common", "utils")}.get(package, ())
+    return rest if rest.partition(".")[0] in known else None
 
 
 def _forget_models_common():
-    for name in filter(_is_models_common, list(sys.modules)):
+    for name in filter(_meant, list(sys.modules)):
         del sys.modules[name]
+    if _our_src():
+        del sys.modules["src"]
     if "models" in sys.modules:
         vars(sys.modules["models"]).pop("common", None)
 
@@ -285,15 +326,18 @@ class _AliasFinder:
     """Hands out common.x for models.common.x; names that common lacks are left to others."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if not _is_models_common(fullname):
+        if fullname == "src" and _third_party_import():
+            return ModuleSpec(fullname, self, is_package=True)
+        meant = _meant(fullname)
+        if meant is None or (fullname.startswith("src.") and not _our_src()):
             return None
         try:
-            known = importlib.util.find_spec(fullname.removeprefix("models."))
+            known = importlib.util.find_spec(meant)
         except ModuleNotFoundError:  # not even the package that would hold it
             return None
         if known is None:
             return None
-        note("shim", "models.common")
+        note("shim", fullname.removesuffix(meant) + meant.partition(".")[0])
         return ModuleSpec(fullname, self)
 
     def create_module(self, spec):
@@ -301,8 +345,13 @@ class _AliasFinder:
 
     def exec_module(self, module):
         # the import system takes what stands in sys.modules now, so nothing is loaded twice
-        name = module.__name__
-        sys.modules[name] = importlib.import_module(name.removeprefix("models."))
+        if meant := _meant(module.__name__):
+            sys.modules[module.__name__] = importlib.import_module(meant)
+
+
+def _our_src():
+    """Whether `src` is the empty package that stands for a fork's, and no package of the user's."""
+    return isinstance(getattr(sys.modules.get("src"), "__loader__", None), _AliasFinder)
 
 
 class _StandInFinder:

@@ -14,6 +14,7 @@ from ld4mrec.places import CONFIGS, MODELS
 from ld4mrec.plugins.import_roots import plugin_module, show_only
 
 YAMLS = CONFIGS / "model"
+USER_GRAPH = "user_graph_dict.npy"
 PLUGINS_EXTRA = ("torch_geometric", "sklearn", "tqdm", "matplotlib")  # setup.cfg's
 
 
@@ -89,7 +90,10 @@ def config_of(source: ModelSource, dataset: str, overrides: dict, mg: bool = Fal
     """The Config of a model on a data set; a third party's may bring yamls of data sets too."""
     theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
     yaml = source.yaml or os.devnull
-    return Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree)
+    config = Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree)
+    if not source.in_tree and config["user_graph_dict_file"] is None:
+        config["user_graph_dict_file"] = USER_GRAPH  # as MMRec's yamls of data sets have it
+    return config
 
 
 def load_model_class(source: ModelSource) -> type:

@@ -1,6 +1,7 @@
 """Stand-ins for packages that MMRec's models import and that may not be installed.
 
-`torch_scatter` and `sparsesvd` do the work, by torch and scipy; `torchvision` and `lmdb` are
+`torch_scatter`, `torch_sparse` (SparseTensor of rows, columns and values, products) and `sparsesvd`
+do the work, by torch and scipy; `torchvision` and `lmdb` are
 imported by MMRec's files but never used, so a use is an error. `plugins.shims` puts them in place
 while a third-party model is loaded.
 """
@@ -78,6 +79,86 @@ def sparsesvd(matrix: sp.spmatrix, k: int) -> tuple[np.ndarray, np.ndarray, np.n
     return u.T[order], s[order], vt[order]
 
 
+class SparseTensor:
+    """torch_sparse's matrix, as far as recommenders use it: made of rows, columns and values.
+
+    row, col: (n,) int64. value: (n,), None for ones. sparse_sizes: (rows, columns), None for the
+    largest indices + 1.
+    """
+
+    def __init__(self, row, col, value=None, sparse_sizes=None):
+        if sparse_sizes is None:
+            sparse_sizes = tuple(int(index.max()) + 1 for index in (row, col))
+        value = torch.ones(len(row), device=row.device) if value is None else value
+        matrix = torch.sparse_coo_tensor(torch.stack([row, col]), value, tuple(sparse_sizes))
+        self._matrix = matrix.coalesce()
+
+    @classmethod
+    def of(cls, matrix):
+        """That of a sparse tensor of torch's."""
+        matrix = matrix.coalesce()
+        return cls(*matrix.indices(), matrix.values(), tuple(matrix.shape))
+
+    from_torch_sparse_coo_tensor = of
+
+    def coo(self):
+        """(row, col, value)."""
+        return *self._matrix.indices(), self._matrix.values()
+
+    def sparse_sizes(self):
+        return tuple(self._matrix.shape)
+
+    def size(self, dim):
+        return self._matrix.shape[dim]
+
+    def nnz(self):
+        return self._matrix._nnz()
+
+    def t(self):
+        return SparseTensor.of(self._matrix.t())
+
+    def to(self, *args, **kwargs):
+        return SparseTensor.of(self._matrix.to(*args, **kwargs))
+
+    def cuda(self, *args):
+        return SparseTensor.of(self._matrix.cuda(*args))
+
+    def cpu(self):
+        return SparseTensor.of(self._matrix.cpu())
+
+    def sum(self, dim):
+        """Sums along a dimension, dense."""
+        return torch.sparse.sum(self._matrix, dim=dim).to_dense()
+
+    def to_dense(self):
+        return self._matrix.to_dense()
+
+    def to_torch_sparse_coo_tensor(self):
+        return self._matrix
+
+    def matmul(self, other):
+        """The product with a dense matrix, or with another of these."""
+        if isinstance(other, SparseTensor):
+            return SparseTensor.of(torch.sparse.mm(self._matrix, other._matrix))
+        return torch.sparse.mm(self._matrix, other)
+
+    __matmul__ = matmul
+
+
+def sparse_matmul(matrix, other, reduce="sum"):
+    """torch_sparse's matmul and spmm for a SparseTensor, with sums only."""
+    if reduce not in ("sum", "add"):
+        raise NotImplementedError(
+            f"the stand-in for torch_sparse knows reduce='sum', got {reduce!r}; install the package"
+        )
+    return matrix.matmul(other)
+
+
+def spmm(index, value, m, n, matrix):
+    """The product of a sparse (m, n) matrix, index (2, k) and value (k,), with a dense one."""
+    return torch.sparse.mm(torch.sparse_coo_tensor(index, value, (m, n)), matrix)
+
+
 def stand_in(name: str) -> types.ModuleType | None:
     """The module `name`, or None where there is no stand-in of that name."""
     package = name.partition(".")[0]
@@ -87,6 +168,8 @@ def stand_in(name: str) -> types.ModuleType | None:
         vars(module).update(named)
     elif name == "sparsesvd":
         module.sparsesvd = sparsesvd
+    elif name == "torch_sparse":
+        module.SparseTensor, module.matmul, module.spmm = SparseTensor, sparse_matmul, spmm
     elif package in UNUSED:
         module.__getattr__ = lambda attribute: _unusable(name, attribute)
     else:

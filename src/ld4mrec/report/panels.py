@@ -72,6 +72,7 @@ class Lines(OfColumns):
     x_axis: str
     logarithmic: bool = False
     percent: bool = False
+    x_logarithmic: bool = False
 
     def paint(self, sheet: "Sheet") -> None:
         sheet.set_size_inches(drawing.WIDTH, 3.6)
@@ -92,7 +93,11 @@ class Lines(OfColumns):
         if self.percent:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
             axes.axhline(0, color=LIGHT["muted"], linewidth=0.8)
-        axes.set_xticks([self.places[name] for name in self.columns])
+        if self.x_logarithmic:
+            axes.set_xscale("log")
+            drawing.plain_log_ticks(axes.xaxis)
+        else:
+            axes.set_xticks([self.places[name] for name in self.columns])
         axes.set_xlabel(self.x_axis)
         axes.set_ylabel(self.axis)
         axes.grid(axis="y")

@@ -3,10 +3,15 @@
 from ld4mrec.runs.folder import metrics_in
 
 
+def epochs_of(run) -> list[dict]:
+    """The lines of a Run's metrics.jsonl so far: epoch (from 0), loss (a list), perhaps valid."""
+    return metrics_in(run.folder.path)
+
+
 def validation_curve(run) -> list[tuple[int, float]]:
     """[(epochs trained, validation value)] of a Run so far, from its metrics.jsonl."""
     metric = run.config["valid_metric"].lower()
-    lines = [line for line in metrics_in(run.folder.path) if metric in (line.get("valid") or {})]
+    lines = [line for line in epochs_of(run) if metric in (line.get("valid") or {})]
     return [(line["epoch"] + 1, line["valid"][metric]) for line in lines]
 
 

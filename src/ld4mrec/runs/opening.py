@@ -1,5 +1,6 @@
 """A model and its loaders, opened from a configuration."""
 
+import inspect
 from typing import NamedTuple
 
 from torch import nn
@@ -8,8 +9,9 @@ from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, RunError, UserError
 from ld4mrec.plugins import sources
+from ld4mrec.terminal import get_local_time
 from ld4mrec.training import memory, randomness
 
 
@@ -56,8 +58,9 @@ def make_loaders(config: Config, splits) -> tuple[TrainDataLoader, EvalDataLoade
 
 def build(model_class, config: Config, train: TrainDataLoader) -> nn.Module:
     """The model on its device. A value that it refuses is the user's to mend."""
+    more = {} if config.ours else further_arguments(model_class, config)
     try:
-        return model_class(config, train).to(config["device"])
+        return model_class(config, train, **more).to(config["device"])
     except UserError:
         raise
     except (MemoryError, RuntimeError) as error:
@@ -68,3 +71,21 @@ def build(model_class, config: Config, train: TrainDataLoader) -> nn.Module:
         if not config.ours:
             raise
         raise ConfigError(f"{config['model']}: {error}") from error
+
+
+def further_arguments(model_class: type, config: Config) -> dict[str, object]:
+    """What the constructor of a fork's model asks for beside configuration and loader.
+
+    RunError for an argument without a default whose meaning is not plain from its name.
+    """
+    plain = {"local_time": get_local_time, "device": lambda: config["device"]}
+    parameters = list(inspect.signature(model_class).parameters.values())[2:]
+    named = [each for each in parameters if each.kind is not each.VAR_POSITIONAL]
+    asked = [each.name for each in named if each.kind is not each.VAR_KEYWORD]
+    needed = [each.name for each in named if each.default is each.empty and each.name in asked]
+    if unknown := [name for name in needed if name not in plain]:
+        raise RunError(
+            f"the constructor of {model_class.__name__} asks for '{unknown[0]}' beside config and "
+            f"dataloader; wanted a default for it (known without one: {', '.join(plain)})"
+        )
+    return {name: plain[name]() for name in needed}

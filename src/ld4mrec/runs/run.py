@@ -4,17 +4,20 @@ import copy
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-import torch
+import numpy as np
+import scipy.sparse as sp
 
+from common.graph import binary_csr
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import ConfigError, DamagedError, DivergedError, UnresumableError
+from ld4mrec.errors import DamagedError, DivergedError, UnresumableError
 from ld4mrec.plugins.data_view import private_data_view
+from ld4mrec.plugins.graph_dicts import offered
 from ld4mrec.runs.curve import below_a_rung
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import build, make_loaders
@@ -22,7 +25,7 @@ from ld4mrec.runs.used import used
 from ld4mrec.terminal import log_to
 from ld4mrec.training import memory
 from ld4mrec.training.patience import too_early
-from ld4mrec.training.trainer import StoppedEarly, Trainer
+from ld4mrec.training.trainer import Epoch, StoppedEarly, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class Run:
     rungs: {epochs trained: the validation value that the best so far must reach to go on}. result:
     what result.json holds. failure: why training diverged. stopped: why a search stopped it.
     reused: it ended earlier. unread: hyper-parameters that nothing read, None if it was not trained
-    to its end now.
+    to its end now. on_epoch: called with the trainer's Epoch after each epoch.
     """
 
     config: Config
@@ -48,6 +51,7 @@ class Run:
     stopped: str | None = None
     reused: bool = False
     unread: tuple[str, ...] | None = None
+    on_epoch: Callable[[Epoch], object] | None = None
 
     @property
     def id(self) -> str:
@@ -149,15 +153,16 @@ def _train_and_log(run, model_class, splits, resume, seconds):
 
 
 @contextmanager
-def own_view(config: Config, run_id: str) -> Iterator[Config]:
+def own_view(config: Config, run_id: str, train: RecDataset) -> Iterator[Config]:
     """The configuration with which a run reads: a third party's model, which may write beside the
-    data, sees links to them, in the cache or for this run only.
+    data, sees links to them, in the cache or for this run only. train: the training split.
     """
     with ExitStack() as stack:
         if not config.ours:
             root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
             view = private_data_view(data_folder(config), root, run_id)
             config = config.replace({"data_path": f"{view.parent}/"})
+            stack.enter_context(offered(view, _matrix(train)))
         yield config
 
 
@@ -165,7 +170,7 @@ def _train(run, model_class, splits, resume, seconds):
     """Build, train, evaluate, write; the finished Run."""
     folder, config = run.folder, _Watched(run.config)
     memory.reset_peak_memory(config["device"])
-    with own_view(config, folder.id) as config:
+    with own_view(config, folder.id, splits[0]) as config:
         started = time.monotonic()
         train, valid, test = make_loaders(config, splits)
         seconds["loaders"] = time.monotonic() - started
@@ -176,7 +181,7 @@ def _train(run, model_class, splits, resume, seconds):
         size = f"{type(model).__name__}: {trainable:,} trainable parameters"
         logger.info("%s, built in %.1f s", size, seconds["model"])
         logger.info("%s", used(config, splits, model))
-        trainer = Trainer(config, model, mg=config.mg, folder=folder)
+        trainer = Trainer(config, model, config.mg, folder, run.on_epoch)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
         trainer.fit(train, valid, test, resume=resume, stop=stop)
     result = {
@@ -205,6 +210,13 @@ def _train(run, model_class, splits, resume, seconds):
         logger.warning("%s", sentence)
     unread = tuple(name for name in config.point if name not in config.read)
     return replace(run, result=result, unread=unread)
+
+
+def _matrix(split):
+    """Interactions of a split, binary CSR (U, I)."""
+    users, items = (split.df[name].to_numpy() for name in (split.uid_field, split.iid_field))
+    shape = split.get_user_num(), split.get_item_num()
+    return binary_csr(sp.coo_matrix((np.ones(len(users)), (users, items)), shape=shape))
 
 
 class _Watched(Config):

@@ -5,11 +5,12 @@ of the ledger.
 import logging
 import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, DivergedError, RunError
+from ld4mrec.errors import ConfigError, DivergedError
 from ld4mrec.runs.forecast import forecast
 from ld4mrec.runs.request import Opened, Request, configure, open_request, runs_at, shims_for
 from ld4mrec.runs.run import Run, ended_earlier, finish, own_view
@@ -20,6 +21,7 @@ from ld4mrec.search.outcome import Pace, ranked, warn
 from ld4mrec.search.proposals import Proposals
 from ld4mrec.search.space import Space, distinct, first_of, is_single, take_ranges
 from ld4mrec.terminal import quiet
+from ld4mrec.training.trainer import Epoch
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +37,15 @@ def run(
     plugin: str | None = None,
     search: Search | None = None,
     engine: InTurn | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
 ) -> list[Run]:
     """Train and evaluate a model; the Runs, the winner first for a grid or a search.
 
     keys, mg, plugin: see `Request`. grid: True searches the lists of the hyper-parameters, None
     does what the model's yaml means. resume: go on with an interrupted single run (a grid always
     does). search: in place of a grid. engine: who trains the runs of a grid or search, None: this
-    process. The winner is chosen by validation alone. Finished runs are not repeated. Raises
-    UserError for what the user can mend.
+    process. on_epoch: called after each epoch of a single run. The winner is chosen by validation
+    alone. Finished runs are not repeated. Raises UserError for what the user can mend.
     """
     engine = engine or InTurn()
     keys, ranges = take_ranges(engine.with_device(keys or {}))
@@ -59,7 +62,9 @@ def run(
     with shims_for(config):
         opened = open_request(request, source, points[0])
         runs = opened.runs(points, as_grid)
-        return _grid(opened, runs, config, engine) if as_grid else _single(opened, *runs, resume)
+        if as_grid:
+            return _grid(opened, runs, config, engine)
+        return _single(opened, replace(runs[0], on_epoch=on_epoch), resume)
 
 
 def quick_start(model, dataset, config_dict=None, save_model=True, mg=False) -> list[Run]:
@@ -133,7 +138,7 @@ def preview(
         aside = config if config.ours else config.replace({"cache_dir": folder})
         opened = open_request(request, source, config)
         opened.runs([config])  # refuses a cut-off beyond the catalogue
-        with own_view(aside, left[0].id) as view:
+        with own_view(aside, left[0].id, opened.splits[0]) as view:
             found = forecast(view, opened.model_class, opened.splits)
     return lines + found.lines(config, min(trials, len(left)) if trials else len(left))
 

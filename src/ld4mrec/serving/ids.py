@@ -74,6 +74,11 @@ class Ids:
         """Original ids of all, (n,)."""
         return self.of(np.arange(self.n))
 
+    def as_known(self, word: str) -> str:
+        """A word as it is where it is an id, blanks around it included; else without these."""
+        known = self.texts is not None and word in self.texts
+        return word if known else word.strip()
+
     def numbers(self, ids: Sequence[str], where: str) -> np.ndarray:
         """Integer ids (m,) int64 of original ids, a sequence of texts.
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,12 +63,14 @@ def recommend(wanted: Wanted) -> None:
             "%d files, %.1f MB, in %s", len(manifest["files"]) + 1, size / 1e6, wanted.export
         )
         return
-    k = wanted.k or LISTED
-    audience = (_new_users if wanted.history else _own_users)(trained, wanted)
-    if not len(audience.users):
-        raise DataError("there is no user to recommend to")
-    _warn_if_short(audience, k)
-    frames = recommendations(audience, k, trained.run.config, trained.items)
+    if wanted.history:
+        history_scores(trained)  # a model that cannot says so before anything is read
+        table = read_table(wanted.history, ("user", "item"))
+        audience = new_users(trained, table, wanted.mask, str(wanted.history))
+    else:
+        users = None if wanted.users is None else chosen(wanted.users, trained.users)
+        audience = own_users(trained, users, wanted.mask)
+    frames = lists_of(trained, audience, wanted.k or LISTED)
     if wanted.out is None:
         write_text(sys.stdout, frames)
         return
@@ -75,36 +78,44 @@ def recommend(wanted: Wanted) -> None:
     logger.info("%d users' lists in %s", len(audience.users), wanted.out)
 
 
-def _own_users(trained: Trained, wanted: Wanted) -> Audience:
-    """The run's own users."""
-    users = np.arange(trained.users.n)
-    if wanted.users is not None:
-        users = chosen(wanted.users, trained.users)
+def lists_of(trained: Trained, audience: Audience, k: int) -> Iterator[pd.DataFrame]:
+    """`ranking.recommendations` of an audience; DataError if it is empty or no item is left."""
+    if not len(audience.users):
+        raise DataError("there is no user to recommend to")
+    _warn_if_short(audience, k)
+    return recommendations(audience, k, trained.run.config, trained.items)
+
+
+def own_users(trained: Trained, chosen_users: np.ndarray | None, mask: str) -> Audience:
+    """The run's own users: integer ids (n,), None for all. mask: one of choices.MASKS."""
+    users = np.arange(trained.users.n) if chosen_users is None else chosen_users
     users, without = ranking.with_history(trained.model, users, trained.train)
     if len(without):
         text = (
             f"{len(without)} users have no training history, of which {trained.name} has learned "
             f"nothing: {_named(trained.users.of(without))}"
         )
-        if wanted.users is not None:
+        if chosen_users is not None:
             raise DataError(f"{text}; take them out of --users ({for_anybody()} serves anybody)")
         logger.warning("left out: %s", text)
-    known, names = trained.known(wanted.mask), trained.users.all()
+    known, names = trained.known(mask), trained.users.all()
     return Audience(users, ranking.model_scores(trained), known, names)
 
 
-def _new_users(trained: Trained, wanted: Wanted) -> Audience:
-    """The users in a history file, numbered in the order of their first rows."""
+def new_users(trained: Trained, table: pd.DataFrame, mask: str, where: str) -> Audience:
+    """The users of a table of histories, numbered in the order of their first rows.
+
+    table: columns user and item, texts. where: its name, for messages.
+    """
     score = history_scores(trained)
-    table = read_table(wanted.history, ("user", "item"))
     row, names = pd.factorize(table["user"])
-    column = trained.items.numbers(table["item"], f"{wanted.history}, column item,")
+    column = trained.items.numbers(table["item"], f"{where}, column item,")
     entries = (np.ones(len(row)), (row, column))
     histories = binary_csr(sp.coo_matrix(entries, shape=(len(names), trained.items.n)))
     usable = ranking.known_part(histories, trained.train)
     ignored = histories.nnz - usable.nnz
     if ignored:
-        logger.info("%d rows of %s are of items without training rows", ignored, wanted.history)
+        logger.info("%d rows of %s are of items without training rows", ignored, where)
     users, without = ranking.with_history(trained.model, np.arange(len(names)), usable)
     names = np.asarray(names, dtype=object)
     if len(without):
@@ -113,7 +124,7 @@ def _new_users(trained: Trained, wanted: Wanted) -> Audience:
             len(without),
             _named(names[without]),
         )
-    known = histories if wanted.mask != "none" else sp.csr_matrix(histories.shape)
+    known = histories if mask != "none" else sp.csr_matrix(histories.shape)
     rows = HistoryRows(usable).to(trained.run.config["device"])
     return Audience(users, lambda users, mask: score(rows, users), known, names)
 
@@ -129,7 +140,7 @@ def chosen(text: str, ids: Ids) -> np.ndarray:
         where = str(file)
     else:
         words, where = text.split(","), f"--users (there is no file {text})"
-    words = [word.strip() for word in words if word.strip()]
+    words = [ids.as_known(word) for word in words if word.strip()]
     if not words:
         raise DataError(f"{where} names no user")
     return pd.unique(ids.numbers(words, where))

@@ -3,7 +3,9 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -37,6 +39,22 @@ class StoppedEarly(RunError):
     """Whoever asked for the training has stopped it; its checkpoint is there to go on from."""
 
 
+class Epoch(NamedTuple):
+    """What an epoch brought.
+
+    epoch: counted from 0. loss: the mean over its batches of each part, [] where nothing is trained
+    by gradient. valid: the validation metrics, {} where the epoch was not validated. best: the best
+    value of valid_metric so far, at best_epoch; None before the first. seconds: it took.
+    """
+
+    epoch: int
+    loss: list[float]
+    valid: dict[str, float]
+    best: float | None
+    best_epoch: int | None
+    seconds: float
+
+
 class AbstractTrainer:
     """What MMRec calls a trainer: an object with `fit` and `evaluate`."""
 
@@ -53,15 +71,23 @@ class AbstractTrainer:
 
 class Trainer(AbstractTrainer):
     """Trains one model. mg: with mirror gradient. folder: the RunFolder for metrics and
-    checkpoints, None for neither.
+    checkpoints, None for neither. on_epoch: called with the Epoch after each.
 
     After `fit`: next_epoch (how many were trained), steps (of the optimiser), best_epoch (counted
     from 0), best_valid (its validation metrics), test (its Evaluation on the test split), seconds
     per phase.
     """
 
-    def __init__(self, config: Config, model: nn.Module, mg: bool = False, folder=None):
+    def __init__(
+        self,
+        config: Config,
+        model: nn.Module,
+        mg: bool = False,
+        folder=None,
+        on_epoch: Callable[[Epoch], object] | None = None,
+    ):
         super().__init__(config, model)
+        self.on_epoch = on_epoch
         self.logger = logging.getLogger(__name__)
         self.folder = folder
         self.mirror = [config["alpha1"], config["alpha2"], config["beta"]] if mg else None
@@ -123,10 +149,15 @@ class Trainer(AbstractTrainer):
             line = {"epoch": epoch, "loss": losses}
             if (epoch + 1) % self.eval_step == 0 and valid_data is not None:
                 line["valid"] = self._validate(epoch, valid_data, test_data)
-            self._report(line, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._report(line, seconds)
             self.next_epoch = epoch + 1
             reason = stop() if stop and self.optimizer and not self.is_over else None
             self._checkpoint(train_data, due=bool(reason))
+            if self.on_epoch:
+                best = None if self.best_epoch is None else self.patience.best
+                valid = dict(line.get("valid", {}))
+                self.on_epoch(Epoch(epoch, losses, valid, best, self.best_epoch, seconds))
             if reason:
                 raise StoppedEarly(reason)
         if self._tensorboard:

@@ -67,11 +67,15 @@ def check_images(images: Images, items: list[str]) -> None:
         )
 
 
-def check_apart(out: Path, options: Namespace) -> None:
-    """UserError if a path that is read or written beside `out` lies in it: `out` is made anew."""
+def check_apart(out: Path, options: Namespace, read: dict[str, str]) -> None:
+    """UserError if a path that is read or written beside `out` lies in it: `out` is made anew.
+
+    read: {option: path} of what else is read.
+    """
     paths = {
         f"--{name}": getattr(options, name, None) for name in ("raw", "images", "store", "urls")
     }
+    paths |= read
     for modality in MODALITIES:
         name = getattr(options, f"{modality}_encoder")
         if name.startswith(FILE):
@@ -87,8 +91,9 @@ def prepare(
 ) -> dict | None:
     """The whole way; returns the manifest, None for --dry-run."""
     out = Path(os.path.abspath(options.out))
-    raw_folder(options.raw)
-    check_apart(out, options)
+    if data_set.download:
+        raw_folder(options.raw)
+    check_apart(out, options, data_set.paths(options))
     check_options(data_set, options)
     # looked for before hours of reading
     images = data_set.images(options) if features.wants("image", options) else None
@@ -101,24 +106,26 @@ def prepare(
         report.say(table_row(row))
         report.note(published.NOT_A_10_CORE)
         report.note(published.NOT_PUBLISHED)
-    labels = splits.split(options.split, interactions, options.seed)
+    rule, labels = data_set.labels(interactions, options, report)
     parts = splits.describe(interactions, labels)
-    say_split(report, options.split, parts)
+    say_split(report, rule, parts)
     items = interactions.item_ids.texts()
     if images is not None:
         check_images(images, items)
+    ready = data_set.vectors(options, items)
     if options.dry_run:
         for line in estimate(options, interactions, images, items):
             say(line)
         return None
     data_set.side_files(options, items, report)
     with writing.staged(out, options.force) as folder:
-        writing.write_interactions(folder, out.name, interactions, labels)
+        timed = data_set.time_unit is not None
+        writing.write_interactions(folder, out.name, interactions, labels, timed)
         texts = None
         if features.wants("text", options):
             texts, more = data_set.texts(options, items, report)
             files = files + [record for record in more if record not in files]
-        made = features.encode(options, items, texts, images, folder)
+        made = features.encode(options, items, texts, images, folder, ready)
         manifest = {
             "generator": f"{writing.GENERATORS}{data_set.name}.py, version {VERSION}",
             "name": out.name,
@@ -129,8 +136,8 @@ def prepare(
             "core_rounds": [counts._asdict() for counts in rounds],
             "published": paper and paper._asdict(),
             "notes": report.notes,
-            "split": {"rule": options.split, **parts},
-            "timestamp": {"unit": data_set.time_unit, "since": "1970-01-01", "zone": data_set.zone},
+            "split": {"rule": rule, **parts},
+            "timestamp": timed and data_set.timestamp(),
             "features": made,
             "versions": {"numpy": np.__version__, "pandas": pd.__version__},
         }
@@ -169,8 +176,20 @@ def estimate(
 def plain(options: Namespace) -> dict:
     """The options for the manifest; of absolute paths, which tell a user's name, the last part."""
     hidden = {"window", "dry_run", "force"}
-    kept = {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
-    return {name: _without_place(value) for name, value in kept.items()}
+    words = {name: value for name, value in sorted(vars(options).items()) if name not in hidden}
+    return {name: _plain(value) for name, value in words.items()}
+
+
+def _plain(value):
+    """A value as JSON has it: paths without the folders that lead there; a DataFrame's size."""
+    if isinstance(value, pd.DataFrame):
+        return f"a DataFrame of {len(value)} rows"
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    value = _without_place(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _without_place(value):

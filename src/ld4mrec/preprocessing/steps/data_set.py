@@ -4,8 +4,12 @@ from argparse import Namespace, _ArgumentGroup
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from ld4mrec.data import splits
 from ld4mrec.errors import DataError
 from ld4mrec.preprocessing.steps import features, sources
+from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
 from ld4mrec.preprocessing.steps.images import ImageFolder, Images
 from ld4mrec.preprocessing.steps.interactions import Interactions
 from ld4mrec.preprocessing.steps.raw import BadLines
@@ -43,12 +47,22 @@ class DataSet:
     """
 
     name = title = rows_file = texts_file = ""
-    time_unit, zone = "s", "UTC"
+    time_unit: str | None = "s"  # None: the source has no times
+    zone = "UTC"
     text_encoder, image_encoder = "", "efficientnet-lite0"
     period = image_hint = ""
     image_places: tuple[str, ...] = ("images",)  # in the raw folder
     row_name, pair_name = "rows", "distinct (user, item), earliest time"  # in the table of steps
     subsampled = True  # the paper used a part of the download
+    download = True  # a raw download in a folder, --raw; False: files that options of its own name
+    default_core: int | None = 5
+    core_hint = "5"
+    default_split: str | None = "mmrec"
+
+    @property
+    def source(self) -> str:
+        """What the data folder is made from, in words."""
+        return f"the raw download of {self.title}"
 
     def add_arguments(self, parser: _ArgumentGroup) -> None:
         """Options that only this data set has."""
@@ -85,6 +99,24 @@ class DataSet:
         if options.window != (None, None):
             why = f"--from and --to leave no row; the data is of {self.period}."
             report.step("rows in the window", n_inside, why)
+
+    def timestamp(self) -> dict:
+        """What the manifest says of the times."""
+        return {"unit": self.time_unit, "since": "1970-01-01", "zone": self.zone}
+
+    def paths(self, options: Namespace) -> dict[str, str]:
+        """{option: path} of what is read beside --raw, --images and the store."""
+        return {}
+
+    def labels(
+        self, interactions: Interactions, options: Namespace, report: Report
+    ) -> tuple[str, np.ndarray]:
+        """The split's rule, and the labels (N,) of the renumbered interactions."""
+        return options.split, splits.split(options.split, interactions, options.seed)
+
+    def vectors(self, options: Namespace, items: list[str]) -> dict[str, OwnVectors]:
+        """{modality: ready vectors} of further modalities; items: original ids."""
+        return {}
 
     def side_files(self, options: Namespace, items: list[str], report: Report) -> None:
         """Write what the options ask for beside the data folder; items: original ids."""

@@ -130,12 +130,14 @@ def encode(
     texts: list[str | None] | None,
     images: Images | None,
     out: str | Path,
+    vectors: dict[str, OwnVectors] | None = None,
 ) -> dict:
     """Encode a data set's items; returns the manifest's part, {modality: facts}.
 
     options: of `add_arguments`, and `resume`; False encodes anew what the store has. items: I
     original item ids, item r has itemID r. texts: I texts, None or blank where there is none. None
-    for texts or images leaves the modality out. out: existing folder; gets <modality>_feat.npy,
+    for texts or images leaves the modality out. vectors: ready ones of further modalities, by name,
+    in place of an encoder where they have its name. out: existing folder; gets <modality>_feat.npy,
     (I, D) float32, and <modality>_missing.csv. UserError for an encoder or a store that cannot be
     used, no content at all, more broken images than --max-broken.
     """
@@ -151,6 +153,11 @@ def encode(
             made = _own(encoder, items)
         else:
             made = _encoded(options, encoder, items, content)
+        part[modality] = made.facts
+        _write(Path(out), modality, items, made)
+        say(summary(modality, made))
+    for modality, ready in (vectors or {}).items():
+        made = _own(ready, items)
         part[modality] = made.facts
         _write(Path(out), modality, items, made)
         say(summary(modality, made))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ld4mrec.data.counts import Counts
 from ld4mrec.errors import UserError
@@ -14,10 +15,10 @@ TOLERANCE = 0.01  # of the users that --target-users asks for
 
 @dataclass(frozen=True)
 class Ids:
-    """Original ids of the codes 0, 1, 2, ...: numbers, or bytes of one width.
+    """Original ids of the codes 0, 1, 2, ...: numbers, bytes of one width, or any texts.
 
-    values: (n,) int64, or S bytes. A number n is written as `prefix` and n, filled with zeros to
-    `digits`. keys: (n,) uint64 that a sample ranks users by, for numbers the numbers.
+    values: (n,) int64, S bytes, or objects (str). A number n is written as `prefix` and n, filled
+    with zeros to `digits`. keys: (n,) uint64 that a sample ranks users by, for numbers the numbers.
     """
 
     values: np.ndarray
@@ -39,21 +40,37 @@ class Ids:
 
     def texts(self) -> list[str]:
         """The ids as the raw files write them."""
+        if self.values.dtype.kind == "O":
+            return self.values.tolist()
         if self.values.dtype.kind == "S":
             return np.char.decode(self.values, "ascii").tolist()
         digits = np.char.zfill(self.values.astype(str), self.digits)
         return np.char.add(self.prefix, digits).tolist()
 
 
+def ids_of(texts: list[str]) -> Ids:
+    """Ids of distinct texts. Where all are whole numbers as one writes them they sort by size."""
+    series = pd.Series(texts, dtype=object)
+    if len(texts) and series.str.fullmatch("0|[1-9][0-9]{0,17}").all():
+        return Ids(series.astype(np.int64).to_numpy())
+    values = np.empty(len(texts), dtype=object)
+    values[:] = texts
+    return Ids(values, text_keys=pd.util.hash_array(values, categorize=False))
+
+
 @dataclass(frozen=True)
 class Interactions:
-    """users, items: (N,) codes into user_ids and item_ids; times: (N,) in the data set's unit."""
+    """users, items: (N,) codes into user_ids and item_ids; times: (N,) in the data set's unit.
+
+    labels: (N,) int8 of a split that the source gives, as in data.splits; None where it gives none.
+    """
 
     users: np.ndarray
     items: np.ndarray
     times: np.ndarray
     user_ids: Ids
     item_ids: Ids
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -61,7 +78,8 @@ class Interactions:
     def take(self, rows: np.ndarray) -> "Interactions":
         """The rows of a mask or index; the ids keep their codes."""
         columns = self.users[rows], self.items[rows], self.times[rows]
-        return Interactions(*columns, self.user_ids, self.item_ids)
+        labels = None if self.labels is None else self.labels[rows]
+        return Interactions(*columns, self.user_ids, self.item_ids, labels)
 
     def counts(self) -> Counts:
         """Users, items and interactions that occur."""
@@ -73,7 +91,7 @@ class Interactions:
         """Codes without gaps in the order of the original ids; ids without rows are dropped."""
         users, user_ids = renumber(self.users, self.user_ids)
         items, item_ids = renumber(self.items, self.item_ids)
-        return Interactions(users, items, self.times, user_ids, item_ids)
+        return Interactions(users, items, self.times, user_ids, item_ids, self.labels)
 
 
 def counted(codes: np.ndarray, n: int) -> np.ndarray:
@@ -218,7 +236,7 @@ def k_core(interactions: Interactions, k: int) -> tuple[Interactions, list[Count
     items below k go at once; rounds repeat until nothing changes.
     """
     users, items, times = interactions.users, interactions.items, interactions.times
-    ids = interactions.user_ids, interactions.item_ids
+    ids, labels = (interactions.user_ids, interactions.item_ids), interactions.labels
     per_user, per_item = counted(users, len(ids[0])), counted(items, len(ids[1]))
     rounds = []
     while True:
@@ -226,12 +244,13 @@ def k_core(interactions: Interactions, k: int) -> tuple[Interactions, list[Count
         rounds.append(Counts(*map(int, present), len(users)))
         stays = looked_up(per_user >= k, users) & looked_up(per_item >= k, items)
         if stays.all():
-            return Interactions(users, items, times, *ids), rounds
+            return Interactions(users, items, times, *ids, labels), rounds
         per_user -= counted(users[~stays], len(per_user))
         per_item -= counted(items[~stays], len(per_item))
         users = users[stays]  # one by one: an old column is freed before the next is copied
         items = items[stays]
         times = times[stays]
+        labels = None if labels is None else labels[stays]
 
 
 def sample_for_core(

@@ -18,12 +18,13 @@ def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentPa
     """The parser of a data set's command."""
     parser = argparse.ArgumentParser(
         prog=prog or f"{data_set.name}.py",
-        description=f"Make a data folder from the raw download of {data_set.title}. "
+        description=f"Make a data folder from {data_set.source}. "
         "docs/data.md tells where to get it and what every step does.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--raw", required=True, metavar="DIR", help="folder of the downloaded files")
+    if data_set.download:
+        add("--raw", required=True, metavar="DIR", help="folder of the downloaded files")
     what = f"folder to make; its last part is the data set's name: data/{data_set.name}"
     add("--out", required=True, metavar="DIR", help=what)
     add("--force", action="store_true", help="replace a folder that preprocessing made")
@@ -40,23 +41,24 @@ def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentPa
     add(
         "--k-core",
         type=int,
-        default=5,
+        default=data_set.default_core,
         metavar="K",
         help="drop users and items with fewer than K interactions until nothing changes "
-        "(default 5; 1 drops none)",
+        f"(default {data_set.core_hint}; 1 drops none)",
     )
     add("--users", type=int, metavar="N", help="first draw N users, seeded (default: all)")
     what = "draw as many users as leave N in the core, within 1 %%"
     add("--target-users", type=int, metavar="N", help=what)
     what = "paper: --target-users with the paper's number of users, by our choice of users"
-    add("--size", choices=["paper"], help=what)
+    if data_set.download:
+        add("--size", choices=["paper"], help=what)
     add("--from", dest="since", metavar="DATE", help="only from this day on, YYYY-MM-DD")
     add("--to", dest="until", metavar="DATE", help="only before this day, YYYY-MM-DD")
     add("--seed", type=int, default=0, help="of the sample of users and the mmrec split")
     add(
         "--split",
         choices=list(splits.RULES),
-        default="mmrec",
+        default=data_set.default_split,
         help="mmrec: random per user, seeded (default); temporal: 8:1:1 in time over all users; "
         "leave-one-out: each user's last for test, the one before for validation",
     )
@@ -80,7 +82,7 @@ def check_options(data_set: DataSet, options: argparse.Namespace) -> None:
             raise UserError(f"{flag} is {value}; wanted a whole number from {least}")
     if not 0 <= options.max_bad_lines <= 1:
         raise UserError(f"--max-bad-lines is {options.max_bad_lines}; wanted a share from 0 to 1")
-    if options.size:
+    if data_set.download and options.size:
         if options.target_users:
             raise UserError("--size and --target-users both set the number of users; give one")
         if not data_set.subsampled:

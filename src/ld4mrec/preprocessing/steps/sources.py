@@ -1,5 +1,6 @@
 """Files of a raw download: found by name, read from start to end through their packing, hashed."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -101,9 +102,11 @@ def check_header(path: Path, line: bytes, wanted: list[str]) -> None:
 def reading(
     path: str | Path, wanted: Callable[[str], bool] = lambda name: True
 ) -> Iterator[tuple[BinaryIO, int, list[dict]]]:
-    """Open a plain file or the one member of a zip; wanted: tells the member by its name.
+    """Open a plain file, one packed by gzip (.gz), or the one member of a zip; wanted: tells the
+    member by its name.
 
-    Yields a stream, the bytes in it, and a list that holds the file's record when it is closed.
+    Yields a stream, the bytes in it (in a .gz, of the file itself), and a list that holds the
+    file's record when it is closed.
     """
     records = []
     path = Path(path)
@@ -116,7 +119,12 @@ def reading(
         records.append({"file": path.name, "bytes": size, "sha256": sha256(path)})
         return
     with HashedFile([path]) as file:
-        yield io.BufferedReader(file, BLOCK), size, records
+        stream = io.BufferedReader(file, BLOCK)
+        if path.suffix.lower() == ".gz":
+            with damage_named(path), gzip.GzipFile(fileobj=stream) as unpacked:
+                yield unpacked, size, records
+        else:
+            yield stream, size, records
         records += file.finish()
 
 
@@ -140,7 +148,7 @@ def damage_named(path: str | Path) -> Iterator[None]:
     """Turn what the packing's reader says of damage into a RawError with the file's name."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise RawError(
             f"{path} is damaged or incomplete ({error}); compare its size with docs/data.md and "
             "download it again"

@@ -1,5 +1,6 @@
 """The files of a data folder, which appears when it is complete."""
 
+import csv
 import errno
 import json
 import os
@@ -92,11 +93,12 @@ def staged(out: str | Path, force: bool = False) -> Iterator[Path]:
 
 
 def write_interactions(
-    folder: Path, name: str, interactions: Interactions, labels: np.ndarray
+    folder: Path, name: str, interactions: Interactions, labels: np.ndarray, timed: bool = True
 ) -> None:
     """`<name>.inter` and the two mappings, TAB-separated; rows by user, time and item.
 
-    interactions: renumbered, so codes are the ids to write. labels: (N,) 0, 1 or 2.
+    interactions: renumbered, so codes are the ids to write. labels: (N,) 0, 1 or 2. timed: False
+    where the source has no times: then the file has none either.
     """
     order = np.lexsort((interactions.items, interactions.times, interactions.users))
     columns = {
@@ -105,6 +107,8 @@ def write_interactions(
         "x_label": labels[order],
         "timestamp": interactions.times[order],
     }
+    if not timed:
+        del columns["timestamp"]
     write_table(folder / f"{name}.inter", columns)
     for side, ids in (("user", interactions.user_ids), ("item", interactions.item_ids)):
         mapping = {f"{side}_id": ids.texts(), f"{side}ID": range(len(ids))}
@@ -113,7 +117,12 @@ def write_interactions(
 
 def write_table(path: Path, columns: dict) -> None:
     """A TAB-separated file with a header, LF at line ends."""
-    pd.DataFrame(columns).to_csv(path, sep="\t", index=False, lineterminator="\n")
+    frame = pd.DataFrame(columns)
+    texts = [values for values in columns.values() if isinstance(values, list)]
+    # the csv module leaves a CR without quotes, and then it reads as the end of a line
+    odd = any("\r" in text for values in texts for text in values)
+    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    frame.to_csv(path, sep="\t", index=False, lineterminator="\n", quoting=quoting)
 
 
 def write_manifest(folder: Path, manifest: dict) -> dict:

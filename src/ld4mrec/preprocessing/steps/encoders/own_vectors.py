@@ -23,14 +23,20 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 
 
 class OwnVectors:
-    """The vectors of a file. ids: list of n str; vectors: (n, D) float32."""
+    """The vectors of a file. ids: list of n str; vectors: (n, D) float32.
 
-    def __init__(self, path: str | Path):
+    row_ids: the ids of the rows of a .npy file, in their order, where the caller knows them.
+    """
+
+    def __init__(self, path: str | Path, row_ids: list[str] | None = None):
         self.path = Path(path)
         self.name = f"file:{self.path}"
         try:
-            read = _read_npz if self.path.suffix.lower() == ".npz" else _read_table
-            self.ids, vectors = read(self.path)
+            if row_ids is not None:
+                self.ids, vectors = row_ids, read_array(self.path)
+            else:
+                read = _read_npz if self.path.suffix.lower() == ".npz" else _read_table
+                self.ids, vectors = read(self.path)
         except OSError as error:
             raise EncoderError(f"{self.path} cannot be read ({error})") from error
         if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or 0 in vectors.shape:
@@ -60,6 +66,21 @@ class OwnVectors:
     def rows_of(self, items: list[str]) -> np.ndarray:
         """(I,) index into `vectors` of each item id, -1 where the file has none."""
         return pd.Index(self.ids).get_indexer(pd.Index(items))
+
+
+def read_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, as it is; EncoderError where it is none."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # numpy's, of all kinds
+        raise EncoderError(
+            f"{path} is not a .npy file of numbers ({error}); write it with numpy.save"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise EncoderError(f"{path} is an archive of arrays; wanted a .npy file of one")
+    return array
 
 
 def _read_npz(path):

@@ -1,0 +1,1 @@
+"""Tables of other people: a file's format, its columns, its rows and its items' contents."""

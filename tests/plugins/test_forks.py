@@ -1,0 +1,146 @@
+"""What model files of MMRec's forks need beyond MMRec itself."""
+
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+import support
+from ld4mrec.errors import RunError
+from ld4mrec.plugins.graph_dicts import graph_at, neighbours, offered
+from ld4mrec.plugins.stand_ins import stand_in
+from ld4mrec.search.train import run
+
+KEYS = {"epochs": 1, "topk": [1, 2], "valid_metric": "recall@2", "threads": 1, "cache_dir": None}
+MODEL = """
+import numpy as np, os, torch
+from torch import nn
+from common.abstract_recommender import GeneralRecommender
+{imports}
+
+class Fork(GeneralRecommender):
+    def __init__(self, config, dataloader{arguments}):
+        super().__init__(config, dataloader)
+        self.user = nn.Embedding(self.n_users, 4)
+        self.item = nn.Embedding(self.n_items, 4)
+        folder = config["data_path"] + config["dataset"]
+{lines}
+
+    def calculate_loss(self, interaction):
+        u, p, n = self.user(interaction[0]), self.item(interaction[1]), self.item(interaction[2])
+        return -torch.log(torch.sigmoid((u * p - u * n).sum(-1))).mean()
+
+    def full_sort_predict(self, interaction):
+        return self.user(interaction[0]) @ self.item.weight.T
+"""
+
+
+@pytest.fixture
+def fork(tmp_path):
+    """fork(lines, arguments, yaml): the finished run of a model file on the toy world."""
+
+    def made(lines=(), arguments="", imports="", yaml=""):
+        models = tmp_path / "checkout" / "src" / "models"
+        models.mkdir(parents=True, exist_ok=True)
+        body = "\n".join(f"        {line}" for line in lines)
+        text = MODEL.format(lines=body, arguments=arguments, imports=imports)
+        (models / "fork.py").write_text(text)
+        (models / "Fork.yaml").write_text(yaml)
+        folder = support.write_toy(tmp_path / "data")
+        np.save(folder / "audio_feat.npy", np.ones((7, 3), dtype=np.float32))
+        keys = KEYS | {"data_path": f"{folder.parent}/", "runs_dir": f"{tmp_path}/runs"}
+        (done,) = run("Fork", "toy", keys, plugin=str(models.parents[1]))
+        return done
+
+    return made
+
+
+def test_a_further_modality_by_its_letter(fork):
+    lines = ["assert self.a_feat.shape == (7, 3)", "assert self.audio_feat is self.a_feat"]
+    lines += ["assert not hasattr(self, 'm_feat')"]
+    assert fork(lines).result
+
+
+def test_a_constructor_with_a_plain_third_argument(fork):
+    assert fork(["assert '-' in local_time"], ", local_time").result
+
+
+def test_a_constructor_that_asks_for_something_unknown(fork):
+    with pytest.raises(RunError, match=r"the constructor of Fork asks for 'graph' beside config"):
+        fork([], ", graph")
+
+
+def test_keys_called_like_those_of_mirror_gradient(fork):
+    yaml = "alpha1: 0.3\nbeta: 0.5\n"
+    lines = ["assert (config['alpha1'], config['beta']) == (0.3, 0.5)"]
+    assert fork(lines, yaml=yaml).result
+    assert fork(lines, yaml=f"{yaml}alpha2: 0.1\n").result
+
+
+def test_a_package_without_init_in_the_checkout(fork, tmp_path):
+    tools = tmp_path / "checkout" / "src" / "utils_package"
+    tools.mkdir(parents=True)
+    (tools / "tools.py").write_text("VALUE = 7\n")
+    assert fork(["assert VALUE == 7"], imports="from utils_package.tools import VALUE").result
+
+
+def test_modules_by_their_path_from_the_checkout(fork):
+    imports = "from src.common.loss import BPRLoss\nfrom src.utils.utils import build_sim"
+    lines = ["from common.loss import BPRLoss as ours", "assert BPRLoss is ours"]
+    assert fork(lines, imports=imports).result
+    assert not [name for name in sys.modules if name.partition(".")[0] == "src"]
+
+
+def test_the_users_graph_is_made_where_it_is_absent(fork, tmp_path):
+    lines = [
+        "path = os.path.join(folder, config['user_graph_dict_file'])",
+        "graph = np.load(path, allow_pickle=True).item()",
+        "assert sorted(graph) == list(range(self.n_users))",
+        "assert graph[0] == [[1, 2, 3], [1, 1, 1]]",
+        "items = np.load(os.path.join(folder, 'item_graph_dict_2.npy'), allow_pickle=True).item()",
+        "assert sorted(items) == list(range(self.n_items))",
+    ]
+    assert fork(lines).result
+    assert not list(tmp_path.rglob("*graph_dict*"))
+
+
+def test_neighbours_by_hand(tmp_path):
+    rows = sp.csr_matrix(np.array([[1, 1, 1, 0], [0, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]))
+    graph = neighbours(rows)
+    assert graph == {
+        0: [[1, 2], [2, 1]],
+        1: [[0], [2]],
+        2: [[0], [1]],
+        3: [[], []],
+    }
+    assert neighbours(rows, most=1)[0] == [[1], [2]]
+    path = tmp_path / "user_graph_dict.npy"
+    assert graph_at(path) is None
+    with offered(tmp_path, rows):
+        assert graph_at(path).item() == graph
+        assert graph_at(tmp_path / "item_graph_dict_2.npy").item() == neighbours(rows.T.tocsr())
+        assert graph_at(tmp_path / "other.npy") is None
+        path.touch()
+        assert graph_at(path) is None  # what is there is read
+    assert graph_at(3) is None
+
+
+def test_the_sparse_tensor_of_torch_sparse():
+    module = stand_in("torch_sparse")
+    row, col, value = torch.tensor([0, 1, 1]), torch.tensor([1, 0, 2]), torch.tensor([1.0, 2, 3])
+    matrix = module.SparseTensor(row=row, col=col, value=value, sparse_sizes=(2, 3))
+    dense = torch.tensor([[0.0, 1, 0], [2, 0, 3]])
+    assert torch.equal(matrix.to_dense(), dense)
+    other = torch.arange(6.0).reshape(3, 2)
+    for product in (module.matmul(matrix, other), matrix @ other, matrix.matmul(other)):
+        assert torch.equal(product, dense @ other)
+    assert torch.equal(module.spmm(torch.stack([row, col]), value, 2, 3, other), dense @ other)
+    assert torch.equal((matrix @ matrix.t()).to_dense(), dense @ dense.T)
+    assert torch.equal(matrix.sum(dim=1), dense.sum(1))
+    assert matrix.sparse_sizes() == (2, 3)
+    assert [part.tolist() for part in matrix.coo()] == [[0, 1, 1], [1, 0, 2], [1.0, 2.0, 3.0]]
+    assert module.SparseTensor(row, col).sparse_sizes() == (2, 3)
+    with pytest.raises(NotImplementedError, match="knows reduce='sum', got 'mean'"):
+        module.matmul(matrix, other, reduce="mean")
