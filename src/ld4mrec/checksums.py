@@ -9,11 +9,13 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ld4mrec import files
 from ld4mrec.errors import DamagedError
+
+if TYPE_CHECKING:  # what only copies files starts without numpy
+    import numpy as np
 
 SEAL = "checksum"
 
@@ -68,10 +70,10 @@ def of_files(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: files.sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
-def of_arrays(arrays: Iterable[np.ndarray]) -> str:
+def of_arrays(arrays: "Iterable[np.ndarray]") -> str:
     """SHA-256 of arrays: of types, shapes and values, in their order."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.tobytes())
     return digest.hexdigest()

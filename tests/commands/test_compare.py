@@ -46,7 +46,9 @@ def test_a_dry_run_says_what_is_missing_and_trains_nothing(command, tmp_path, ca
 
 def test_a_dry_run_of_tuning_trains_nothing(command, tmp_path, capsys):
     settings = tmp_path / "rows.yaml"
-    settings.write_text("two: {model: BPR, reg_weight: [1.0e-1, 1.0e-5]}\nPop: {}\n")
+    settings.write_text(
+        "two: {model: BPR, learning_rate: 0.001, reg_weight: [1.0e-1, 1.0e-5]}\nPop: {}\n"
+    )
     words = [*command, "--settings", str(settings), "--seeds", "3", "--tune", "--dry-run"]
     assert compare.main(words) == 0
     out = capsys.readouterr().out
@@ -98,7 +100,7 @@ def test_tuning_checks_first_and_leaves_out_who_refuses(command, tmp_path, capsy
 def test_trials_are_announced_as_many_as_there_are(command, tmp_path, capsys):
     pytest.importorskip("optuna", reason="--search needs the extra 'search'")
     settings = tmp_path / "rows.yaml"
-    settings.write_text("BPR: {reg_weight: [0.1, 0.2]}\n")
+    settings.write_text("BPR: {learning_rate: 0.001, reg_weight: [0.1, 0.2]}\n")
     words = [*command, "--settings", str(settings), "--seeds", "1", "--tune", "--dry-run"]
     assert compare.main([*words, "--search", "random", "--trials", "12"]) == 0
     assert "2 trials of --search random\nBPR: 2 runs of about 2 epochs" in capsys.readouterr().out
@@ -114,7 +116,7 @@ def test_what_all_rows_measure_popularity_measures_too(command, tmp_path):
 
 def test_tuning_is_named_as_the_origin_of_the_settings(command, tmp_path):
     settings = tmp_path / "rows.yaml"
-    settings.write_text("two: {model: BPR, reg_weight: [1.0e-1, 1.0e-5]}\n")
+    settings.write_text("two: {model: BPR, learning_rate: 0.001, reg_weight: [1.0e-1, 1.0e-5]}\n")
     words = [*command, "--settings", str(settings), "--seeds", "1", "--tune"]
     assert compare.main(words) == 0
     text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")

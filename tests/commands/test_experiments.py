@@ -18,7 +18,7 @@ from ld4mrec.errors import ConfigError
 from ld4mrec.paper import noise
 from ld4mrec.report import writing
 
-SMALL = ["--embedding_size=8", "--hidden_size=8", "--svd_rank=4", "--pg_hidden=4"]
+SMALL = ["--embedding_size=8", "--hidden_size=8", "--svd_rank=4", "--pg_hidden=4", "--average=0"]
 
 
 def absent(figure):
@@ -71,7 +71,7 @@ def written(folder):
 def test_the_models_own_experiments_share_their_runs(command, draws, tmp_path, capsys, monkeypatch):
     words = [*command, *SMALL, "--only", "ablation,inference,bound"]
     assert experiments.main(words) == 0
-    assert len(results(tmp_path)) == 4 * 2  # inference and bound ask the full model's weights
+    assert len(results(tmp_path)) == 8 * 2  # inference and bound ask the full model's weights
     folder = tmp_path / "reports"
     text = written(folder / "ablation")
     assert "| w/o PG |" in text
@@ -97,7 +97,7 @@ def test_the_models_own_experiments_share_their_runs(command, draws, tmp_path, c
     monkeypatch.setattr(writing.figures, "draw", absent)
     assert experiments.main(words) == 0
     out = capsys.readouterr().out
-    assert "ablation: 8 runs, 8 of them finished" in out
+    assert "ablation: 16 runs, 16 of them finished" in out
     assert "in all" not in out  # nothing is timed
     assert {path: path.read_bytes() for path in before} == before
 
@@ -257,8 +257,8 @@ def test_a_dry_run_trains_and_writes_nothing(command, tmp_path, capsys):
     words = [*command, *SMALL, "--only", "ablation,inference,efficiency", "--dry-run"]
     assert experiments.main(words) == 0
     out = capsys.readouterr().out
-    assert "ablation: 8 runs, 0 of them finished" in out
-    assert "LD4MRec: 8 runs of about 2 epochs of " in out
+    assert "ablation: 16 runs, 0 of them finished" in out
+    assert "LD4MRec: 14 runs of about 2 epochs of " in out
     assert "efficiency: 15 measurements, 0 of them there" in out
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "reports").exists()

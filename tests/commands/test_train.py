@@ -215,7 +215,9 @@ def test_the_cache_changes_no_number(command, tmp_path):
         words = [w for w in words if not (cache and w.startswith("--cache_dir"))] + cache
         assert main.main(words) == 0
         texts.append((tmp_path / name / "metrics.jsonl").read_text())
-    assert len(list((tmp_path / "cache").glob("*.npz"))) == 3  # collaborative, text, image
+    assert (
+        len(list((tmp_path / "cache").glob("*.npz"))) == 6
+    )  # singular vectors, neighbours by text and image, three item graphs
     assert texts[0] == texts[1] == texts[2]
 
 
@@ -302,7 +304,7 @@ def test_a_key_that_any_yaml_has_is_an_axis(command, tmp_path, capsys):
     assert main.main([*command, "--grid", "--soft_prob=0.1", "--soft_gamma=0.1"]) == 0
     capsys.readouterr()
     grid = [*command, "--grid", "--soft_prob=0.1", "--soft_gamma=0.1"]
-    assert main.main([*grid, "--learning_rate=[3e-4,1e-2]", "--item_dropout=[0.5]"]) == 0
+    assert main.main([*grid, "--learning_rate=[3e-4,1e-2]", "--step_size=[10]"]) == 0
     out = capsys.readouterr().out
     assert "grid of 2 runs, 1 of them finished" in out  # the default's value is its run
     assert re.search(r"winner by validation recall@20: learning_rate=(0.0003|0.01)  ", out)

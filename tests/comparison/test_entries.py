@@ -68,7 +68,9 @@ def test_a_model_that_is_no_name_is_refused(tmp_path, value):
 
 
 def test_tuning_takes_the_best_point_on_validation_and_names_an_edge(keys):
-    entry = Entry("BPR", "BPR", {"reg_weight": [1e-1, 1e-3, 1e-5]}, "yaml defaults")
+    entry = Entry(
+        "BPR", "BPR", {"reg_weight": [1e-1, 1e-3, 1e-5], "learning_rate": [1e-3]}, "yaml defaults"
+    )
     untouched = tuning_of(entry, "blocks", keys, 1).best(trains=False)
     assert untouched.settings == entry.settings  # nothing of the grid is finished
     assert untouched.warnings[0].startswith("BPR: no point of its grid is finished")

@@ -129,7 +129,8 @@ def test_bands_of_users_average_to_the_overall_recall(rows, keys):
 def test_the_report_holds_every_table_and_says_what_to_know(rows, keys):
     report = findings(rows, keys).report()
     names = [table.name for table in report.tables]
-    wanted = ["accuracy", "improvement", "significance-users", "significance-seeds", "cost"]
+    wanted = ["used", "accuracy", "improvement"]
+    wanted += ["significance-users", "significance-seeds", "cost"]
     wanted += ["losses-by-epoch", "validation-by-epoch"]
     assert names == [*wanted, "beyond-accuracy", "by-activity", "by-popularity", "settings"]
     assert "slow lies on the edge" in report.warnings

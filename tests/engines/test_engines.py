@@ -78,7 +78,9 @@ def test_a_run_that_another_holds_comes_last(keys, tmp_path, monkeypatch):
     """With nothing else to do, the engine waits for it."""
     monkeypatch.setattr("ld4mrec.engines.in_turn.PATIENCE", 0.01)
     found = run("BPR", "blocks", keys | {"epochs": 1}, grid=True)
-    work = SimpleNamespace(model_class=None, splits=None, seconds=None)  # nothing is left to train
+    (found[0].folder.path / "result.json").unlink()  # as if the other process had it half-way
+    monkeypatch.setattr("ld4mrec.engines.in_turn.finish", lambda run, *_, **__: run)
+    work = SimpleNamespace(model_class=None, splits=None, seconds=None)
     other = RunFolder(found[0].folder.path, found[0].folder.identity)
     assert other.lock(timeout=0)
     engine = InTurn()

@@ -80,7 +80,8 @@ def measure(run: Run, model: nn.Module, loaders: Sequence) -> dict[str, list]:
             if t:  # the clean rows, said to be of step t
                 code = model.codes[t] + model.user_step[batch]
                 owned = model.history.bags(batch)
-                still = model.net(*owned, code, *model.conditions(batch))
+                still = model.served(*owned, code, *model.conditions(batch))
+                still = model.add_sums(still, *owned)
             parts = terms_of(x, predicted, free, still)
             sums[t] += torch.stack([part.sum() for part in parts]).cpu()
     model.inference_steps = 0

@@ -9,6 +9,7 @@ from ld4mrec.config.configuration import Config
 SHARE = 3  # of the least number of steps, one in three must lie behind the best evaluation
 FEW_STEPS = 100  # of the optimiser: fewer seldom learn anything
 LATE = 10  # a best evaluation among the last tenth: the values were still rising
+FEW_EVALUATIONS = 4  # fewer do not show that values were rising
 
 
 @dataclass
@@ -83,7 +84,8 @@ def too_early(config: Config, result: Mapping) -> list[str]:
     evaluations = max(1, epochs // config["eval_step"])
     waited = (epochs - 1 - result["best_epoch"]) // config["eval_step"]
     sentences = []
-    if epochs >= config["epochs"] and waited <= evaluations // LATE:
+    late = waited <= evaluations // LATE and evaluations >= FEW_EVALUATIONS
+    if epochs >= config["epochs"] and late:
         sentences.append(
             f"the limit of {config['epochs']} epochs ended the training while it was rising: the "
             f"best is epoch {result['best_epoch'] + 1} of {epochs}; raise epochs"
