@@ -94,9 +94,13 @@ def test_a_model_is_measured_at_each_step():
         def conditions(self, users):
             return ()
 
-        def net(self, users, of_users, e):
+        def served(self, users, of_users, e):
             assert len(e) == len(users)
-            return of_users
+            return of_users - 1
+
+        def add_sums(self, scores, users, of_users):
+            assert len(users) == len(scores)
+            return scores + 1  # the item graph's share
 
         def full_sort_predict(self, interaction):
             return rows[interaction[0]] + self.inference_steps
