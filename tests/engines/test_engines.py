@@ -33,6 +33,8 @@ from ld4mrec.search.options import Search
 from ld4mrec.search.train import plan, run
 
 NUMBERS = ("metrics.jsonl", "per_user.npz", "topk.npz", "best.pt")
+# as the engine does before it imports Ray, which reads it then; here importorskip comes first
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 RATES = {"hyper_parameters": ["learning_rate", "reg_weight"], "learning_rate": [0.1, 0.03, 0.01]}
 
 

@@ -392,7 +392,8 @@ def _lines(error):
 
 def _ray(address):
     """The package. address: of a cluster, None for this machine alone: then Ray listens on loopback
-    only, which is what its switch for other systems than Linux does.
+    only, which is what its switch for other systems than Linux does. Ray reads it when it is
+    imported, so not where somebody has imported Ray before.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
     if address is None:
