@@ -168,7 +168,7 @@ def on_cuda(case, n):
     for how in ("", ", compiled"):
         if how:
             for scoring in (plain, low):
-                net = scoring.model.net
+                net = scoring.model.served
                 net.hidden = torch.compile(net.hidden)  # training and inference call the blocks
         for name, (precision, bf16) in PRECISIONS.items():
             torch.set_float32_matmul_precision(precision)

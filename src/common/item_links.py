@@ -161,6 +161,7 @@ def content_graph(
     nearest = neighbours(torch.from_numpy(features), min(k + 1, n_items), folder, name)
     items, cosines = (x.numpy() for x in nearest)
     others = items != np.arange(n_items)[:, None]
+    others &= others.cumsum(1) <= k  # among equal items the item itself may be none of its nearest
     values = np.where(others, cosines.clip(min=0), 0)
     start = np.arange(0, items.size + 1, items.shape[1])
     graph = sp.csr_matrix((values.ravel(), items.ravel(), start), shape=(n_items,) * 2)

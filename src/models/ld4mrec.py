@@ -10,6 +10,7 @@ of common.
 import math
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from common.diffusion import (
     StepMeanSampler,
     step_code,
 )
-from common.item_links import SparseRows, item_graph
+from common.item_links import KEPT, SparseRows, item_graph
 from common.options import (
     check_batches_of_users,
     check_choice,
@@ -349,10 +350,11 @@ class LD4MRec(GeneralRecommender):
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """A moving average's next value of (value, new one, how many it has), shorter at first."""
 
-    def average(mean, new, n):
-        return torch.lerp(new, mean, torch.clamp((1 + n) / (10 + n), max=decay).to(mean.device))
+    return partial(_average, decay=decay)  # a name of the module's, as pickle wants
 
-    return average
+
+def _average(mean, new, n, decay):
+    return torch.lerp(new, mean, torch.clamp((1 + n) / (10 + n), max=decay).to(mean.device))
 
 
 def with_variant(config: Mapping) -> Mapping:
@@ -367,8 +369,12 @@ def check_options(config: Mapping) -> None:
     check_choices(config, CHOICES)
     check_integers(config, svd_rank=1, embedding_size=1, hidden_size=1, pg_rank=1, pg_hidden=1)
     check_integers(config, item_graph=0, content_graph=0, graph_parts=2)
+    known = config["item_graph"] < KEPT
+    check_option("item_graph", config["item_graph"], f"an integer below {KEPT}", known)
     check_positive("graph_penalty", config["graph_penalty"])
     limits = {
+        "graph_strength": 1e3,
+        "content_strength": 1e3,
         "average": 0.9999,
         "soft_prob": 1,
         "soft_gamma": 1,
@@ -473,8 +479,11 @@ class ContentRows(nn.Module):
 
     def __init__(self, features: np.ndarray, width: int):
         super().__init__()
-        x = torch.tensor(features, dtype=torch.float32)
-        x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-9) / math.sqrt(x.shape[1])
+        x = np.asarray(features, dtype=np.float64)
+        variance, size = x.var(0), np.square(x).mean(0)
+        # what rounding leaves of a constant column is not a spread; such a column is 0
+        spread = np.sqrt(np.where(variance > 1e-12 * size, variance, np.inf))
+        x = torch.from_numpy((x - x.mean(0)) / spread / math.sqrt(x.shape[1])).float()
         self.register_buffer("x", x, persistent=False)
         self.map = nn.Parameter(torch.zeros(x.shape[1], width))  # P
 

@@ -151,6 +151,15 @@ def test_content_graph_by_hand():
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
 
 
+def test_equal_items_have_k_neighbours_each():
+    graph = content_graph(np.ones((20, 2), np.float32), 3, None, "text")
+    # each of the 20 has three neighbours, and their transpose is added
+    assert graph.nnz <= 2 * 20 * 3
+    features = torch.ones(20, 2)
+    assert graph.shape == (len(features),) * 2
+    np.testing.assert_allclose(graph.sum(), 2 * 20, rtol=1e-6)
+
+
 def test_the_graphs_are_added_up_by_their_strengths():
     matrix, part = random_matrix(), np.arange(USERS) % 2
     generator = np.random.default_rng(0)

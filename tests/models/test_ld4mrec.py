@@ -1,3 +1,4 @@
+import copy
 import math
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from common.item_links import interaction_graph
 from common.signals import GivenRows, HistorySignals, unit_rows
 from ld4mrec.data.batches import TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
-from models.ld4mrec import AFFINES, LD4MRec, PGBlock, RowErrors, successes
+from models.ld4mrec import AFFINES, ContentRows, LD4MRec, PGBlock, RowErrors, successes
 
 YAML = Path(module.__file__).parents[1] / "configs" / "model" / "LD4MRec.yaml"
 U, I = 24, 18  # noqa: E741 - the project's letters
@@ -869,6 +870,20 @@ def test_content_gives_scores_to_items_without_training_rows(host):
     assert torch.equal(kept[5], weights[5])
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1000.1, 1e30])
+def test_a_constant_feature_column_is_nothing(constant):
+    x = np.random.default_rng(0).random((200, 4)).astype(np.float32)
+    x[:, 1] = constant
+    found = ContentRows(x, 3).x
+    assert (found[:, 1] == 0).all()
+    torch.testing.assert_close(found[:, [0, 2, 3]].std(0, correction=0), torch.full((3,), 0.5))
+
+
+def test_a_model_with_averages_can_be_copied(host):
+    model = stir(build(average=0.5))
+    assert torch.equal(scores(copy.deepcopy(model)), scores(model))
+
+
 def test_the_average_of_the_weights_recommends(host):
     model = build(average=0.6)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -985,6 +1000,14 @@ REFUSED = [
     ({"soft_prob": [0.1]}, r"soft_prob must be a number in \[0, 1\], got \[0.1\]"),
     ({"soft_gamma": 1.5}, r"soft_gamma must be a number in \[0, 1\], got 1.5"),
     ({"dropout": 1}, r"dropout must be a number in \[0, 0.99\], got 1"),
+    ({"graph_strength": math.nan}, r"graph_strength must be a number in \[0, 1000.0\], got nan"),
+    ({"content_strength": "3"}, r"content_strength must be a number in \[0, 1000.0\], got '3'"),
+    ({"item_graph": 500}, "item_graph must be an integer below 500, got 500"),
+    ({"item_graph": -1}, "item_graph must be an integer >= 0, got -1"),
+    ({"graph_parts": 1}, "graph_parts must be an integer >= 2, got 1"),
+    ({"graph_penalty": 0}, "graph_penalty must be .*, got 0"),
+    ({"average": 1}, r"average must be a number in \[0, 0.9999\], got 1"),
+    ({"variant": "other"}, "variant must be one of full, paper, got 'other'"),
     ({"l2_weight": -1}, "l2_weight must be .*, got -1"),
     ({"l2_weight": float("inf")}, "l2_weight must be a number >= 0, not infinite, got inf"),
     ({"l2_weight": "1e-3"}, r"l2_weight must be .*, got '1e-3' \(text: in yaml write 1.0e-4"),

@@ -30,7 +30,7 @@ OF_CONTENT = ("w/o PG", "w/o content in FC out")
 LEAD = (
     "w/o PG: the two CG blocks in sequence; w/o CG: behaviour and step embedding alone; "
     "w/o SR: plain squared error; item graphs alone: the history's sums over them, no network; "
-    "variant paper: nothing that the text does not have.",
+    "variant paper: without the additions to the text.",
 )
 NO_MODALITY = "the data set has no features: the full model has no PG blocks either"
 
