@@ -300,7 +300,7 @@ def test_it_goes_on_where_it_was_stopped(command, tmp_path):
     assert 1 <= len(done) < 8
     stamps = [path.stat().st_mtime_ns for path in done]
     assert experiments.main(words) == 0
-    assert len(results(tmp_path)) == 8
+    assert len(results(tmp_path)) == 16
     assert [path.stat().st_mtime_ns for path in done] == stamps
 
 

@@ -24,7 +24,7 @@ Interval = tuple[float, float]
 DECIMALS = 12  # of a difference; metrics are of order 1, so what lies beyond is rounding
 RESAMPLED = 2**22  # values that the bootstrap holds at a time: 32 MiB of indices, 32 of values
 MOST_FOR_EXACT = 50  # differences that are not 0
-CONSTANT = "neither system's value depends on the seed: there is no chance to test against"
+CONSTANT = "each of the two has the same value with every seed: there is no chance to test against"
 FEWEST_FOR_WILCOXON = 6  # pairs; with n pairs no p-value is below 2 / 2^n, which is .0625 for 5
 
 

@@ -75,6 +75,8 @@ def split(rule: str, interactions, seed: Seed) -> np.ndarray:
 
     interactions: has the arrays `users`, `items` and `times`, (N,) each.
     """
+    if rule not in RULES:
+        raise UserError(f"split is {rule!r}; wanted one of {', '.join(RULES)}")
     labels = RULES[rule](interactions.users, interactions.items, interactions.times, seed)
     counts = np.bincount(labels, minlength=3)
     if not counts.all():

@@ -52,6 +52,8 @@ class Trained:
 
     def known(self, mask: str) -> sp.csr_matrix:
         """Items that are not recommended, binary CSR (U, I); mask: one of MASKS."""
+        if mask not in MASKS:
+            raise RunError(f"mask is {mask!r}; wanted one of {', '.join(MASKS)}")
         return binary_csr(sum(self.splits[: MASKS[mask]], sp.csr_matrix(self.train.shape)))
 
 
