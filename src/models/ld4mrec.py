@@ -10,7 +10,6 @@ of common.
 import math
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 import torch
@@ -350,11 +349,10 @@ class LD4MRec(GeneralRecommender):
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """A moving average's next value of (value, new one, how many it has), shorter at first."""
 
-    return partial(_average, decay=decay)  # a name of the module's, as pickle wants
+    def average(mean, new, n):
+        return torch.lerp(new, mean, torch.clamp((1 + n) / (10 + n), max=decay).to(mean.device))
 
-
-def _average(mean, new, n, decay):
-    return torch.lerp(new, mean, torch.clamp((1 + n) / (10 + n), max=decay).to(mean.device))
+    return average
 
 
 def with_variant(config: Mapping) -> Mapping:
