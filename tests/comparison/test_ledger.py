@@ -256,6 +256,15 @@ class TwoAtATime(InTurn):
 
 
 @pytest.mark.parametrize("engine", [InTurn, TwoAtATime])
+def test_rows_of_one_label_keep_their_own_runs(keys, engine):
+    """As those of a system on several data sets, which the experiment on noise trains together."""
+    rows = [ledger.rows_of([BPR], "blocks", keys | {"epochs": epochs}, [1])[0] for epochs in (1, 2)]
+    trained = ledger.train_all(rows, engine=engine())
+    assert [row.done[0].result["epochs"] for row in trained] == [1, 2]
+    assert [row.runs[0].id for row in trained] == [row.runs[0].id for row in rows]
+
+
+@pytest.mark.parametrize("engine", [InTurn, TwoAtATime])
 def test_a_row_that_refuses_the_data_leaves_the_others_alone(keys, blocks, engine):
     for file in blocks.glob("*_feat.npy"):
         file.unlink()

@@ -132,9 +132,10 @@ def train_all(rows: list[Row], also: Path | None = None, engine: InTurn | None =
         return [train(row, also, engine) for row in rows]
     ours = [row for row in rows if not row.entry.plugin]
     run_all([_of_missing(row) for row in ours if row.missing and not row.reason], engine)
-    trained = {row.label: _with_reason(row.planned(also)) for row in ours}
     # a third party's model runs among stand-ins, which are the whole process's
-    return [trained.get(row.label) or train(row, also) for row in rows]
+    return [
+        train(row, also) if row.entry.plugin else _with_reason(row.planned(also)) for row in rows
+    ]
 
 
 def _with_reason(row):
