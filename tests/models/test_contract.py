@@ -187,7 +187,10 @@ def test_another_process_gives_the_same_numbers(name, blocks, tmp_path):
     keys |= SMALL.get(name, {}) | {"threads": 1}
     here = run(name, blocks.name, keys | {"run_dir": str(tmp_path / "a")})[0].folder.path
     there = tmp_path / "b"
-    words = [f"--{key}={json.dumps(value)}" for key, value in keys.items()]
+    words = [
+        f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in keys.items()
+    ]
     program = [sys.executable, str(support.ROOT / "src" / "main.py"), "-m", name, "-d", blocks.name]
     command = [*program, *words, f"--run_dir={there}"]
     subprocess.run(command, check=True, capture_output=True, timeout=300)

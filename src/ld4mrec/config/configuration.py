@@ -128,8 +128,12 @@ class Config:
         listed = _names(overrides.pop("hyper_parameters", None), "") or listed
         return list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
 
-    def _kind(self, key, example):
-        return kind_of(key, example, self.ours, self.mg)
+    def _kind(self, key, example, file=None):
+        """The kind of a key; file: the yaml that has it, whose keys of these names are mg.yaml's in
+        mg.yaml only.
+        """
+        mirrored = self.mg and (file is None or file == CONFIGS / "mg.yaml")
+        return kind_of(key, example, self.ours, mirrored)
 
     def _check_layer(self, file, layer, listed):
         """ConfigError for a value of a yaml file that its key does not take; the host's keys get
@@ -139,11 +143,11 @@ class Config:
             if not isinstance(key, str):
                 raise ConfigError(f"{file}: the key {shown(key)} is no text; write it in quotes")
             if key in listed and isinstance(value, list):
-                held = [taken(self._kind(key, item), key, item, file) for item in value]
+                held = [taken(self._kind(key, item, file), key, item, file) for item in value]
             elif key in listed and not value:
                 continue  # MMRec's rule: one point, None
             else:
-                held = taken(self._kind(key, value), key, value, file)
+                held = taken(self._kind(key, value, file), key, value, file)
             if key in HOST:
                 layer[key] = held
 
