@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from ld4mrec.search.train import run
-from support import write_block_world
 
 NAMES = ("tmall", "microlens", "hm")
 KEYS = {"threads": 1, "topk": [5, 20], "use_gpu": False}
@@ -43,30 +42,3 @@ def test_sample_to_ld4mrec_with_the_default_encoders(name, download, tmp_path):
     few = {"epochs": 60, "stopping_step": 20, "train_batch_size": 64}
     (done,) = run("LD4MRec", name, keys | few)
     assert done.result["test"]["recall@20"] > 1.3 * pop.result["test"]["recall@20"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["tmall", "hm"])
-def test_a_few_hundred_users_train_properly_by_default(name, download, tmp_path):
-    it = download(name)
-    status, _, err = it.prepare(features=True)
-    assert status == 0, err
-    check_default(name, KEYS | paths(it, tmp_path))
-
-
-@pytest.mark.slow
-def test_three_hundred_users_of_four_kinds_train_properly_by_default(tmp_path):
-    folder = write_block_world(tmp_path / "data", users=300, items=120)
-    where = {"data_path": f"{folder.parent}/", "runs_dir": f"{tmp_path}/runs/", "cache_dir": None}
-    check_default(folder.name, KEYS | where)
-
-
-def check_default(name, keys):
-    """LD4MRec's defaults are within 10 % of small batches, where patience in evaluations fails."""
-
-    def recall(**more):
-        return run("LD4MRec", name, keys | {"seed": 1} | more)[0].result["test"]["recall@20"]
-
-    small = recall(train_batch_size=64)
-    assert recall() > 0.9 * small
-    assert recall(patience_steps=0) < 0.9 * small
