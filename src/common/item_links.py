@@ -22,9 +22,8 @@ from common.item_graph import neighbours
 
 KEPT = 500  # co-occurrences of an item that are known to the regressions
 SOLVED = 64  # regressions at a time
-USER_POWER = (
-    -0.25
-)  # of a user's number of items, the user's weight in a co-occurrence is its square
+# of a user's number of items: the weight of the user's row, whose square counts in a co-occurrence
+USER_POWER = -0.25
 EDGE = np.dtype([("item", np.int32), ("weight", np.float32)])
 CODE = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
 

@@ -56,3 +56,12 @@ def check_header(path: Path, separator: str) -> list[str]:
             "which column is which cannot be told; mend the header or the rows"
         )
     return names
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell reads as a number, also nan and inf."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

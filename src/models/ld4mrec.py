@@ -79,7 +79,6 @@ VARIANTS = {  # of options that are null
 MATRIX_LIMIT = 256  # hidden_size beyond which a matrix per user and modality fills the memory
 SCORE_ROWS = 1024  # users scored at a time
 PART_SEED = 0  # for the parts of the users, so that all seeds share the cached graphs
-
 NOISE_SEED = 0  # for the noise of inference_steps, so that two evaluations agree
 
 

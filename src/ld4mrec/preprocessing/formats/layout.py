@@ -17,6 +17,7 @@ import pandas as pd
 from ld4mrec.errors import UserError, nearest
 from ld4mrec.preprocessing.steps.raw import RawError
 from ld4mrec.preprocessing.steps.sources import reading
+from ld4mrec.tables import is_number
 
 FIRST = 1 << 16  # bytes of a file that are looked at
 SHOWN = 3  # rows that a question shows
@@ -348,9 +349,9 @@ def _has_header(source, rows, said, items):
     wanted = [word.rpartition("=")[2] for word in said.columns]
     if any(word in first for word in wanted if not word.isdecimal()):
         return True
-    if any(_is_number(cell) for cell in first):
+    if any(is_number(cell) for cell in first):
         return False
-    if len(rows) > 1 and any(_is_number(cell) for cell in rows[1]):
+    if len(rows) > 1 and any(is_number(cell) for cell in rows[1]):
         return True
     if items and len(rows) > 1 and not any(word.isdecimal() for word in wanted):
         return not _is_old_movielens(source)
@@ -359,14 +360,6 @@ def _has_header(source, rows, said, items):
         f"{source}: whether the first line names the columns cannot be told:\n{shown}\n"
         "Say --header or --no-header"
     )
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def columns_of(layout: Layout, source: object, said: Said) -> dict[str, str]:

@@ -16,7 +16,7 @@ import pandas as pd
 from ld4mrec.errors import DataError
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.encoders.base import EncoderError
-from ld4mrec.tables import check_header, refuse_nul
+from ld4mrec.tables import check_header, is_number, refuse_nul
 
 ID_NAMES = ("item", "item_id", "itemid", "id")
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -116,7 +116,7 @@ def _read_table(path):
         refuse_nul(path)
         with open(path, encoding="utf-8-sig", newline="") as file:
             first = next(csv.reader(file, delimiter=separator), [])
-        column, has_header = 0, not (len(first) > 1 and _is_number(first[1]))
+        column, has_header = 0, not (len(first) > 1 and is_number(first[1]))
         if has_header and len(first) > 1:
             names = check_header(path, separator)
             named = [n for n, name in enumerate(names) if name.strip().lower() in ID_NAMES]
@@ -149,7 +149,7 @@ def _first_bad_line(path, separator, column):
         for row in reader:
             if len(row) != n_fields:
                 what = f"{len(row)} fields"
-            elif bad := [f for n, f in enumerate(row) if n != column and not _is_number(f)]:
+            elif bad := [f for n, f in enumerate(row) if n != column and not is_number(f)]:
                 what = repr(bad[0])
             else:
                 continue
@@ -158,11 +158,3 @@ def _first_bad_line(path, separator, column):
                 "numbers in each line"
             )
     return "has something else than finite numbers after the id"
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
