@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from common.catalogue import sums_of_scores, total
 from common.graph import cached, degree_powers, normalized, owners, row_places
 from common.item_graph import neighbours
+from common.rows import unit_rows
 
 KEPT = 500  # co-occurrences of an item that are known to the regressions
+PASSED = 10  # neighbours that pass content on
 SOLVED = 64  # regressions at a time
 # of a user's number of items: the weight of the user's row, whose square counts in a co-occurrence
 USER_POWER = -0.25
@@ -168,6 +170,12 @@ def content_graph(
     scale = sp.diags(degree_powers(graph, -0.5, 0)[0])
     graph = scale @ graph @ scale
     return (graph + graph.T).tocsr().astype(np.float32)
+
+
+def passed_on(features: np.ndarray, folder: str | Path | None, name: str) -> np.ndarray:
+    """Features (I, F) at length 1 and half the sum of what each item's PASSED nearest pass on."""
+    unit = unit_rows(torch.from_numpy(features).double()).numpy()
+    return unit + content_graph(features, PASSED, folder, name) @ unit / 2
 
 
 def regressions(matrix: sp.csr_matrix, k: int, penalty: float, code: str = CODE) -> np.ndarray:

@@ -27,7 +27,7 @@ from common.diffusion import (
     StepMeanSampler,
     step_code,
 )
-from common.item_links import KEPT, SparseRows, item_graph
+from common.item_links import KEPT, SparseRows, item_graph, passed_on
 from common.options import (
     check_batches_of_users,
     check_choice,
@@ -56,6 +56,9 @@ CHOICES = {
     "step_losses": tuple(SAMPLERS),
     "infer_step": ("init_only", "zero"),
     "content_out": (True, False),
+    "content_passed": (True, False),
+    "history_path": ("text", "vectors"),
+    "soft_labels": ("sampled", "expected"),
     "ablation": ("none", "no_pg", "no_cg", "no_sr", "no_net"),
 }
 VARIANTS = {  # of options that are null
@@ -65,6 +68,8 @@ VARIANTS = {  # of options that are null
         "item_graph": 100,
         "content_graph": 10,
         "content_out": True,
+        "content_passed": False,
+        "history_path": "text",
         "average": 0.98,
     },
     "paper": {
@@ -73,6 +78,8 @@ VARIANTS = {  # of options that are null
         "item_graph": 0,
         "content_graph": 0,
         "content_out": False,
+        "content_passed": False,
+        "history_path": "text",
         "average": 0.0,
     },
 }
@@ -89,7 +96,12 @@ class LD4MRec(GeneralRecommender):
         check_options(options)
         self.ablation, self.infer_step = config["ablation"], config["infer_step"]
         self.soft_prob, self.soft_gamma = config["soft_prob"], config["soft_gamma"]
-        self.softens = self.ablation != "no_sr" and self.soft_prob > 0 and self.soft_gamma > 0
+        softens = self.ablation != "no_sr" and self.soft_prob > 0 and self.soft_gamma > 0
+        expected = config["soft_labels"] == "expected"
+        self.softens = softens and not expected  # draws labels
+        p, gamma = (self.soft_prob, self.soft_gamma) if softens and expected else (0.0, 0.0)
+        self.label_shift, self.label_variance = p * gamma, p * (1 - p) * gamma**2
+        self.step_hidden = config["step_hidden"]
         self.item_dropout, self.dropout = options["item_dropout"], config["dropout"]
         self.negative_weight, self.l2_weight = options["negative_weight"], config["l2_weight"]
         self.inference_steps = config["inference_steps"]
@@ -108,18 +120,23 @@ class LD4MRec(GeneralRecommender):
         self.history = graph.HistoryRows(matrix)
         named = {name: x.cpu().numpy() for name, x in self.given_features().items()}
         self.modalities, features = list(named), list(named.values())
-        self.history_signals = HistorySignals(matrix, features, config)  # Eq. 14-16
+        passed = features
+        if options["content_passed"]:
+            passed = [passed_on(x, config["cache_dir"], name) for name, x in named.items()]
+        self.history_signals = HistorySignals(matrix, passed, config)  # Eq. 14-16
         self.features, self.v_feat, self.t_feat = {}, None, None  # the signals are all that is used
         self.user_step = nn.Parameter(torch.empty(self.n_users, config["step_size"]))  # E, eq. 17
         nn.init.xavier_normal_(self.user_step)
         trained = torch.from_numpy(np.diff(matrix.tocsc().indptr) > 0)
         self.register_buffer("trained", trained, persistent=False)  # (I,)
         self.net = CNet(options, self.n_items, self.history_signals.width, features)
+        if options["history_path"] == "vectors":
+            self.net.start_from(self.history_signals.vectors)
         # drawn apart from the global generator, which the network's start has
         part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
         self.register_buffer("part", torch.from_numpy(part), persistent=False)  # (U,)
         self.item_graph = item_graph(options, matrix, named, part)
-        self.averaged = None
+        self.averaged, self.trains = None, False
         if options["average"]:
             average = moving_average(options["average"])
             self.averaged = AveragedModel(self.net, avg_fn=average).requires_grad_(False)
@@ -149,13 +166,16 @@ class LD4MRec(GeneralRecommender):
 
     def calculate_loss(self, users):
         """Algorithm 1 for a batch of users (B,)."""
-        if self.averaged is not None and self.training:
-            self.averaged.update_parameters(self.net)  # as the last step has left it
+        self.average_weights()
+        self.trains = self.training
         owned = self.history.bags(users)
         k, divisor = self.diffusion.draw(len(users))  # table rows: step t is k + 1
         hides = self.item_dropout and self.training
         seen = hide_items(*owned, self.item_dropout) if hides else owned
-        e = self.codes[k + 1] + self.user_step[users]  # (B, d_t), Eq. 17
+        code = self.codes[k + 1]
+        if self.step_hidden and self.training:
+            code = code * (torch.rand(len(code), 1, device=code.device) >= self.step_hidden)
+        e = code + self.user_step[users]  # (B, d_t), Eq. 17
         entered = self.enter(self.net, *seen, k)
         h = self.net.hidden(entered, e, *self.history_signals(*seen))  # Eq. 4
         links = self.item_graph
@@ -167,6 +187,15 @@ class LD4MRec(GeneralRecommender):
         if self.l2_weight == 0:
             return reconstruction
         return reconstruction, self.l2_weight * HalfSquares.apply(*self.net.memorizing_weights())
+
+    def average_weights(self) -> None:
+        """Add the weights to their moving average, once after each step."""
+        if self.averaged is not None and self.trains:
+            self.averaged.update_parameters(self.net)
+        self.trains = False
+
+    def post_epoch_processing(self):
+        self.average_weights()
 
     def by_rows(self, n: int) -> bool:
         """Whether rows of all items are made for n users: where that is cheaper than Gram matrices,
@@ -185,6 +214,7 @@ class LD4MRec(GeneralRecommender):
         """FC in without bias, x_t W_in (B, d), of histories noised at table rows k (B,), eq. 2."""
         if self.by_rows(len(begin)):
             x = GivenRows(items, begin, self.n_items).dense(begin)  # (B, I)
+            x = net.scaled(x, items, begin)
             noised = self.diffusion.q_sample(x, k, generator)
             if self.dropout and self.training:
                 noised = F.dropout(noised, self.dropout)
@@ -203,13 +233,27 @@ class LD4MRec(GeneralRecommender):
 
         sums: of what is seen of the histories, over the item graph; a part of the scores.
         """
-        weights, bias = self.net.item_out(self.trained)
-        if self.by_rows(len(begin)):
-            x = GivenRows(items, begin, self.n_items).dense(begin)
-            scores = torch.addmm(bias, h, weights.T)
-            scores = scores if sums is None else scores + sums.dense()
-            return RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)
+        network = h, *self.net.item_out(self.trained)
+        way = self.errors_of_rows if self.by_rows(len(begin)) else self.errors_of_sums
+        found = way(network, items, begin, sums)
+        if self.label_variance:
+            n = catalogue.lengths(begin, len(items))
+            found = found + self.label_variance * (n + self.negative_weight * (self.n_items - n))
+        return found
+
+    def errors_of_rows(self, network: tuple, items: Tensor, begin: Tensor, sums) -> Tensor:
+        """By rows of all items."""
+        h, weights, bias = network
+        x = GivenRows(items, begin, self.n_items).dense(begin)
+        scores = torch.addmm(bias, h, weights.T)
+        scores = scores if sums is None else scores + sums.dense()
+        return RowErrors.apply(scores, self.soft_labels(x), x, self.negative_weight)
+
+    def errors_of_sums(self, network: tuple, items: Tensor, begin: Tensor, sums) -> Tensor:
+        """By a Gram matrix and sums over few items."""
+        h, weights, bias = network
         owner = graph.owners(begin, len(items))
+        bias = bias - self.label_shift  # so that the labels of unclicked items are 0
         labels, moved = self.moved_labels(items, begin, owner)
         y = catalogue.pair_scores(h, weights, bias, owner, items)  # of clicked items, (N,)
         others = catalogue.squared_norms(h, weights, bias)  # of all items, as if none were clicked
@@ -231,7 +275,7 @@ class LD4MRec(GeneralRecommender):
         """Eq. 7 without rows: labels (N,) of the clicked items, and the unclicked items that move,
         as a batch of histories.
         """
-        labels = torch.ones(len(items), device=items.device)
+        labels = torch.full((len(items),), 1 - 2 * self.label_shift, device=items.device)
         if not self.softens:
             return labels, (items[:0], torch.zeros_like(begin))
         cells = successes(len(begin) * self.n_items, self.soft_prob, items.device)
@@ -246,7 +290,7 @@ class LD4MRec(GeneralRecommender):
     def soft_labels(self, x: Tensor) -> Tensor:
         """Eq. 7: with probability p an item moves by gamma towards the other label."""
         if not self.softens:
-            return x
+            return x + self.label_shift * (1 - 2 * x) if self.label_shift else x
         soft = x.clone(memory_format=torch.contiguous_format)
         flat, moved = soft.view(-1), successes(x.numel(), self.soft_prob, x.device)
         flat[moved] += self.soft_gamma * (1 - 2 * flat[moved])
@@ -364,7 +408,9 @@ def with_variant(config: Mapping) -> Mapping:
 def check_options(config: Mapping) -> None:
     """Raise ValueError for an option outside its values; the process checks its own."""
     check_choices(config, CHOICES)
-    check_integers(config, svd_rank=1, embedding_size=1, hidden_size=1, pg_rank=1, pg_hidden=1)
+    check_integers(
+        config, svd_rank=1, embedding_size=1, hidden_size=1, pg_rank=1, pg_hidden=1, content_rank=1
+    )
     check_integers(config, item_graph=0, content_graph=0, graph_parts=2)
     known = config["item_graph"] < KEPT
     check_option("item_graph", config["item_graph"], f"an integer below {KEPT}", known)
@@ -376,6 +422,7 @@ def check_options(config: Mapping) -> None:
         "soft_prob": 1,
         "soft_gamma": 1,
         "item_dropout": 0.99,
+        "step_hidden": 1,
         "dropout": 0.99,
     }
     for key, high in limits.items():
@@ -419,9 +466,12 @@ class CNet(nn.Module):
         if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
             nn.init.zeros_(self.out.weight)
         self.silent = config["ablation"] == "no_net"
+        self.unit = config["history_path"] == "vectors"
+        self.register_buffer("one", torch.ones(n_items, 1), persistent=False)
         self.contents = nn.ModuleList()
         if config["content_out"]:
-            self.contents.extend(ContentRows(x, width) for x in features)
+            rank = config["content_rank"]
+            self.contents.extend(ContentRows(x, width, rank) for x in features)
 
     def item_out(self, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """FC out's weights (I, d_h), with what they have of the items' content, and bias (I,).
@@ -439,7 +489,19 @@ class CNet(nn.Module):
 
     def enter(self, items: Tensor, begin: Tensor) -> Tensor:
         """FC in without bias on clean rows, given as histories: (B, d)."""
-        return F.embedding_bag(items, self.item_in, begin, mode="sum")
+        return self.scaled(F.embedding_bag(items, self.item_in, begin, mode="sum"), items, begin)
+
+    def scaled(self, rows: Tensor, items: Tensor, begin: Tensor) -> Tensor:
+        """Rows (B, ...) of histories, divided by the histories' lengths where these are to be 1."""
+        if not self.unit:
+            return rows
+        return rows * F.embedding_bag(items, self.one, begin, mode="sum").clamp(min=1) ** -0.5
+
+    @torch.no_grad()
+    def start_from(self, vectors: Tensor) -> None:
+        """Let FC in start as the leading vectors (I, r) of items, at root mean square 1."""
+        chosen = vectors[:, : self.widths[0]]
+        self.item_in[:, : chosen.shape[1]] = chosen * len(chosen) ** 0.5
 
     def hidden(self, entered: Tensor, e: Tensor, c: Tensor, preferences: list[Tensor]) -> Tensor:
         """From FC in's sums (B, d), e (B, d_t), c (B, 2r) and a (B, F) per modality to (B, d_h)."""
@@ -465,27 +527,40 @@ class CNet(nn.Module):
         erase the step embedding.
         """
         named = self.named_parameters()
-        return [w for name, w in named if w.ndim == 2 and not name.endswith("gate.weight")]
+        free = ("gate.weight", "item_in", "behavior.weight") if self.unit else ("gate.weight",)
+        return [w for name, w in named if w.ndim == 2 and not name.endswith(free)]
 
 
 class ContentRows(nn.Module):
-    """X P (I, d_h): what items' rows of FC out have of their features X, standardised (I, F).
+    """X P (I, d_h): what items' rows of FC out have of their features.
 
     So that items that are rare in training, or not in it, have scores that their content gives.
+    X (I, k): the leading principal components of the standardised features (I, F) over sqrt(F).
     """
 
-    def __init__(self, features: np.ndarray, width: int):
+    def __init__(self, features: np.ndarray, width: int, rank: int):
         super().__init__()
-        x = np.asarray(features, dtype=np.float64)
-        variance, size = x.var(0), np.square(x).mean(0)
-        # what rounding leaves of a constant column is not a spread; such a column is 0
-        spread = np.sqrt(np.where(variance > 1e-12 * size, variance, np.inf))
-        x = torch.from_numpy((x - x.mean(0)) / spread / math.sqrt(x.shape[1])).float()
+        x = torch.from_numpy(leading_components(features, rank)).float()
         self.register_buffer("x", x, persistent=False)
         self.map = nn.Parameter(torch.zeros(x.shape[1], width))  # P
 
     def forward(self) -> Tensor:
         return self.x @ self.map
+
+
+def leading_components(features: np.ndarray, rank: int) -> np.ndarray:
+    """Features (I, F) with columns at mean 0 and deviation F^-1/2, turned to their `rank` leading
+    principal axes: (I, min(rank, F)) float64. A constant column is 0.
+    """
+    x = np.asarray(features, dtype=np.float64)
+    variance, size = x.var(0), np.square(x).mean(0)
+    # what rounding leaves of a constant column is not a spread
+    spread = np.sqrt(np.where(variance > 1e-12 * size, variance, np.inf))
+    x = (x - x.mean(0)) / spread / math.sqrt(x.shape[1])
+    if rank >= x.shape[1]:
+        return x
+    axes = np.linalg.eigh(x.T @ x)[1]  # (F, F), by ascending variance
+    return x @ axes[:, : -rank - 1 : -1]
 
 
 class StepBlock(nn.Module):

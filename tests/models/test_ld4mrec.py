@@ -19,7 +19,15 @@ from common.item_links import interaction_graph
 from common.signals import GivenRows, HistorySignals, unit_rows
 from ld4mrec.data.batches import TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
-from models.ld4mrec import AFFINES, ContentRows, LD4MRec, PGBlock, RowErrors, successes
+from models.ld4mrec import (
+    AFFINES,
+    ContentRows,
+    LD4MRec,
+    PGBlock,
+    RowErrors,
+    leading_components,
+    successes,
+)
 
 YAML = Path(module.__file__).parents[1] / "configs" / "model" / "LD4MRec.yaml"
 U, I = 24, 18  # noqa: E741 - the project's letters
@@ -132,6 +140,7 @@ OPTIONS = [
     {"variant": "paper"} | dict.fromkeys([*OFF, "negative_weight", "item_dropout"]),
     GRAPHS,
     {"content_out": True, "average": 0.5},
+    {"history_path": "vectors", "step_hidden": 0.5, "content_passed": True},
 ]
 
 
@@ -436,6 +445,24 @@ def test_moved_labels_have_the_chance_p_for_clicked_and_other_items(host):
         assert abs(count.mean() / times - chance) < 5 * deviation / math.sqrt(len(count))
 
 
+@both_ways
+def test_expected_soft_labels_are_the_mean_of_drawn_ones(host, way):
+    def model(how):
+        options = {"soft_labels": how, "soft_prob": 0.3, "soft_gamma": 0.8, "negative_weight": 0.2}
+        return by(way, stir(build(item_dropout=0, **options)))
+
+    h = torch.randn(U, 8, generator=torch.Generator().manual_seed(2))
+    expected, drawn = model("expected"), model("sampled")
+    bags = drawn.history.bags(torch.arange(U))
+    torch.manual_seed(3)
+    found = torch.stack([drawn.errors(h, *bags) for _ in range(2000)])
+    error = found.std(0) / math.sqrt(len(found))
+    assert ((found.mean(0) - expected.errors(h, *bags)).abs() < 4.5 * error).all()
+    # eq. 7 moves labels by a mean of p gamma, which is far beyond these errors
+    plain = by(way, stir(build(item_dropout=0, ablation="no_sr", negative_weight=0.2)))
+    assert ((plain.errors(h, *bags) - found.mean(0)).abs() > 20 * error).any()
+
+
 @pytest.mark.parametrize("chance", [0.003, 0.1, 0.8])
 def test_successes_are_those_of_independent_trials(chance):
     torch.manual_seed(0)
@@ -715,6 +742,8 @@ EQUAL = [
     {"ablation": "no_cg", "item_dropout": 0.9},
     GRAPHS,
     GRAPHS | {"content_out": True, "soft_prob": 0.3, "soft_gamma": 0.4},
+    GRAPHS | {"soft_labels": "expected", "soft_prob": 0.3, "soft_gamma": 0.4},
+    {"history_path": "vectors"},
 ]
 
 
@@ -874,9 +903,23 @@ def test_content_gives_scores_to_items_without_training_rows(host):
 def test_a_constant_feature_column_is_nothing(constant):
     x = np.random.default_rng(0).random((200, 4)).astype(np.float32)
     x[:, 1] = constant
-    found = ContentRows(x, 3).x
+    found = ContentRows(x, 3, rank=4).x
     assert (found[:, 1] == 0).all()
     torch.testing.assert_close(found[:, [0, 2, 3]].std(0, correction=0), torch.full((3,), 0.5))
+    assert np.abs(leading_components(x, 3)).max() < 3
+
+
+def test_content_enters_by_its_leading_components():
+    x = np.random.default_rng(1).standard_normal((60, 5)) @ np.diag([5, 4, 3, 2, 1])
+    x[:, 4] = x[:, 0] + 0.1 * x[:, 4]  # five columns of nearly four directions
+    whole = leading_components(x, 5)
+    squares = np.linalg.svd(whole, compute_uv=False) ** 2
+    found = leading_components(x, 3)
+    assert found.shape == (60, 3)
+    np.testing.assert_allclose(np.square(found).sum(0), squares[:3])
+    np.testing.assert_allclose(found.T @ found, np.diag(squares[:3]), atol=1e-10)
+    left = whole - found @ np.linalg.pinv(found) @ whole
+    assert np.square(left).sum() == pytest.approx(squares[3:].sum())
 
 
 def test_a_model_with_averages_can_be_copied(host):
@@ -889,12 +932,14 @@ def test_the_average_of_the_weights_recommends(host):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     mean = None
     for n in range(6):
-        now = model.net.item_in.detach().clone()  # as the last step has left it
-        decay = min(0.6, (1 + n) / (10 + n))
-        mean = now if mean is None else decay * mean + (1 - decay) * now
         optimizer.zero_grad()
         total(model.train().calculate_loss(torch.arange(U))).backward()
         optimizer.step()
+        now = model.net.item_in.detach().clone()
+        decay = min(0.6, (1 + n) / (10 + n))
+        mean = now if mean is None else decay * mean + (1 - decay) * now
+    for _ in range(2):  # the last step too, once
+        model.post_epoch_processing()
     torch.testing.assert_close(model.averaged.module.item_in, mean)
     found, plain = scores(model), build(average=0)
     names = plain.state_dict().keys() & model.state_dict().keys()
@@ -903,6 +948,7 @@ def test_the_average_of_the_weights_recommends(host):
     plain.load_state_dict(state | {f"net.{name}": value for name, value in averages.items()})
     assert torch.equal(scores(plain), found)
     model.eval().calculate_loss(torch.arange(U))  # nothing is averaged outside training
+    model.train().calculate_loss(torch.arange(U))  # nor twice
     torch.testing.assert_close(model.averaged.module.item_in, mean)
 
 
