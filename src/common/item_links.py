@@ -87,7 +87,7 @@ class ItemGraph(nn.Module):
     def _keep(self, name, matrix):
         for part, array in (
             ("start", matrix.indptr.astype(np.int64)),
-            ("item", matrix.indices.astype(np.int64)),
+            ("item", matrix.indices.astype(np.int32)),
             ("weight", matrix.data.astype(np.float32)),
         ):
             self.register_buffer(f"{name}_{part}", torch.from_numpy(array), persistent=False)

@@ -85,15 +85,20 @@ def _without_repeats(users, items, generator):
         items[rows] = items[generator.permutation(rows)]
 
 
-def write(parent: Path, name: str, size: Size, seed: int = 0) -> Path:
-    """Write the data folder `<parent>/<name>`, whole or not at all; returns its path."""
+def write(
+    parent: Path, name: str, size: Size, seed: int = 0, features: dict[str, int] = FEATURES
+) -> Path:
+    """Write the data folder `<parent>/<name>`, whole or not at all; returns its path.
+
+    features: {modality: dimensions}.
+    """
     rows = pairs(size, seed)
     labels = mmrec(rows[:, 0], rows[:, 1], None, seed)
     frame = pd.DataFrame({"userID": rows[:, 0], "itemID": rows[:, 1], "x_label": labels})
     generator = np.random.default_rng([seed, 1])
     with staged(parent / name) as made:
         frame.to_csv(made / f"{name}.inter", sep="\t", index=False)
-        for modality, width in FEATURES.items():
+        for modality, width in features.items():
             noise = generator.standard_normal((size.items, width), dtype=np.float32)
             np.save(made / f"{modality}_feat.npy", noise)
     return parent / name
