@@ -205,7 +205,7 @@ KINDS = {
     "store of vectors": Kind("store/vectors/data.mdb", ("stored",), m.draw_bytes),
     "store of covers": Kind("store/covers/data.mdb", ("stored",), m.draw_bytes),
     "store of logs": Kind("store/logs/*.npz", ("log",), m.draw_zip),
-    "cached signals": Kind("cache/*.npz", ("cached",), m.draw_zip),
+    "cached signals": Kind("cache/*.npy", ("cached",), m.draw_array),
 }
 
 

@@ -6,10 +6,8 @@ Nothing here knows the host or touches the global random states. Equation number
 import ast
 import hashlib
 import json
+import logging
 import os
-import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +64,8 @@ def cached(folder, function, matrix, *arrays, **options):
     """function(matrix, *arrays, **options), an array kept in folder under a digest of all of these
     and of the number of threads.
 
-    folder None keeps nothing. A file that cannot be read is built again; it is written whole and
-    then renamed, so processes that write at once do no harm.
+    folder None keeps nothing. What is there but is not what was written is made anew, and a folder
+    that cannot be used is done without; both with a warning.
     """
     if folder is None:
         return function(matrix, *arrays, **options)
@@ -78,24 +76,64 @@ def cached(folder, function, matrix, *arrays, **options):
     for array in (matrix.indptr, matrix.indices, matrix.data, *arrays):
         digest.update(f"{array.dtype} {array.shape} ".encode())
         digest.update(np.ascontiguousarray(array))
-    path = Path(folder) / f"{function.__name__}-{digest.hexdigest()}.npz"
+    path = Path(folder) / f"{function.__name__}-{digest.hexdigest()}.npy"
+    logger = logging.getLogger(__name__)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return file["array"]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
-        pass  # absent, cut short or damaged
+        return kept(path)
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # what a damaged header raises is not bounded
+        logger.warning("%s cannot be read (%s); it is computed again", path, error)
     array = function(matrix, *arrays, **options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, array=array)
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        keep(path, array)
+    except (OSError, ImportError) as error:  # ImportError: Windows has no fcntl
+        logger.warning("%s cannot be kept (%s); the run goes on without", path, error)
     return array
+
+
+def kept(path: Path) -> np.ndarray:
+    """The array of a file of `keep`; ValueError if it is not what was written there."""
+    with open(path, "rb") as file:
+        array = np.load(file, allow_pickle=False)
+        if file.read() != seal(path, array):
+            raise ValueError("its content is not what was written")
+    return array
+
+
+def keep(path: Path, array: np.ndarray) -> None:
+    """Write an array and its checksum, whole or not at all; nothing where another process does it.
+
+    All write to one temporary name, so what a killed process left is written over.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "ab") as file:  # opened by two, it keeps the content of the first
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.stat(temporary)
+        except (BlockingIOError, FileNotFoundError):  # another process writes it, or just has
+            return
+        except OSError:  # a file system without locks: the checksum tells what was mixed up
+            pass
+        try:
+            file.truncate(0)
+            np.save(file, array, allow_pickle=False)
+            file.write(seal(path, array))
+            file.flush()
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def seal(path: Path, array: np.ndarray) -> bytes:
+    """Checksum of an array and of the file's name, which says what it is."""
+    digest = hashlib.blake2b(f"{path.name} {array.dtype} {array.shape} ".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array))
+    return digest.digest()
 
 
 def row_places(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,9 @@
+import errno
+import fcntl
 import multiprocessing
+import os
+import re
+import stat
 
 import numpy as np
 import pytest
@@ -83,33 +88,139 @@ def test_the_code_in_the_key_is_what_the_file_says(tmp_path):
         assert plain != syntax(f'"""A."""\n\ndef f(x):\n    """B."""\n    {other}\n')
 
 
-@pytest.mark.parametrize("harm", ["empty", "cut", "flipped", "text", "pickle"])
-def test_damaged_cache_file_is_rebuilt(tmp_path, harm):
+def rewritten(path, array):
+    """Write a file of another array, with the checksum that stood there."""
+    end = path.read_bytes()[-16:]
+    with open(path, "wb") as file:
+        np.save(file, array)
+        file.write(end)
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+HARMS = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "flipped value": lambda path: flip(path, 140),
+    "flipped header": lambda path: flip(path, 60),
+    "flipped checksum": lambda path: flip(path, -1),
+    "other values": lambda path: rewritten(path, np.ones((2, 3), np.float32)),
+    "other shape": lambda path: rewritten(path, np.zeros((3, 2), np.float32)),
+    "other type": lambda path: rewritten(path, np.zeros((2, 3), np.int32)),
+    "pickle": lambda path: rewritten(path, np.array([{"a": 1}], dtype=object)),
+    "text": lambda path: path.write_text("not an array"),
+    "zip": lambda path: path.write_bytes(b"PK" + path.read_bytes()[2:]),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_damaged_cache_file_is_made_anew_with_a_warning(tmp_path, caplog, harm):
     matrix, count = random_matrix(), Counting()
     graph.cached(tmp_path, count, matrix)
     (path,) = tmp_path.iterdir()
-    whole = path.read_bytes()
-    half = len(whole) // 2
-    if harm == "pickle":
-        np.savez(path, array=np.array([{"a": 1}], dtype=object))
-    else:
-        flipped = whole[:half] + bytes([whole[half] ^ 255]) + whole[half + 1 :]
-        content = {"empty": b"", "cut": whole[:half], "flipped": flipped, "text": b"not a zip"}
-        path.write_bytes(content[harm])
-    assert graph.cached(tmp_path, count, matrix).shape == (2, 3)
-    assert graph.cached(tmp_path, count, matrix).shape == (2, 3)
+    HARMS[harm](path)
+    for _ in range(2):
+        array = graph.cached(tmp_path, count, matrix)
+        assert array.dtype == np.float32
+        assert array.tolist() == [[0] * 3] * 2
     assert count.calls == 2
+    (warning,) = caplog.messages
+    assert re.fullmatch(rf"{path} cannot be read \(.+\); it is computed again", warning)
 
 
-def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    def full(file, **arrays):
+def test_another_entry_in_an_entry_s_place_is_made_anew(tmp_path, caplog):
+    matrix, count = random_matrix(), Counting()
+    graph.cached(tmp_path, count, matrix, np.ones(3))
+    (path,) = tmp_path.iterdir()
+    other = path.read_bytes()
+    path.unlink()
+    graph.cached(tmp_path, count, matrix, np.ones(2))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(other)
+    assert graph.cached(tmp_path, count, matrix, np.ones(2))[0, 0] == 2
+    assert "not what was written" in caplog.text
+
+
+def test_an_array_of_any_layout_and_type_comes_back(tmp_path):
+    edges = np.array([(1, 0.5), (2, 0.25)], dtype=[("item", np.int32), ("cosine", np.float64)])
+    for n, array in enumerate((edges, np.asfortranarray(np.eye(3)[:2]), np.array(2.0))):
+        path = tmp_path / f"{n}.npy"
+        graph.keep(path, array)
+        back = graph.kept(path)
+        assert (back.dtype, back.tolist()) == (array.dtype, array.tolist())
+        assert back.flags.writeable
+
+
+def test_a_folder_that_cannot_be_used_is_done_without(tmp_path, caplog):
+    (file := tmp_path / "file").write_text("")
+    array = graph.cached(file, Counting(), random_matrix())
+    assert array.shape == (2, 3)
+    assert f"{file}/counting-" in caplog.messages[-1]
+    assert "cannot be kept" in caplog.messages[-1]
+    assert caplog.messages[-1].endswith("; the run goes on without")
+
+
+def test_a_folder_in_an_entry_s_place_is_done_without(tmp_path, caplog):
+    count = Counting()
+    graph.cached(tmp_path, count, random_matrix())
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    path.mkdir()
+    assert graph.cached(tmp_path, count, random_matrix()).shape == (2, 3)
+    assert [re.search("cannot be (\\w+)", m)[1] for m in caplog.messages] == ["read", "kept"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_nothing_and_is_a_warning(tmp_path, monkeypatch, caplog):
+    def full(file, array, **options):
         file.write(b"half")
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
-        graph.cached(tmp_path, Counting(), random_matrix())
+    monkeypatch.setattr(np, "save", full)
+    assert graph.cached(tmp_path, Counting(), random_matrix()).shape == (2, 3)
+    assert "No space left on device" in caplog.text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_umask_decides_who_may_read(tmp_path):
+    before = os.umask(0o077)
+    try:
+        graph.cached(tmp_path, Counting(), random_matrix())
+    finally:
+        os.umask(before)
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path):
+    graph.cached(tmp_path, Counting(), random_matrix())
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.rename(left := tmp_path / f".{path.name}.tmp")
+    left.write_bytes(whole + b"more than one half")
+    graph.cached(tmp_path, Counting(), random_matrix())
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == whole
+
+
+def test_what_another_process_is_writing_is_left_to_it(tmp_path, caplog):
+    graph.cached(tmp_path, Counting(), random_matrix())
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    other = tmp_path / f".{path.name}.tmp"
+    with open(other, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(b"half")
+        file.flush()
+        assert graph.cached(tmp_path, Counting(), random_matrix()).shape == (2, 3)
+    assert list(tmp_path.iterdir()) == [other]
+    assert other.read_bytes() == b"half"
+    assert caplog.messages == []
 
 
 def sums_of_rows(matrix, features):
@@ -118,7 +229,7 @@ def sums_of_rows(matrix, features):
 
 def write_often(folder):
     for _ in range(30):
-        for path in folder.glob("*.npz"):
+        for path in folder.glob("*.npy"):
             path.unlink(missing_ok=True)
         array = graph.cached(folder, sums_of_rows, random_matrix(), np.eye(20))
         assert array.shape == (30, 20)
