@@ -77,12 +77,14 @@ class Chain:
     @torch.no_grad()
     def __call__(self):
         model, users = self.model.eval(), self.users
-        conditions = model.conditions(users)
+        conditions, net = model.conditions(users), model.served
+        weights, bias = net.item_out()
         last = torch.full_like(users, len(self.steps) - 1)
         x = self.process.q_sample(model.history.dense(users), last)  # (B, I)
         for k, (c2, c1) in reversed(list(enumerate(self.steps))):
             e = self.codes[k + 1] + model.user_step[users]
-            estimate = model.net.out(model.net.hidden(x @ model.net.item_in, e, *conditions))
+            h = net.hidden(x @ net.item_in, e, *conditions)
+            estimate = torch.addmm(bias, h, weights.T)
             x = estimate.mul_(c1).add_(x, alpha=c2)
         return x
 

@@ -16,14 +16,14 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from common.graph import cached
+from common.graph import cached, syntax
 from common.largest import largest
 from common.options import check_integer, check_option
 from common.rows import unit_rows, where_positive
 from common.sparse import csr_tensor
 
 BLOCK_ENTRIES = 2**21  # cosines held at a time: 16 MiB in float64
-CODE = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+CODE = hashlib.blake2b(syntax(__file__), digest_size=8).hexdigest()
 EDGE = np.dtype([("item", np.int32), ("cosine", np.float32)])
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from common.catalogue import sums_of_scores, total
-from common.graph import cached, degree_powers, normalized, owners, row_places
+from common.graph import cached, degree_powers, normalized, owners, row_places, syntax
 from common.item_graph import neighbours
 from common.rows import unit_rows
 
@@ -27,7 +27,7 @@ SOLVED = 64  # regressions at a time
 # of a user's number of items: the weight of the user's row, whose square counts in a co-occurrence
 USER_POWER = -0.25
 EDGE = np.dtype([("item", np.int32), ("weight", np.float32)])
-CODE = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=8).hexdigest()
+CODE = hashlib.blake2b(syntax(__file__), digest_size=8).hexdigest()
 
 
 class SparseRows(NamedTuple):

@@ -136,6 +136,11 @@ class LD4MRec(GeneralRecommender):
         part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
         self.register_buffer("part", torch.from_numpy(part), persistent=False)  # (U,)
         self.item_graph = item_graph(options, matrix, named, part)
+        if self.item_graph is None and self.ablation == "no_net":
+            raise ValueError(
+                "ablation no_net recommends by the item graphs alone, and there are none; "
+                "set item_graph to an integer from 1, as 100"
+            )
         self.averaged, self.trains = None, False
         if options["average"]:
             average = moving_average(options["average"])
@@ -321,7 +326,8 @@ class LD4MRec(GeneralRecommender):
                 entered = net.enter(*owned)
             h = net.hidden(entered, e, *self.history_signals(*owned))
             target = scores[first : first + SCORE_ROWS]
-            torch.addmm(bias, h, weights.T, out=target)
+            # autocast does not reach a product with out=
+            torch.addmm(bias, h.to(weights.dtype), weights.T, out=target)
             self.add_sums(target, *owned)
         return scores
 

@@ -952,6 +952,26 @@ def test_the_average_of_the_weights_recommends(host):
     torch.testing.assert_close(model.averaged.module.item_in, mean)
 
 
+@both_ways
+def test_a_float64_model_trains_and_scores(host, way, float64):
+    model = by(way, stir(build(**GRAPHS)).double())
+    loss = total(model.train().calculate_loss(torch.arange(U)))
+    loss.backward()
+    assert loss.dtype == torch.float64
+    assert scores(model.eval()).dtype == torch.float64
+
+
+@both_ways
+def test_autocast_trains_and_scores(host, way):
+    model = by(way, stir(build(**GRAPHS)))
+    expected = scores(model.eval())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = scores(model)
+        total(model.train().calculate_loss(torch.arange(U))).backward()
+    torch.testing.assert_close(found.float(), expected, atol=0.1 * expected.std(), rtol=0.1)
+    assert model.net.item_in.grad.isfinite().all()
+
+
 # --- inference (foundations, test f) ---
 
 
@@ -1048,6 +1068,11 @@ REFUSED = [
     ({"dropout": 1}, r"dropout must be a number in \[0, 0.99\], got 1"),
     ({"graph_strength": math.nan}, r"graph_strength must be a number in \[0, 1000.0\], got nan"),
     ({"content_strength": "3"}, r"content_strength must be a number in \[0, 1000.0\], got '3'"),
+    ({"ablation": "no_net"}, "no_net recommends by the item graphs alone, and there are none"),
+    ({"step_hidden": 1.1}, r"step_hidden must be a number in \[0, 1\], got 1.1"),
+    ({"content_rank": 0}, "content_rank must be an integer >= 1, got 0"),
+    ({"soft_labels": "drawn"}, "soft_labels must be .*sampled.*, got 'drawn'"),
+    ({"history_path": "unit"}, "history_path must be .*vectors.*, got 'unit'"),
     ({"item_graph": 500}, "item_graph must be an integer below 500, got 500"),
     ({"item_graph": -1}, "item_graph must be an integer >= 0, got -1"),
     ({"graph_parts": 1}, "graph_parts must be an integer >= 2, got 1"),
