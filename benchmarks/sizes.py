@@ -26,7 +26,9 @@ BARE = ("million",)  # no features
 
 def main(arguments=None):
     parser = shared.parser(__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; the first three")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; the first three"
+    )
     parser.add_argument("--out", type=Path, required=True, help="holds one folder per data set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--force", action="store_true", help="replace folders that are there")

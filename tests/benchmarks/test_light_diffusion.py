@@ -80,16 +80,17 @@ def test_chain_with_a_perfect_network_returns_its_estimate(parent):
     clean = made.model.history.dense(users)
     chain = light_diffusion.Chain(made.model, made.config, users, 5)
     model, seen = made.model, []
+    net = model.served
 
     def hidden(entered, e, c, preferences):
         seen.append((entered.clone(), e))
-        return entered
+        return torch.eye(4)
 
-    model.net.hidden, model.net.out.forward = hidden, lambda h: clean.clone()
+    net.hidden, net.item_out = hidden, lambda: (clean.T, torch.zeros(40))
     assert torch.allclose(chain(), clean, atol=1e-6)  # at t = 1 c1 is 1 and c2 is 0
     for t, (_, e) in zip((5, 4, 3, 2, 1), seen, strict=True):
         assert torch.equal(e, chain.codes[t] + model.user_step[users])
-    of_clean = clean @ model.net.item_in  # what enters is linear in the row
+    of_clean = clean @ net.item_in  # what enters is linear in the row
     for t, ((above, _), (entered, _)) in zip((4, 3, 2, 1), pairwise(seen), strict=True):
         of_state, of_estimate = chain.steps[t]
         assert torch.allclose(entered, of_estimate * of_clean + of_state * above, atol=1e-6)

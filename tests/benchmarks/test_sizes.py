@@ -67,7 +67,8 @@ def test_impossible_sizes_are_refused(n):
 
 
 def test_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "SIZES", {"one": SMALL, "two": SMALL})
+    for name in ("SIZES", "ALL"):
+        monkeypatch.setattr(command, name, {"one": SMALL, "two": SMALL})
     assert command.main(["--out", str(tmp_path), "one"]) == 0
     assert "120 x 80 x 900" in capsys.readouterr().out
     with pytest.raises(SystemExit):
