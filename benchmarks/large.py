@@ -1,6 +1,6 @@
 """LD4MRec on catalogues beyond rows of users x items: seconds and memory, and how they grow.
 
-    python benchmarks/large.py [--sizes hm_whole,million] [--steps 50] [--key=value of the model ...]
+    python benchmarks/large.py [--sizes hm_whole,million] [--steps 50] [--key=value ...]
     python benchmarks/large.py --grow 62500,125000,250000,500000,1000000 --plot FILE [...]
 
 Data are generated (sizes.py). --grow: as many users as items, ten interactions a user, no features;
@@ -67,7 +67,9 @@ def plot(rows: list[dict], path: Path) -> None:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots(1, 2)
     items = [row["items"] for row in rows]
-    for ax, names, unit in zip(axes, (("build", "epoch"), ("MiB",)), ("CPU seconds", "MiB")):
+    for ax, names, unit in zip(
+        axes, (("build", "epoch"), ("MiB",)), ("CPU seconds", "MiB"), strict=True
+    ):
         for name in names:
             values = [row[name] for row in rows]
             ax.loglog(items, values, marker="o", label="peak memory" if name == "MiB" else name)

@@ -1,8 +1,9 @@
 """Generated data of the sizes of the paper's three data sets, for benchmarks of time and memory.
 
-    python benchmarks/sizes.py --out FOLDER [tmall microlens hm hm_whole million] [--seed 0] [--force]
+    python benchmarks/sizes.py --out FOLDER [NAME ...] [--seed 0] [--force]
 
-Writes FOLDER/<name>/ as the host reads it: `<name>.inter`, text_feat.npy and image_feat.npy.
+Writes FOLDER/<name>/ as the host reads it: `<name>.inter`, text_feat.npy and image_feat.npy; tmall,
+microlens and hm unless named.
 src/ld4mrec/paper/sizes.py makes them and says what they are like. Two are larger than the paper's,
 for large.py: hm_whole, all of H&M after the 5-core, and million, a million users and items without
 features.
