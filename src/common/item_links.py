@@ -124,8 +124,9 @@ def item_graph(
     shape, folder = (matrix.shape[1],) * 2, config["cache_dir"]
     content = sp.csr_matrix(shape, dtype=np.float32)
     if k := config["content_graph"]:
+        strength = config["content_strength"] / max(len(features), 1)
         for name, x in features.items():
-            content = content + config["content_strength"] * content_graph(x, k, folder, name)
+            content = content + strength * content_graph(x, k, folder, name)
     if not (k := config["item_graph"]):
         return ItemGraph(content) if content.nnz else None
 

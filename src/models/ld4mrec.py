@@ -69,7 +69,7 @@ VARIANTS = {  # of options that are null
         "content_graph": 10,
         "content_out": True,
         "content_passed": False,
-        "history_path": "text",
+        "history_path": "vectors",
         "average": 0.98,
     },
     "paper": {
@@ -533,7 +533,7 @@ class CNet(nn.Module):
         erase the step embedding.
         """
         named = self.named_parameters()
-        free = ("gate.weight", "item_in", "behavior.weight") if self.unit else ("gate.weight",)
+        free = ("gate.weight", "item_in") if self.unit else ("gate.weight",)
         return [w for name, w in named if w.ndim == 2 and not name.endswith(free)]
 
 

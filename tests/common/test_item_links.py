@@ -167,7 +167,7 @@ def test_the_graphs_are_added_up_by_their_strengths():
     found = item_graph(options(), matrix, features, part).matrix().toarray()
     expected = 2 * interaction_graph(matrix, 5, 1.0, None)
     for name, x in features.items():
-        expected = expected + 0.5 * content_graph(x, 4, None, name)
+        expected = expected + 0.5 / 2 * content_graph(x, 4, None, name)  # of two modalities
     np.testing.assert_allclose(found, expected.toarray(), atol=1e-6)
     alone = item_graph(options(item_graph=0), matrix, features, part)
     users = torch.arange(USERS)

@@ -15,7 +15,7 @@ import models.ld4mrec as module
 import support
 from common import catalogue, graph
 from common.abstract_recommender import GeneralRecommender
-from common.item_links import interaction_graph
+from common.item_links import PASSED, content_graph, interaction_graph, passed_on
 from common.signals import GivenRows, HistorySignals, unit_rows
 from ld4mrec.data.batches import TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
@@ -77,8 +77,10 @@ def tastes(users=U, items=I, seed=0):
 
 SMALL = {"embedding_size": 12, "hidden_size": 8, "svd_rank": 4, "pg_hidden": 5, "cache_dir": None}
 # the network alone, unless a test says otherwise
-OFF = {"item_graph": 0, "content_graph": 0, "content_out": False, "average": 0}
-GRAPHS = {"item_graph": 5, "content_graph": 3, "graph_penalty": 2.0}
+OFF = {"item_graph": 0, "content_graph": 0, "content_out": False, "average": 0} | {
+    "history_path": "text"
+}
+GRAPHS = {"item_graph": 5, "content_graph": 3, "graph_penalty": 2.0, "graph_strength": 2.0}
 
 
 def config(**options):
@@ -742,7 +744,7 @@ EQUAL = [
     {"ablation": "no_cg", "item_dropout": 0.9},
     GRAPHS,
     GRAPHS | {"content_out": True, "soft_prob": 0.3, "soft_gamma": 0.4},
-    GRAPHS | {"soft_labels": "expected", "soft_prob": 0.3, "soft_gamma": 0.4},
+    GRAPHS | {"soft_labels": "expected", "soft_prob": 0.2, "soft_gamma": 0.3},
     {"history_path": "vectors"},
 ]
 
@@ -861,7 +863,7 @@ def test_without_the_network_the_graphs_are_left(host):
 
 
 def test_training_rows_take_the_graph_of_the_other_users(host, monkeypatch):
-    model, kept = build(item_dropout=0, item_graph=5, noise_scale=0), {}
+    model, kept = build(item_dropout=0, item_graph=5, graph_strength=3, noise_scale=0), {}
     errors = model.errors
     monkeypatch.setattr(model, "errors", lambda *a: kept.update(sums=a[3]) or errors(*a))
     users = torch.arange(U)
@@ -950,6 +952,47 @@ def test_the_average_of_the_weights_recommends(host):
     model.eval().calculate_loss(torch.arange(U))  # nothing is averaged outside training
     model.train().calculate_loss(torch.arange(U))  # nor twice
     torch.testing.assert_close(model.averaged.module.item_in, mean)
+
+
+@both_ways
+def test_rows_enter_at_length_1_by_the_singular_vectors(host, way):
+    model = by(way, build(history_path="vectors", noise_scale=0, embedding_size=6))
+    vectors, start = model.history_signals.vectors, model.net.item_in.detach()
+    assert vectors.shape == (I, 4)
+    torch.testing.assert_close(start[:, :4], vectors * I**0.5)
+    assert start[:, :4].square().mean().sqrt().item() == pytest.approx(1)
+    plain = build(embedding_size=6).net.item_in.detach()  # Xavier's, as far as there are no vectors
+    torch.testing.assert_close(start[:, 4:], plain[:, 4:])
+    users = torch.arange(U)
+    owned = model.history.bags(users)
+    rows = model.history.dense(users)
+    unit = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(model.net.enter(*owned), unit @ model.net.item_in)
+    torch.testing.assert_close(model.enter(model.net, *owned, users * 0), unit @ model.net.item_in)
+    held = {id(w) for w in model.net.memorizing_weights()}
+    assert id(model.net.item_in) not in held
+    assert {id(block.behavior.weight) for block in model.net.cg_blocks} <= held
+
+
+def test_hidden_step_codes_leave_the_initial_step(host, monkeypatch):
+    model = stir(build(step_hidden=1))
+    users = torch.arange(U)
+    monkeypatch.setattr(model.diffusion, "draw", lambda n: (torch.zeros(n).long(), 1.0))
+    seen, hidden = [], model.net.hidden
+    model.net.hidden = lambda x, e, *others: seen.append(e) or hidden(x, e, *others)
+    model.train().calculate_loss(users)
+    model.eval().calculate_loss(users)
+    assert torch.equal(seen[0], model.user_step[users])
+    assert torch.equal(seen[1], model.codes[1] + model.user_step[users])
+
+
+def test_passed_on_features_have_half_the_nearest_items_sum():
+    x = np.random.default_rng(0).standard_normal((30, 4))
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    near = content_graph(x, PASSED, None, "text").toarray()
+    found = passed_on(x, None, "text")
+    np.testing.assert_allclose(found, unit + near @ unit / 2, atol=1e-6)
+    assert np.abs(found - unit).max() > 0.1
 
 
 @both_ways
@@ -1114,10 +1157,10 @@ def test_features_that_do_not_fit_are_refused(host):
 
 def test_yaml_is_what_the_hosts_read():
     declared = yaml.safe_load(YAML.read_text(encoding="utf-8"))
-    assert declared["hyper_parameters"] == ["soft_prob", "soft_gamma"]
-    assert declared["defaults"] == {"soft_prob": 0.01, "soft_gamma": 0.01}
+    assert declared["hyper_parameters"] == ["soft_prob", "soft_gamma", "learning_rate"]
+    assert declared["defaults"] == {"soft_prob": 0.01, "soft_gamma": 0.01, "learning_rate": 6e-4}
     assert declared["soft_prob"] == declared["soft_gamma"] == [0.005, 0.01, 0.05, 0.1, 0.2]
-    paper = {"step_size": 10, "train_batch_size": 400}
+    paper = {"step_size": 10}
     paper |= {"stopping_step": 20, "epochs": 1000}
     assert {key: declared[key] for key in paper} == paper
     assert not [key for key, value in declared.items() if isinstance(value, str) and "e-" in value]

@@ -23,6 +23,10 @@ PARTS = {
     "w/o SR": {"ablation": "no_sr"},
     "w/o item graphs": {"item_graph": 0, "content_graph": 0},
     "w/o content in FC out": {"content_out": False},
+    "history as in the text": {"history_path": "text"},
+    "w/o hidden items": {"item_dropout": 0},
+    "unclicked items weigh 1": {"negative_weight": 1},
+    "w/o average": {"average": 0},
     "item graphs alone": {"ablation": "no_net", "epochs": 1},
     "variant paper": {"variant": "paper"},
 }
@@ -30,7 +34,8 @@ OF_CONTENT = ("w/o PG", "w/o content in FC out")
 LEAD = (
     "w/o PG: the two CG blocks in sequence; w/o CG: behaviour and step embedding alone; "
     "w/o SR: plain squared error; item graphs alone: the history's sums over them, no network; "
-    "variant paper: without the additions to the text.",
+    "variant paper: without all of the additions to the text, which the rows between leave out one "
+    "at a time.",
 )
 NO_MODALITY = "the data set has no features: the full model has no PG blocks either"
 
