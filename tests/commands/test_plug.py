@@ -16,7 +16,14 @@ from ld4mrec.search.train import run
 
 STAND_IN = Path(__file__).parents[1] / "stand_in"
 SMALL = {"embedding_size": 16, "hidden_size": 16, "svd_rank": 8, "pg_hidden": 8}
-ONE_POINT = {"soft_prob": 0.01, "soft_gamma": 0.01, "seed": 5, "epochs": 3, "train_batch_size": 16}
+ONE_POINT = {
+    "soft_prob": 0.01,
+    "soft_gamma": 0.01,
+    "learning_rate": 6e-4,
+    "seed": 5,
+    "epochs": 3,
+    "train_batch_size": 16,
+}
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def test_the_same_numbers_there_as_on_our_host(checkout, tmp_path):
 def test_the_lists_of_the_yaml_are_a_grid_there(checkout):
     plug.plug(checkout)
     with_data(checkout)
-    changes = SMALL | {"soft_gamma": "[0.01]", "epochs": 1}
+    changes = SMALL | {"soft_gamma": "[0.01]", "learning_rate": "[6.0e-4]", "epochs": 1}
     points = train_there(checkout, "demo", changes)["runs"]
     assert [point["soft_prob"] for point in points] == [0.005, 0.01, 0.05, 0.1, 0.2]
 

@@ -87,6 +87,11 @@ def test_the_callers_hyper_parameters_replace_the_list(theirs, toy):
     assert values(points, "n_layers", "seed") == [(1, 999), (2, 999)]
 
 
+def test_what_the_caller_does_not_search_has_its_default(ours, toy):
+    made = config(ours, toy, {"hyper_parameters": ["width"], "width": [4, 8]})
+    assert values(made.points(grid=True), "p", "width") == [(0.2, 4), (0.2, 8)]
+
+
 def test_a_hyper_parameter_that_nobody_knows_is_refused(ours, toy):
     with pytest.raises(
         ConfigError, match=r"hyper_parameters lists 'widht', .*Did you mean 'width'"

@@ -310,7 +310,7 @@ def test_other_data_at_a_worker_are_refused(keys, tmp_path, second, monkeypatch)
 def test_a_value_that_the_model_refuses_fails_alone(keys, engine):
     keys = {k: v for k, v in keys.items() if k not in (*RATES, "reg_weight", "embedding_size")}
     small = {"embedding_size": 8, "hidden_size": 8, "svd_rank": 4, "pg_hidden": 4, "epochs": 1}
-    points = {"soft_prob": [0.1, 2.0], "soft_gamma": 0.1}
+    points = {"soft_prob": [0.1, 2.0], "soft_gamma": 0.1, "learning_rate": 6e-4}
     best, failed = run("LD4MRec", "blocks", keys | small | points, grid=True, engine=engine)
     assert best.result
     assert "soft_prob must be a number in [0, 1], got 2" in failed.failure

@@ -125,7 +125,11 @@ class Config:
                 example = candidates[0] if isinstance(candidates, list) and candidates else value
                 taken(self._kind(name, example), name, value, file)
             self.defaults.update(defaults)
-        listed = _names(overrides.pop("hyper_parameters", None), "") or listed
+        if chosen := _names(overrides.pop("hyper_parameters", None), ""):
+            for _, layer in layers:  # what is searched no longer has its default
+                for name in layer.keys() & self.defaults.keys() - set(chosen):
+                    layer[name] = self.defaults[name]
+            listed = chosen
         return list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
 
     def _kind(self, key, example, file=None):
