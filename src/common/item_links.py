@@ -99,6 +99,25 @@ class ItemGraph(nn.Module):
 
     def forward(self, items: Tensor, begin: Tensor, part: Tensor | None = None) -> SparseRows:
         """x K of a batch of histories. part (B,): of each training user; None: of the whole."""
+        cells, weights = self._edges(items, begin, part)
+        cells, order = cells.sort(stable=True)
+        cells, count = torch.unique_consecutive(cells, return_counts=True)
+        values = torch.segment_reduce(weights[order], "sum", lengths=count, unsafe=True)
+        return SparseRows(cells, values, len(begin), self.n_items)
+
+    def add_to(self, scores: Tensor, items: Tensor, begin: Tensor) -> Tensor:
+        """Add x K of a batch of histories to contiguous scores (B, I), in place.
+
+        In fixed order on any device; on the CPU that needs no sorting.
+        """
+        if scores.device.type != "cpu":
+            return self(items, begin).add_to(scores)
+        cells, weights = self._edges(items, begin)
+        scores.view(-1).index_add_(0, cells, weights.to(scores.dtype))
+        return scores
+
+    def _edges(self, items, begin, part=None):
+        """Places in the rows (B, I) and weights of all edges from the histories' items, (E,)."""
         name, owner = "whole", owners(begin, len(items))
         if part is not None and self.has_parts:
             name, items = "parts", items + part[owner] * self.n_items
@@ -106,11 +125,7 @@ class ItemGraph(nn.Module):
             getattr(self, f"{name}_{part}") for part in ("start", "item", "weight")
         )
         edges, first = row_places(start, items)
-        cells = owner[owners(first, len(edges))] * self.n_items + item[edges]
-        cells, order = cells.sort(stable=True)
-        cells, count = torch.unique_consecutive(cells, return_counts=True)
-        values = torch.segment_reduce(weight[edges[order]], "sum", lengths=count, unsafe=True)
-        return SparseRows(cells, values, len(begin), self.n_items)
+        return owner[owners(first, len(edges))] * self.n_items + item[edges], weight[edges]
 
 
 def item_graph(

@@ -333,7 +333,7 @@ class LD4MRec(GeneralRecommender):
 
     def add_sums(self, scores: Tensor, items: Tensor, begin: Tensor) -> Tensor:
         """Add the histories' sums over the item graph to contiguous scores (B, I), in place."""
-        return scores if self.item_graph is None else self.item_graph(items, begin).add_to(scores)
+        return scores if self.item_graph is None else self.item_graph.add_to(scores, items, begin)
 
     def step_embeddings(self) -> Tensor:
         """What the network reads as e of each user to recommend without noise, (U, d_t)."""

@@ -185,3 +185,15 @@ def test_regressions_are_cached(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.linalg, "solve", None)
     again = item_graph(kept, matrix, {}, part)
     assert torch.equal(first.parts_weight, again.parts_weight)
+
+
+def test_sums_are_added_to_scores_as_rows_are():
+    matrix = random_matrix()
+    features = {"text": np.random.default_rng(0).random((ITEMS, 4))}
+    made = item_graph(options(), matrix, features, np.arange(USERS) % 2)
+    bags = batch(matrix, range(USERS))
+    scores = torch.rand(USERS, ITEMS, generator=torch.Generator().manual_seed(0))
+    expected = scores + made(*bags).dense()
+    found = made.add_to(scores.clone(), *bags)
+    torch.testing.assert_close(found, expected)
+    assert (found != scores).any()
