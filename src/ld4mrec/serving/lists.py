@@ -12,9 +12,11 @@ import pandas as pd
 from ld4mrec.data.interactions import no_likes
 from ld4mrec.errors import ConfigError, DataError, nearest
 from ld4mrec.files import replacing
-from ld4mrec.tables import check_header, refuse_nul
+from ld4mrec.tables import check_header, is_number, refuse_nul
 
 logger = logging.getLogger(__name__)
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula's beginning
 
 
 def check_suffix(path: Path, option: str) -> None:
@@ -84,6 +86,20 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             "%s: %d rows repeat another and count once (the first: row %d after the header, %s)",
             *(path, int(again.sum()), row + 1, ", ".join(frame.iloc[row])),
         )
+    return frame
+
+
+def formulas(texts: pd.Series) -> pd.Series:
+    """Which cells a spreadsheet would run: a sign of a formula in front, and not just a number."""
+    found = [text.startswith(FORMULA) and not is_number(text) for text in map(str, texts)]
+    return pd.Series(found, texts.index, dtype=bool)
+
+
+def for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with ' before the texts that a spreadsheet would run."""
+    frame = frame.copy()
+    for name in frame.columns[[kind.kind not in "if" for kind in frame.dtypes]]:
+        frame[name] = frame[name].where(~formulas(frame[name]), "'" + frame[name].astype(str))
     return frame
 
 
