@@ -142,8 +142,13 @@ def _write_parquet(file, frames):
 
 
 def _read_csv(path):
-    check_header(path, ",")
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    """Also what a spreadsheet calls CSV, with ; or a TAB between the fields."""
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = next((mark for mark in ",;\t" if mark in header), ",")
+    check_header(path, separator)
+    how = {"sep": separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    return pd.read_csv(path, **how)
 
 
 def _read_lines(path):
