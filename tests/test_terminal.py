@@ -1,6 +1,7 @@
 import io
 import logging
 import re
+import sys
 
 import pytest
 from tqdm import tqdm
@@ -121,3 +122,18 @@ def test_a_log_file_that_cannot_be_written_is_done_without(tmp_path, capsys):
     assert out.count("ends here") == 1
     assert "two" in out
     assert err == ""
+
+
+def test_a_narrow_terminal_gets_the_short_line(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    init_logger()
+    record = {"extra": {"short": "epoch 1 | loss 2"}}
+    logger.info("epoch 1 | loss 2 (1 + 1) | validation recall@20 0.5", **record)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    logger.info("epoch 1 | loss 2 (1 + 1) | validation recall@20 0.5", **record)
+    logger.info("epoch 1 | loss 2 (1 + 1)", **record)
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 1 | loss 2 (1 + 1) | validation recall@20 0.5",  # to a file the whole line
+        "epoch 1 | loss 2",
+        "epoch 1 | loss 2 (1 + 1)",
+    ]

@@ -1,6 +1,7 @@
 """Where log lines go: to the terminal, beside a progress bar, and to the run's log.txt."""
 
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,15 @@ from ld4mrec.errors import print_nowhere
 
 
 class _Terminal(logging.Handler):
-    """Writes lines above a running progress bar instead of through it."""
+    """Writes lines above a running progress bar instead of through it. Where the terminal is too
+    narrow for a line, what the record has as `short` stands in.
+    """
+
+    def format(self, record):
+        line = super().format(record)
+        if hasattr(record, "short") and sys.stdout.isatty():
+            return line if len(line) <= shutil.get_terminal_size().columns else record.short
+        return line
 
     def emit(self, record):
         try:

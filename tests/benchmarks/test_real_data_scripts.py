@@ -51,7 +51,7 @@ def test_explore_trains_each_setting_and_seed_once(keys, capsys):
         for name, by_seed in found.items()
     ]
     logs = list(Path(keys["runs_dir"]).glob("blocks/LD4MRec/*/log.txt"))
-    assert all("epoch 0 | loss" in path.read_text() for path in logs)
+    assert all("epoch 1 | loss" in path.read_text() for path in logs)
     assert [len(by_seed) for by_seed in found.values()] == [2, 2, 2]
     again = explore.explore("blocks", keys, named, [1, 2], minutes=10)
     assert again == found

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,53 @@ def test_new_users(ease, tmp_path, capsys):
     assert "column item, has 1 unknown item ids: 'x9'" in capsys.readouterr().err
 
 
+def test_unknown_ids_are_skipped_and_counted_where_that_is_asked_for(ease, tmp_path, capsys):
+    history, out = tmp_path / "history.csv", tmp_path / "new.csv"
+    words = [ease, "--history", str(history), "--out", str(out), "-k", "3"]
+    history.write_text("user,item\na,i1\na,i5\nb,i2\n")
+    assert recommend.main(words) == 0
+    expected = out.read_text()
+    history.write_text("user,item\na,i1\nz,x8\na,x9\na,i5\nb,i2\n")
+    assert recommend.main(words) == 2
+    assert "2 unknown item ids: 'x8', 'x9'" in (text := capsys.readouterr().err)
+    assert "--skip-unknown (in Python skip_unknown=True) leaves the others out" in text
+    assert recommend.main([*words, "--skip-unknown"]) == 0
+    assert out.read_text() == expected  # z had nothing else
+    assert (
+        f"left out: 2 of 5 in the rows of {history} are items that the run does not know (the "
+        "first: 'x8')"
+    ) in capsys.readouterr().err
+    history.write_text("user,item\na,x9\n")
+    assert recommend.main([*words, "--skip-unknown"]) == 2
+    assert "error: 1 of 1 in the rows of" in capsys.readouterr().err
+    words = [ease, "--users", "u1,nobody,u2", "--skip-unknown", "--out", str(out), "-k", "1"]
+    assert recommend.main(words) == 0
+    assert [row["user"] for row in rows_of(out)] == ["u1", "u2"]
+    assert "are users that the run does not know (the first: 'nobody')" in capsys.readouterr().err
+
+
+def test_ids_that_a_spreadsheet_would_run(world, place, tmp_path, capsys):
+    folder = shutil.copytree(world, tmp_path / "data" / world.name)
+    users = ["=cmd|' /C calc'!A0", "-5", "@SUM(1)", "+1+2", "-a", "a=b"]
+    rows = "".join(f"{users[n] if n < 6 else n}\t{n}\n" for n in range(61))
+    (folder / "u_id_mapping.csv").write_text(f"user_id\tuserID\n{rows}")
+    ease = trained_on(folder, tmp_path, "EASE")
+    (wanted := tmp_path / "wanted.txt").write_text("\n".join(users))
+    out = tmp_path / "x.csv"
+    words = [ease, "--users", str(wanted), "-k", "1"]
+    assert recommend.main([*words, "--out", str(out)]) == 0
+    assert [row["user"] for row in rows_of(out)] == users  # programs read what was written
+    assert (
+        """4 ids would be formulas in a spreadsheet (the first: "=cmd|' /C calc'!A0"); for one, """
+        "write the table with --spreadsheet"
+    ) in capsys.readouterr().err
+    assert recommend.main([*words, "--out", str(out), "--spreadsheet"]) == 0
+    safe = [f"'{user}" for user in users]
+    found = [row["user"] for row in rows_of(out)]
+    assert found == [safe[0], "-5", *safe[2:5], "a=b"]
+    assert "formulas" not in capsys.readouterr().err
+
+
 def test_models_of_users_refuse_new_ones_before_they_read(bpr, tmp_path, capsys):
     assert recommend.main([bpr, "--history", str(tmp_path / "absent.csv")]) == 2
     assert "--history works with DiffRec, EASE" in capsys.readouterr().err
@@ -189,6 +237,10 @@ def test_export(ease, tmp_path, capsys):
         (["--users", "u1", "--history", "h.csv"], "leave it out with --history"),
         (["--export", "x", "--out", "y.csv"], "--export does without --out"),
         (["--export", "x", "-k", "20"], "--export does without -k"),
+        (["--export", "x", "--skip-unknown", "--users", "u1"], "--export does without --users"),
+        (["--export", "x", "--spreadsheet"], "--export does without --spreadsheet"),
+        (["--spreadsheet", "--out", "y.jsonl"], "--spreadsheet is for CSV, and --out is y.jsonl"),
+        (["--skip-unknown"], "--skip-unknown goes with --users or --history"),
         (["--out", "top.xls"], "whose suffix '.xls' names no format"),
         (["--history", "h.txt"], "--history is h.txt"),
         (["--users", "u1,nobody"], "unknown user ids: 'nobody'; the run knows ids such as 'u0'"),

@@ -271,8 +271,14 @@ def test_broken_yaml_is_named(ours, toy):
         (b"a: &a [1]\nb: *a\n", r"ours\.yaml is not valid yaml: an alias \(\*\) at line 2"),
         (b"&a [*a]", r"ours\.yaml is not valid yaml: an alias"),
         (b"a: " + b"[" * 5000, r"ours\.yaml is nested too deeply"),
+        (
+            b"a: 1\nb: 2\n\na: 3\n",
+            r"ours\.yaml is not valid yaml: the key 'a' stands at line 1 and again at line 4; keep",
+        ),
+        (b"b:\n  1: x\n  0x1: y\n", r"the key 1 stands at line 2 and again at line 3"),
+        (b"{b: [{a: 1, a: 1}]}", r"the key 'a' stands at line 1 and again at line 1"),
     ],
-    ids=["a byte", "UTF-16", "alias", "alias of itself", "brackets"],
+    ids=["byte", "UTF-16", "alias", "itself", "brackets", "twice", "twice as 0x1", "twice within"],
 )
 def test_yaml_that_cannot_be_read_is_named(tmp_path, text, message):
     file = tmp_path / "ours.yaml"

@@ -74,9 +74,10 @@ def test_objects_and_other_files_are_not_loaded(toy):
     save(toy, np.array([{"a": 1}] * 7, dtype=object))
     with pytest.raises(DataError, match="is not a .npy file of numbers"):
         load_features(config_for(toy), 7)
-    (toy / "text_feat.npy").write_bytes(b"not numpy")
-    with pytest.raises(DataError, match="is not a .npy file of numbers"):
-        load_features(config_for(toy), 7)
+    for content in (b"not numpy", b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x02\x00{("):
+        (toy / "text_feat.npy").write_bytes(content)
+        with pytest.raises(DataError, match="is not a .npy file of numbers"):
+            load_features(config_for(toy), 7)
 
 
 @pytest.mark.parametrize("more", [b"", b"\0", b"\0" * 800], ids=["as it was", "a byte", "rows"])

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from argparse import Namespace
 
 import numpy as np
@@ -189,7 +190,8 @@ def test_absent_files(download):
     (it.raw / hm.TRANSACTIONS).unlink()
     status, _, err = it.prepare()
     assert status == 2
-    assert "has no transactions_train.csv (nor transactions_train.csv.zip); it holds art" in err
+    assert "has no transactions_train.csv (nor transactions_train.csv.zip, nor a zip with" in err
+    assert "it holds articles.csv" in err
     shutil.rmtree(it.raw)
     assert "does not exist; it must name the folder of the download" in it.prepare()[2]
     it.raw.write_text("")
@@ -286,6 +288,7 @@ def test_absent_texts_are_told_before_the_reading(name, file, download):
     status, out, err = it.prepare(features=True)
     assert (status, out) == (2, "")
     assert "has no" in err
+    assert "--text-encoder none goes on without texts" in err
     assert it.prepare()[0] == 0  # not needed without features
 
 
@@ -384,3 +387,99 @@ def test_a_raw_folder_within_the_folder_to_replace_stays(download):
 )
 def test_a_manifest_does_not_tell_where_somebody_keeps_things(value, kept):
     assert command.plain(Namespace(raw=value, force=True)) == {"raw": kept}
+
+
+def test_items_without_content_are_left_out_before_the_core_where_that_is_asked_for(download):
+    it = download("hm")
+    articles = pd.read_csv(it.raw / hm.ARTICLES, dtype=str)
+    pictures = list((it.raw / "images_128_128").rglob("*.jpg"))
+    gone = {path.stem for path in pictures[:40]}
+    for path in pictures[:40]:
+        path.unlink()
+    articles[articles["article_id"] > "0300000000"].to_csv(it.raw / hm.ARTICLES, index=False)
+    flags = ["--k-core=1", "--dry-run", "--require=image,text"]
+    status, out, err = it.prepare(*flags, features=True)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("rows of items with image"))
+    assert lines[place + 1].startswith("rows of items with text")
+    assert lines[place + 2].startswith("1-core")
+    sold = set(pd.read_csv(it.raw / hm.TRANSACTIONS, dtype=str)["article_id"].str.zfill(10))
+    never = {path.stem for path in pictures} - gone
+    assert int(lines[place].split()[6]) == len(sold & never)
+    with_text = set(articles["article_id"][articles["article_id"] > "0300000000"])
+    assert int(lines[place + 1].split()[6]) == len(sold & never & with_text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--require=images"], "there is no images; wanted some of text, image"),
+        (["--require=image", "--no-features"], "--require image: no image is read"),
+        (["--require=text", "--text-encoder=none"], "--require text: no text is read"),
+    ],
+)
+def test_what_cannot_be_required_is_refused(download, flags, message):
+    status, _, err = download("hm").prepare(*flags, features=True)
+    assert status == 2
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("x.npy", "should end in"), ("x.parquet", "should end")]
+)
+def test_own_vectors_of_another_form_are_refused_before_the_reading(download, name, text):
+    it = download("hm")
+    (it.raw / name).write_bytes(b"x")
+    flags = [f"--text-encoder=file:{it.raw / name}", "--image-encoder=none", "--dry-run"]
+    status, out, err = it.prepare(*flags, features=True)
+    assert (status, out) == (2, "")
+    assert text in err
+
+
+def test_an_encoder_folder_without_a_model_type_is_refused_before_the_reading(download, tmp_path):
+    pytest.importorskip("transformers")
+    (folder := tmp_path / "tower").mkdir()
+    (folder / "config.json").write_text('{"hidden_size": 8}')
+    flags = [f"--image-encoder={folder}", "--text-encoder=none", "--dry-run"]
+    status, out, err = download("hm").prepare(*flags, features=True)
+    assert (status, out) == (2, "")
+    assert "cannot be an encoder: its config.json has no model_type" in err
+
+
+@pytest.mark.parametrize("packed", ["one zip", "a folder down", "a zip a folder down"])
+def test_files_are_found_where_downloads_and_unpackers_put_them(download, packed):
+    """Kaggle's one zip of everything; what Windows unpacks into a folder; macOS' ._ files."""
+    it = download("hm")
+    status, expected, _ = it.prepare("--dry-run", "--text-encoder=none", features=True)
+    assert status == 0
+    files = [path for path in it.raw.rglob("*") if path.is_file() and path.suffix != ".json"]
+    inner = it.raw / "h-and-m-personalized-fashion-recommendations"
+    if "zip" in packed:
+        place = inner.with_suffix(".zip") if packed == "one zip" else inner / "all.zip"
+        place.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(place, "w") as archive:
+            for path in files:
+                archive.write(path, path.relative_to(it.raw))
+                archive.writestr(f"__MACOSX/._{path.name}", b"mac")
+            archive.writestr(f"._{hm.TRANSACTIONS}", b"mac")
+    else:
+        inner.mkdir()
+        for name in (hm.TRANSACTIONS, hm.ARTICLES, "images_128_128"):
+            shutil.copytree(it.raw / name, inner / name) if "im" in name else shutil.copy(
+                it.raw / name, inner
+            )
+        (inner / f"._{hm.TRANSACTIONS}").write_bytes(b"mac")
+    for path in files:
+        path.unlink()
+    shutil.rmtree(it.raw / "images_128_128")
+    (it.raw / f"._{hm.TRANSACTIONS}").write_bytes(b"mac")
+    status, out, err = it.prepare("--dry-run", "--text-encoder=none", features=True)
+    assert (status, err) == (0, "")
+    assert out == expected
+
+
+def test_misspelt_text_fields_are_told_before_the_reading(download):
+    status, out, err = download("hm").prepare("--text-fields=prod_nam", features=True)
+    assert (status, out) == (2, "")
+    assert "has no column 'prod_nam'. Did you mean 'prod_name'?" in err

@@ -113,6 +113,7 @@ def test_items_without_content_get_the_mean_and_are_listed(toys, tmp_path, out, 
     assert part["image"]["fill"] == "mean of the available vectors"
     told = capsys.readouterr().out
     assert "filled with the mean: 4 (6.67%), 3 missing and 1 broken" in told
+    assert "warning" not in told
     assert "i3.jpg: the file is empty" in told
 
 
@@ -430,3 +431,11 @@ def test_estimate(tmp_path, monkeypatch):
         "features: none (--no-features)"
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_many_items_of_the_same_vector_are_a_warning():
+    vectors = np.zeros((10, 2), np.float32)
+    facts = {"encoder": "x", "dimension": 2, "broken": {"images": []}}
+    told = features.summary("text", features.Made(vectors, facts, [1, 2, 3], {}))
+    assert "warning: 30% of the items have the same vector, the mean; --require text" in told
+    assert "warning" not in features.summary("text", features.Made(vectors, facts, [1, 2], {}))

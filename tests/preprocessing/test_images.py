@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from ld4mrec.errors import DataError
 from ld4mrec.preprocessing.steps import images
@@ -123,6 +123,32 @@ def test_modes(mode):
     assert np.asarray(made).min() >= 253
 
 
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
+        (np.array([[0.0, 100.0, 255.0]], np.float32), [0, 100, 255]),
+        (np.array([[-1.0, 0.0, 1.0]], np.float32), [0, 128, 255]),
+        (np.array([[0, 7, 255]], np.int32), [0, 7, 255]),
+        (np.array([[0, 25700, 65535]], np.int32), [0, 100, 255]),
+        (np.array([[0, 10**9, 2 * 10**9]], np.int32), [0, 128, 255]),
+        (np.zeros((1, 3), np.float32), [0, 0, 0]),
+    ],
+)
+def test_grey_of_32_bits_keeps_its_levels(levels, expected):
+    made = decode(encoded(Image.fromarray(levels), "TIFF"))
+    assert made.mode == "RGB"
+    assert np.asarray(made)[0].tolist() == [[level] * 3 for level in expected]
+
+
+def test_avif_is_read():
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    made = decode(encoded(Image.new("RGB", (40, 30), RED), "AVIF"))
+    assert made.size == (40, 30)
+    assert np.abs(np.subtract(made.getpixel((1, 1)), RED)).max() <= 4
+
+
 def test_colour_survives():
     assert decode(encoded(Image.new("RGB", (4, 4), RED).convert("P"))).getpixel((1, 1)) == RED
     grey = Image.fromarray(np.full((3, 3), 257 * 100, dtype=np.uint16))
@@ -165,6 +191,11 @@ def test_exif_orientation_is_ignored():
         (encoded(noise(), "JPEG")[:20], "cannot be decoded|is not one of"),
         (png_of_size(60_000, 60_000), "more than 89,478,485 pixels"),
         (png_of_size(10_000, 9_000), "10000 x 9000 pixels, the limit"),
+        (encoded(Image.new("L", (3000, 1))), "has 3000 x 1 pixels, a side of more than 100 times"),
+        (
+            encoded(Image.fromarray(np.full((3, 3), np.nan, np.float32)), "TIFF"),
+            "has pixels that are no numbers",
+        ),
         (png_of_size(0, 9), "cannot be decoded|is not one of"),
     ],
     ids=[
@@ -176,6 +207,8 @@ def test_exif_orientation_is_ignored():
         "a JPEG's header",
         "a bomb",
         "too large",
+        "a line",
+        "no numbers",
         "no width",
     ],
 )

@@ -5,6 +5,7 @@ import zipfile
 import pandas as pd
 import pytest
 
+from ld4mrec.files import sha256
 from ld4mrec.preprocessing import microlens
 from ld4mrec.preprocessing.steps.raw import RawError
 
@@ -162,4 +163,76 @@ def test_titles_that_end_within_quotes(tmp_path):
     got, bad, _ = microlens.read_titles(path, 0)
     assert got == {"1": "a"}
     with pytest.raises(RawError, match="line 3: unexpected end of data"):
+        bad.check()
+
+
+def test_the_larger_set_is_read_its_titles_without_a_header(download):
+    it = download("microlens")
+    for old, new in (
+        (microlens.PAIRS, "MicroLens-100k_pairs.csv"),
+        (microlens.TITLES, "MicroLens-100k_title_en.csv"),
+    ):
+        (it.raw / old).rename(it.raw / new)
+    path = it.raw / "MicroLens-100k_title_en.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[1:]))
+    got = microlens.read_titles(path, 0.01)
+    path.rename(other := it.raw / microlens.TITLES)
+    other.write_text("".join(lines))
+    assert got.texts == microlens.read_titles(other, 0.01).texts
+    other.unlink()
+    path.write_text("".join(lines[1:]))
+    status, out, _ = it.prepare("--dry-run", "--image-encoder=none", features=True)
+    assert status == 0
+    assert "MicroLens-100k_pairs.csv is of MicroLens-100k; the paper used MicroLens-50k" in out
+
+
+def test_items_in_the_order_of_time_are_read_without_times(download):
+    it = download("microlens")
+    rows = pd.read_csv(it.raw / microlens.PAIRS)
+    rows = rows.sort_values(["user", "timestamp"], kind="stable").drop_duplicates(["user", "item"])
+    users = rows.groupby("user")["item"].apply(lambda items: " ".join(map(str, items)))
+    (it.raw / microlens.PAIRS).unlink()
+    path = it.raw / f"{microlens.PREFIX}_pairs.tsv"
+    path.write_text("".join(f"{user}\t{items}\n" for user, items in users.items()))
+    assert it.prepare("--k-core=1", "--split=leave-one-out")[0] == 0
+    made = pd.read_csv(it.out / "microlens.inter", sep="\t")
+    assert list(made) == ["userID", "itemID", "x_label"]
+    assert len(made) == len(rows)
+    ids = pd.read_csv(it.out / "i_id_mapping.csv", sep="\t")["item_id"].to_numpy()
+    of_user = pd.read_csv(it.out / "u_id_mapping.csv", sep="\t")["user_id"].to_numpy()
+    last = rows.groupby("user")["item"].last()
+    test = made[made["x_label"] == 2]
+    assert (last.loc[of_user[test["userID"]]].to_numpy() == ids[test["itemID"]]).all()
+    for flag in ("--split=temporal", "--from=2020-01-01"):
+        status, _, err = it.prepare("--dry-run", flag)
+        assert status == 2
+        assert "has no times, only their order" in err
+    path.write_text("1\t5 x\n2\t6\n")
+    _, bad, *_ = microlens.read_lists(path, 1.0)
+    assert bad.first == ["line 1: no user with items: '1\\t5 x'"]
+
+
+def test_the_official_files_are_told_by_their_checksum(download, monkeypatch):
+    it = download("microlens")
+    _, out, _ = it.prepare("--dry-run")
+    assert f"{microlens.PAIRS} is not the official file: its SHA-256 begins with" in out
+    begin = sha256(it.raw / microlens.PAIRS)[:8]
+    monkeypatch.setitem(microlens.OFFICIAL, microlens.PAIRS, begin)
+    _, out, _ = it.prepare("--dry-run")
+    assert f"{microlens.PAIRS} is the official file\n" in out
+
+
+def test_titles_of_another_header_are_told_before_the_reading(download):
+    it = download("microlens")
+    (it.raw / microlens.TITLES).write_text("video,name\n1,x\n")
+    status, out, err = it.prepare("--image-encoder=none", features=True)
+    assert (status, out) == (2, "")
+    assert "the header is 'video,name'; wanted 'item,title'" in err
+
+
+def test_a_file_with_quoted_fields_is_told(tmp_path):
+    path = pairs(tmp_path, [(f'"{user}"', 7, f'"{TIME}"') for user in range(9)])
+    _, bad, *_ = microlens.read_pairs(path, NO_WINDOW, 0.01)
+    with pytest.raises(RawError, match="its fields are in quotes, which the source's are not"):
         bad.check()

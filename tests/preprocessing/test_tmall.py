@@ -394,3 +394,27 @@ def test_log_parts_are_letters_each_once(download):
     it.prepare("--log-parts=Aab")
     assert len(it.manifest()["sources"]) == 2
     assert "--log-parts is 'a,b'; wanted letters" in it.prepare("--force", "--log-parts=a,b")[2]
+
+
+def test_a_log_cut_short_is_told_before_the_reading(download):
+    it = download("tmall")
+    path = next(it.raw.glob("*partc*.zip"))
+    path.write_bytes(path.read_bytes()[:-30])
+    status, out, err = it.prepare()
+    assert (status, out) == (2, "")
+    assert f"{path.name} is damaged or incomplete" in err
+
+
+def test_zips_unpacked_each_into_its_folder_are_found(download):
+    it = download("tmall")
+    status, expected, _ = it.prepare("--dry-run")
+    assert status == 0
+    for path in list(it.raw.glob("*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(it.raw / path.stem)
+        path.unlink()
+        (it.raw / f"._{path.name}").write_bytes(b"mac")
+    status, out, _ = it.prepare("--dry-run")
+    assert status == 0
+    counts = [text[text.index("step  ") :].splitlines()[1:] for text in (expected, out)]
+    assert counts[0] == counts[1]

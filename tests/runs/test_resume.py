@@ -240,7 +240,7 @@ def test_going_on_equals_never_stopping(world, interrupt, model, caplog):
     assert expected["result.json"]["epochs"] == EPOCHS
     # in the middle of epoch 3: the lines of epochs 0 to 2 and their checkpoint are there
     got = stop_and_go_on(world, interrupt, model, Trainer, "step", 3 * BATCHES + 2)
-    assert "going on at epoch 3" in caplog.text
+    assert "going on at epoch 4" in caplog.text
     assert got == expected
 
 
@@ -378,10 +378,10 @@ def test_a_killed_process(world):
 
 
 def test_a_run_that_diverged_says_so_and_why(world):
-    with pytest.raises(DivergedError, match="not finite in epoch 0, batch 0"):
+    with pytest.raises(DivergedError, match="not finite in epoch 1, batch 1"):
         world("Exploding", "run")
     reason = json.loads((world.folder / "run" / "failed.json").read_text())["reason"]
-    assert "not finite in epoch 0, batch 0: parts [inf]" in reason
+    assert "not finite in epoch 1, batch 1: parts [inf]" in reason
     with pytest.raises(RunError, match=r"all 2 runs of the grid failed; the first: .* not finite"):
         world("Exploding", "grid", seed=[1, 2])
 

@@ -104,7 +104,7 @@ def no_pyarrow(name):
         ("h.csv", ",user,item\n0,a,1\n", "one of them without a name; was it written with an"),
         ("h.csv", "user,item,item\na,1,2\n", "has two columns named 'item'"),
         ("h.csv", "user,item\na,1\0\n", "has a zero byte at byte 13: it is damaged"),
-        ("h.csv", "user;item\na;1\n", "has no column 'user'; its columns are"),
+        ("h.csv", "user|item\na|1\n", "has no column 'user'; its columns are"),
         ("h.jsonl", '{"user": "a"\n', "line 1 cannot be read: Expecting"),
         ("h.jsonl", '\n\n{"user": "a", "item": [1]}\n', r"line 3 cannot be read: item is \["),
         ("h.jsonl", '{"user": "a", "user": "b"}\n', "line 1 cannot be read: a key stands twice"),
@@ -153,3 +153,9 @@ def test_repeats_and_ratings_of_zero_are_counted(tmp_path, caplog):
     assert (
         "1 rows repeat another and count once (the first: row 2 after the header, a, 1)" in second
     )
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_spreadsheets_csv_is_read(tmp_path, mark):
+    (path := tmp_path / "h.csv").write_text(f"user{mark}item\na,1{mark}2\n")
+    assert read_table(path, ("user", "item")).to_numpy().tolist() == [["a,1", "2"]]

@@ -490,7 +490,7 @@ def test_tuple_losses_are_summed_and_logged_as_parts(toy, tmp_path, caplog):
     run_folder = folder_at(tmp_path / "run")
     trainer, _ = train(toy, model, run_folder=run_folder, epochs=2)
     assert [line["loss"] for line in metrics_of(run_folder)] == [[3, 0, 0.5], [-5, -4, -3.5]]
-    assert "epoch 1 | loss -12.5 (-5 + -4 + -3.5) | validation" in caplog.text
+    assert "epoch 2 | loss -12.5 (-5 + -4 + -3.5) | validation" in caplog.text
     assert trainer.optimizer.param_groups[0]["params"][0].grad.item() == 4
 
 
@@ -549,7 +549,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(toy, value, shown):
 
     with pytest.raises(
         NonFiniteLossError,
-        match=rf"not finite in epoch 1, batch 1: parts \[-10.0, -?{shown}\]; lower learning_rate",
+        match=rf"not finite in epoch 2, batch 2: parts \[-10.0, -?{shown}\]; lower learning_rate",
     ):
         train(toy, returning(make), train_batch_size=3)  # four batches per epoch
 
@@ -605,7 +605,7 @@ def test_a_post_hook_that_returns_nothing_logs_nothing(toy, caplog):
     caplog.set_level("INFO")
     train(toy, Counting, epochs=1)
     assert [r.getMessage().split(" |")[0] for r in caplog.records if "dataset" not in r.name] == [
-        "epoch 0"
+        "epoch 1"
     ]
 
 

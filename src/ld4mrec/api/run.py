@@ -167,12 +167,15 @@ class Run:
         *,
         history: pd.DataFrame | None = None,
         mask: str = "all",
+        skip_unknown: bool = False,
     ) -> pd.DataFrame:
         """The k best items: columns user, rank (from 1), item, score, in original ids.
 
         users: ids of users of the run, None for all. history: instead, the columns user and item of
         people who were not in the data; LD4MRec and some others fold them in. mask: which items
-        that are known of a user are left out: train, train+valid, all, none. Raises UserError.
+        that are known of a user are left out: train, train+valid, all, none. skip_unknown: users,
+        and items of history, that the run does not know are left out with a warning that counts
+        them; without it, UserError. Raises UserError.
         """
         if k < 1:
             raise ConfigError(f"k is {k}; wanted at least 1")
@@ -187,9 +190,11 @@ class Run:
                     f"{list(map(str, history.columns))}"
                 )
             table = history[["user", "item"]].astype(str)
-            audience = serving.new_users(trained, table, mask, "history")
+            audience = serving.new_users(trained, table, mask, "history", skip_unknown)
         else:
-            audience = serving.own_users(trained, _numbers(users, trained.users), mask)
+            audience = serving.own_users(
+                trained, _numbers(users, trained.users, skip_unknown), mask
+            )
         frames = list(serving.lists_of(trained, audience, k))
         return pd.concat(frames, ignore_index=True)
 
@@ -217,13 +222,16 @@ class Run:
         )
 
 
-def _numbers(users, ids: Ids):
+def _numbers(users, ids: Ids, skip_unknown):
     """Integer ids (n,) of original ones, each once; None for all."""
     if users is None:
         return None
     if isinstance(users, str):
         users = [users]
-    return pd.unique(ids.numbers(list(map(str, users)), "users"))
+    users = np.asarray(list(map(str, users)), dtype=object)
+    if skip_unknown:
+        users = users[ids.known(users, "users")]
+    return pd.unique(ids.numbers(users, "users"))
 
 
 def train(

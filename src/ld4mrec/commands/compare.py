@@ -81,8 +81,16 @@ def run(options: Namespace, rest: list[str]) -> None:
         asked["plugins"] = tuple(options.plugin)
         folder = compare(Comparison(**as_given, **asked))
     if folder:
-        print((folder / "report.md").read_text(encoding="utf-8"))
+        print(beginning((folder / "report.md").read_text(encoding="utf-8")))
         print(f"the report is in {folder}: report.html, .md, .csv, .tex, figures/")
+
+
+def beginning(text: str) -> str:
+    """A report's text, as Markdown, up to the section after the first result, without figures."""
+    head, *sections = text.split("\n## ")
+    shown = [f"## {section}" for section in sections[:2]]
+    lines = "\n".join([head, *shown]).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("![", "**Figure ")))
 
 
 def main(arguments: list[str] | None = None, prog: str = "compare.py") -> int:

@@ -70,6 +70,18 @@ def parser(prog: str = "recommend.py") -> Parser:
         "--out", metavar="FILE", type=Path, help=".csv, .parquet or .jsonl; default: printed as CSV"
     )
     words.add_argument(
+        "--skip-unknown",
+        action="store_true",
+        help="leave out, and count, what the run does not know: rows of --history by their item, "
+        "ids of --users; without it they are an error",
+    )
+    words.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="write ' before ids that a spreadsheet would run as formulas (=, +, -, @ in front); "
+        "CSV only, and not for programs, which would find no such id",
+    )
+    words.add_argument(
         "--export", metavar="FOLDER", type=Path, help="write the folder, which must be new or empty"
     )
     where = words.add_argument_group("where things are and what computes; else as in the run")
@@ -88,9 +100,14 @@ def check_options(options: argparse.Namespace) -> None:
         raise ConfigError(f"-k is {options.k}; wanted at least 1")
     if options.users is not None and options.history:
         raise ConfigError("--users chooses among the run's users; leave it out with --history")
+    if options.spreadsheet and options.out and options.out.suffix != ".csv":
+        raise ConfigError(f"--spreadsheet is for CSV, and --out is {options.out}; leave one out")
+    if options.skip_unknown and options.users is None and not options.history:
+        raise ConfigError("--skip-unknown goes with --users or --history")
     if options.export:
-        for name in ("users", "history", "out", "k"):
-            if getattr(options, name) is not None:
+        for name in ("users", "history", "out", "k", "skip_unknown", "spreadsheet"):
+            if getattr(options, name) not in (None, False):
+                name = name.replace("_", "-")
                 dashes = "-" * min(2, len(name))
                 raise ConfigError(f"--export does without {dashes}{name}; make two commands of it")
 

@@ -128,7 +128,7 @@ def train(options: Namespace, rest: list[str]) -> None:
     for split in ("valid", "test"):
         metrics = (f"{key} {value:.4f}" for key, value in best.result[split].items())
         print(f"{split:>5}: " + "  ".join(metrics))
-    print(f"best epoch {best.result['best_epoch']}; results in {best.folder.path}")
+    print(f"best epoch {best.result['best_epoch'] + 1}; results in {best.folder.path}")
 
 
 def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:

@@ -134,7 +134,7 @@ class Findings:
             yield Cell(features_used(run.config))
             yield Cell(run.result["parameters"], format=",.0f")
             yield Cell(machine_used(run.config))
-            yield Cell(", ".join(str(run.config["seed"]) for run in row.done))
+            yield Cell(_seeds_of(row))
 
         notes = (f"{data_used(self.dataset, self.splits)}.",)
         columns = ("features", "parameters", "device", "seeds")
@@ -149,7 +149,7 @@ class Findings:
 
         masked = self.config["mask_valid_at_test"]
         valid = "no candidates" if masked else "candidates"
-        n_seeds = [len(row.done) for row in self.rows]
+        n_seeds = [len(row.by_seed) for row in self.rows]
         least, most = min(n_seeds), max(n_seeds)
         n_users = len(ledger.per_user(self.target.done[0])["users"])
         notes = (
@@ -157,7 +157,9 @@ class Findings:
             f"items are {valid} at test. {n_users:,} test users.",
             f"Mean ± standard deviation over {least if least == most else f'{least} to {most}'} "
             "seeds. Test numbers are those of the weights that were best on validation, and "
-            "decided nothing.",
+            "decided nothing."
+            + " What is not trained has one run for all seeds, and no spread."
+            * any(len(row.by_seed) > len(row.done) for row in self.rows),
         )
         return self._table("accuracy", "Accuracy", self.columns, cells, notes).marked(self.columns)
 
@@ -186,7 +188,7 @@ class Findings:
         """{label: Comparison} of a row with others over the users."""
 
         def values(row: Row) -> dict[int, significance.UserValues]:
-            arrays = {run.config["seed"]: ledger.per_user(run) for run in row.done}
+            arrays = {seed: ledger.per_user(run) for seed, run in row.by_seed.items()}
             return {seed: (found["users"], found[self.metric]) for seed, found in arrays.items()}
 
         return significance.compare_users(values(row), {o.label: values(o) for o in others})
@@ -194,7 +196,7 @@ class Findings:
     def over_seeds(self) -> Table:
         """The target against each other row, paired by seeds."""
         values = {
-            row.label: {run.config["seed"]: run.result["test"][self.metric] for run in row.done}
+            row.label: {s: run.result["test"][self.metric] for s, run in row.by_seed.items()}
             for row in self.rows
         }
         first = values.pop(self.target.label)
@@ -323,7 +325,7 @@ class Findings:
             keys = given | keys
             yield Cell(row.entry.origin + " and the command line" * bool(given))
             yield Cell(", ".join(f"{key}={value}" for key, value in keys.items()) or "none")
-            yield Cell(", ".join(str(run.config["seed"]) for run in row.done))
+            yield Cell(_seeds_of(row))
             yield Cell(", ".join(str(run.result["best_epoch"] + 1) for run in row.done))
             yield Cell(", ".join(run.id for run in row.done))
 
@@ -390,7 +392,7 @@ class Findings:
                         f"{row.label} never beat popularity on validation "
                         f"({shown(self.metric)} {floor:.4f})"
                     )
-        fewest = min(len(row.done) for row in self.rows)
+        fewest = min(len(row.by_seed) for row in self.rows)
         if fewest < significance.FEWEST_FOR_WILCOXON:
             yield (
                 f"{fewest} seeds at the least: too few for a test over seeds to say much, so trust "
@@ -442,6 +444,13 @@ def _ended_early(row: Row) -> Iterator[str]:
             seeds.setdefault(sentence, []).append(str(run.config["seed"]))
     for sentence, of_it in seeds.items():
         yield f"{row.label}, seed{'s' * (len(of_it) > 1)} {', '.join(of_it)}: {sentence}"
+
+
+def _seeds_of(row: Row) -> str:
+    """The seeds of a row's runs, in words."""
+    if len(row.by_seed) > len(row.done):
+        return "any"
+    return ", ".join(map(str, row.by_seed))
 
 
 def _fewer_seeds(row: Row) -> str | None:

@@ -39,7 +39,8 @@ PROTOCOL = (
 
 @dataclass(frozen=True)
 class Row:
-    """An entry on a data set with its runs, one per seed, in the order of the seeds.
+    """An entry on a data set with its runs, one per seed, in the order of the seeds; a single one
+    of a model of ours that is not trained, as no seed changes its numbers.
 
     keys: {key: value} for all runs; the entry's settings come over them. reason: why runs of it
     cannot be, None if nothing is known against them.
@@ -66,6 +67,14 @@ class Row:
         """The runs that have not ended."""
         return [run for run in self.runs if not run.result and not run.failure]
 
+    @property
+    def by_seed(self) -> dict[int, Run]:
+        """{seed: its finished run}; a model without chance has one that stands for all seeds."""
+        done = self.done
+        if len(self.runs) == len(done) == 1 and _without_chance(done[0]):
+            return dict.fromkeys(self.seeds, done[0])
+        return {run.config["seed"]: run for run in done}
+
     def values(self, split: str, metric: str) -> list[float]:
         """A metric of each finished run; split: valid or test."""
         return [run.result[split][metric] for run in self.done]
@@ -89,7 +98,14 @@ class Row:
     def planned(self, also: Path | None = None) -> "Row":
         """The same with its runs as they are now; `also`: a folder of more runs, only read."""
         runs = plan(self.request(self.seeds), grid=True)
+        if _without_chance(runs[0]):
+            runs = runs[:1]
         return replace(self, runs=tuple(_lent(run, also) for run in runs))
+
+
+def _without_chance(run: Run) -> bool:
+    """Whether a run is of a model of ours that is computed, not trained: Pop, ItemKNN, EASE."""
+    return run.config.ours and not run.config["req_training"]
 
 
 def _lent(run: Run, also: Path | None) -> Run:

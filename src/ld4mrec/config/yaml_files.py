@@ -12,7 +12,7 @@ from ld4mrec.errors import ConfigError
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 1e-4 as a number, as YAML 1.2 does, and neither aliases, of which a few
-    lines can mean more than any memory holds, nor tags.
+    lines can mean more than any memory holds, nor tags, nor a key that stands twice.
     """
 
     yaml_implicit_resolvers = copy.deepcopy(yaml.SafeLoader.yaml_implicit_resolvers)
@@ -26,6 +26,20 @@ class _Loader(yaml.SafeLoader):
             line = event.start_mark.line + 1
             raise yaml.YAMLError(f"{what} at line {line}; write the value itself")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            lines = {}
+            for name, _ in node.value:
+                key, line = self.construct_object(name, deep=True), name.start_mark.line + 1
+                if key in lines:
+                    raise yaml.YAMLError(
+                        f"the key {key!r:.60} stands at line {lines[key]} and again at line "
+                        f"{line}; keep one of them"
+                    )
+                lines[key] = line
+        return found
 
 
 _Loader.add_implicit_resolver(

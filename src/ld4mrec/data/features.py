@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,7 +95,7 @@ def read_feature_file(path: str, n_items: int) -> np.ndarray:
     """(I, F) float32 array of a .npy file; DataError unless each item has its row of numbers."""
     try:
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError) as error:
+    except Exception as error:  # numpy's and zipfile's, of many kinds
         raise DataError(
             f"{path} is not a .npy file of numbers ({error}); write it with numpy.save"
         ) from error

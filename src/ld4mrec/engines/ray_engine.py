@@ -355,7 +355,7 @@ class _Slot(NamedTuple):
 
 def _epoch(run):
     curve = validation_curve(run)  # nothing where the worker does not share the folder
-    return f"epoch {curve[-1][0] - 1} {curve[-1][1]:.4f}" if curve else "begun"
+    return f"epoch {curve[-1][0]} {curve[-1][1]:.4f}" if curve else "begun"
 
 
 def _summary(run, slot):

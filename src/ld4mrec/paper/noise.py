@@ -68,7 +68,7 @@ def report(setup: Setup, rows: list[Row]) -> Report:
 def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
     """1 - noisy / clean of the seeds that have both, by seed; none where the clean value is 0."""
     before, after = (
-        {run.config["seed"]: run.result["test"][metric] for run in row.done}
+        {seed: run.result["test"][metric] for seed, run in row.by_seed.items()}
         for row in (clean, noisy)
     )
     return [1 - after[s] / before[s] for s in before if s in after and before[s]]

@@ -60,6 +60,10 @@ class HM(DataSet):
     def read_rows(self, path, options):
         return read_transactions(path, options.window, options.max_bad_lines)
 
+    def check_texts(self, path, options):
+        with reading(path, lambda name: name.endswith(ARTICLES)) as (stream, *_):
+            articles_header(path, stream.readline(), options.text_fields.split(","))
+
     def read_texts(self, path, options):
         return read_articles(path, options.text_fields.split(","), options.max_bad_lines)
 
@@ -111,20 +115,26 @@ def read_articles(path: Path, fields: list[str], max_bad_lines: float) -> RawTex
     bad = BadLines(str(path), "one field per column of the header", max_bad_lines, lines=1)
     articles = {}
     with reading(path, lambda name: name.endswith(ARTICLES)) as (stream, _, records):
-        header = stream.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
-        header = next(csv.reader([header]), [])
-        if "article_id" not in header:
-            raise RawError(f"{path} has no column article_id; its columns are {header[:8]}")
-        unknown = [name for name in fields if name not in header]
-        if unknown:
-            hint = nearest(unknown[0], header)
-            raise UserError(f"--text-fields: {path} has no column '{unknown[0]}'.{hint}")
+        header = articles_header(path, stream.readline(), fields)
         article, *columns = (header.index(name) for name in ("article_id", *fields))
         for _, row in csv_rows(stream, len(header), bad):
             parts = (" ".join(row[column].split()) for column in columns)
             article_id = row[article].zfill(ARTICLE_DIGITS)
             articles.setdefault(article_id, ". ".join(part for part in parts if part))
     return RawTexts(articles, bad, records)
+
+
+def articles_header(path: Path, line: bytes, fields: list[str]) -> list[str]:
+    """The columns that a first line names; UserError where the id or one of the fields is none."""
+    header = line.decode("utf-8-sig", "replace").rstrip("\r\n")
+    header = next(csv.reader([header]), [])
+    if "article_id" not in header:
+        raise RawError(f"{path} has no column article_id; its columns are {header[:8]}")
+    unknown = [name for name in fields if name not in header]
+    if unknown:
+        hint = nearest(unknown[0], header)
+        raise UserError(f"--text-fields: {path} has no column '{unknown[0]}'.{hint}")
+    return header
 
 
 def relative(item: str) -> str:

@@ -124,8 +124,6 @@ class Own(DataSet):
             help="ready vectors of a modality: .npy whose rows are the items of the file IDS, or "
             "those of --items in order, or items 0, 1, 2, ...; .npz, .csv by id. May be repeated",
         )
-        what = "modalities, such as text,image: drop items that lack one of them"
-        add("--require", metavar="A,B,...", help=what)
 
     def paths(self, options):
         named = ("interactions", *PARTS, "items")
@@ -260,8 +258,7 @@ class Own(DataSet):
             )
         self._report(read, options, report)
         self.time_unit = None if read.times is None else read.times.unit or "as in the source"
-        left = self._with_all_that_is_required(read.interactions, options, report)
-        return left, read.records
+        return read.interactions, read.records
 
     def _report(self, read: Read, options: Namespace, report: Report) -> None:
         """The steps of reading, and what must be said of ratings and splits."""
@@ -282,26 +279,13 @@ class Own(DataSet):
                 "in the first of train, validation and test"
             )
 
-    def _with_all_that_is_required(self, interactions, options, report):
-        """The rows of items that have what --require names."""
-        left = interactions
-        for modality in split_words(options.require):
-            items = left.item_ids.texts()
-            has = self._who_has(modality, items, options, report)
-            left = left.take(has[left.items])
-            why = f"No item of the interactions has {modality}; do the ids agree? {_two(items)}"
-            report.step(f"rows of items with {modality}", left.counts(), why)
-        return left
-
-    def _who_has(self, modality, items, options, report):
-        """Mask (items,) of those that have a text, a picture or a vector."""
+    def who_has(self, modality, items, options, report):
         if modality in self.ready_names(options):
             return self.vectors(options, items)[modality].rows_of(items) >= 0
         if modality == "text":
             texts = self._read_contents(options, report).texts
             return np.array([bool(texts.get(item)) for item in items], dtype=bool)
-        images = self.images(options)
-        return np.array([item in images for item in items], dtype=bool)
+        return super().who_has(modality, items, options, report)
 
     def labels(self, interactions, options, report):
         if interactions.labels is None:

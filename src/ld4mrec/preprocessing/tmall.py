@@ -26,7 +26,7 @@ from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.features import wants
 from ld4mrec.preprocessing.steps.interactions import coded
 from ld4mrec.preprocessing.steps.options import Window, in_window
-from ld4mrec.preprocessing.steps.raw import BadLines, Table
+from ld4mrec.preprocessing.steps.raw import BadLines, RawError, Table
 from ld4mrec.preprocessing.steps.report import Report
 from ld4mrec.preprocessing.steps.sources import damage_named, raw_folder, tables
 from ld4mrec.preprocessing.tmall_files import Packed
@@ -66,7 +66,12 @@ class TMALL(DataSet):
         options.log_parts = "".join(sorted(set(options.log_parts.lower())))
         raw = raw_folder(options.raw)
         if wants("text", options) or options.urls is not None:
-            tmall_files.find_table(raw, "product")
+            try:
+                tmall_files.find_table(raw, "product")
+            except RawError as error:
+                raise RawError(f"{error}. --text-encoder none goes on without texts") from error
+        for file in tmall_files.find_table(raw, "log", options.log_parts):
+            file.text_bytes()  # of a zip cut short an error
         if "click" in options.action and options.users is None:
             files = tmall_files.find_table(raw, "log", options.log_parts)
             rows = sum(file.text_bytes() for file in files) / tmall_files.BYTES_PER_ROW

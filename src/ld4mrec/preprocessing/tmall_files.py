@@ -17,7 +17,13 @@ from typing import BinaryIO
 import pandas as pd
 
 from ld4mrec.preprocessing.steps.raw import BLOCK, RawError
-from ld4mrec.preprocessing.steps.sources import HashedFile, contents_of, damage_named, reading
+from ld4mrec.preprocessing.steps.sources import (
+    HashedFile,
+    contents_of,
+    damage_named,
+    inside,
+    reading,
+)
 
 SEPARATOR = "\x01"
 NAME = re.compile(r"rec_tmall_(product|log|review)(?:[._]part([a-z]))?", re.IGNORECASE)
@@ -56,9 +62,9 @@ def find_table(raw: Path, table: str, parts: str | None = None) -> list[Packed]:
     before packed ones, a small sample (.csv) last. RawError for what is absent.
     """
     found = {}  # (part, packing): Packed
-    for path in sorted(raw.iterdir()):
+    for path in inside(raw):
         match = NAME.search(path.name)
-        if not path.is_file() or match is None or match[1].lower() != table:
+        if match is None or match[1].lower() != table:
             continue
         part = match[2].lower() if match[2] else None
         rest = path.name[match.end() :]

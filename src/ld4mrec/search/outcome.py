@@ -34,7 +34,8 @@ class Pace:
             self.names = ()
         if left:
             minutes = left * (time.monotonic() - self.started) / self.trained / 60
-            logger.info("%d runs left, about %.0f minutes at this pace", left, minutes)
+            runs = "1 run" if left == 1 else f"{left} runs"
+            logger.info("%s left, about %.0f minutes at this pace", runs, minutes)
 
 
 def ranked(runs: list[Run], what: str) -> list[Run]:
@@ -58,7 +59,8 @@ def ranked(runs: list[Run], what: str) -> list[Run]:
     for run in stopped:
         lines.append(f"{'stopped':>10} {'':7}  {written(run, names)}  {run.id}: {run.stopped}")
     lines += [f"{'failed':>10} {'':7}  {run.id}: {run.failure}" for run in failed]
-    lines.append(f"winner by validation {metric}: {written(best, names)}  {best.folder.path}")
+    if set(names) - {"seed"}:  # no seed is picked
+        lines.append(f"winner by validation {metric}: {written(best, names)}  {best.folder.path}")
     logger.info("%s", "\n".join(lines))
     warn(idle(runs))
     return finished + stopped + failed

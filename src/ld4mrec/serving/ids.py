@@ -1,5 +1,6 @@
 """Original ids of users and items, and the integer ids that models know."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -10,6 +11,8 @@ import pandas as pd
 from ld4mrec.data.features import ID_MAPS, data_folder
 from ld4mrec.errors import DataError
 from ld4mrec.tables import check_header
+
+logger = logging.getLogger(__name__)
 
 NAMED = 5  # ids that a message names
 
@@ -85,18 +88,40 @@ class Ids:
         Raises UnknownIdError naming `where` and the first unknown ones.
         """
         ids = pd.Series(ids, dtype=object)
+        found = self._found(ids)
         if self.texts is not None:
-            found = self.texts.get_indexer(ids)
             like = f"ids such as {self.texts[0]!r} ({ID_MAPS[self.kind]} has them all)"
         else:
-            whole = ids.str.fullmatch("[0-9]{1,18}")
-            found = ids.where(whole, "-1").astype(np.int64).to_numpy()
-            found = np.where(found < self.n, found, -1)
             like = f"integer ids from 0 to {self.n - 1}, as the data set has no map of original ids"
         unknown = ids[found < 0].unique()
         if len(unknown):
             named = ", ".join(map(repr, unknown[:NAMED])) + ", ..." * (len(unknown) > NAMED)
             raise UnknownIdError(
-                f"{where} has {len(unknown)} unknown {self.kind} ids: {named}; the run knows {like}"
+                f"{where} has {len(unknown)} unknown {self.kind} ids: {named}; the run knows "
+                f"{like}. --skip-unknown (in Python skip_unknown=True) leaves the others out"
             )
-        return found.astype(np.int64)
+        return found
+
+    def _found(self, ids):
+        """Integer ids (m,) of a Series of texts, -1 for unknown ones."""
+        if self.texts is not None:
+            return self.texts.get_indexer(ids).astype(np.int64)
+        whole = ids.str.fullmatch("[0-9]{1,18}")
+        found = ids.where(whole, "-1").astype(np.int64).to_numpy()
+        return np.where(found < self.n, found, -1)
+
+    def known(self, ids: Sequence[str], where: str) -> np.ndarray:
+        """Which of original ids, a sequence of texts, are known, (m,) bool; the others are counted
+        in a warning. DataError if there are ids and none is known.
+        """
+        ids = pd.Series(ids, dtype=object)
+        known = self._found(ids) >= 0
+        if not known.all():
+            text = (
+                f"{int((~known).sum())} of {len(ids)} in {where} are {self.kind}s that the run "
+                f"does not know (the first: {ids[~known].iloc[0]!r:.60})"
+            )
+            if not known.any():
+                raise DataError(text)
+            logger.warning("left out: %s", text)
+        return known

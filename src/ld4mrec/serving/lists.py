@@ -12,9 +12,11 @@ import pandas as pd
 from ld4mrec.data.interactions import no_likes
 from ld4mrec.errors import ConfigError, DataError, nearest
 from ld4mrec.files import replacing
-from ld4mrec.tables import check_header, refuse_nul
+from ld4mrec.tables import check_header, is_number, refuse_nul
 
 logger = logging.getLogger(__name__)
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula's beginning
 
 
 def check_suffix(path: Path, option: str) -> None:
@@ -87,6 +89,20 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
+def formulas(texts: pd.Series) -> pd.Series:
+    """Which cells a spreadsheet would run: a sign of a formula in front, and not just a number."""
+    found = [text.startswith(FORMULA) and not is_number(text) for text in map(str, texts)]
+    return pd.Series(found, texts.index, dtype=bool)
+
+
+def for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with ' before the texts that a spreadsheet would run."""
+    frame = frame.copy()
+    for name in frame.columns[[kind.kind not in "if" for kind in frame.dtypes]]:
+        frame[name] = frame[name].where(~formulas(frame[name]), "'" + frame[name].astype(str))
+    return frame
+
+
 def write_text(file: IO, frames: Iterable[pd.DataFrame]) -> None:
     """CSV with a header, to a file of texts or of bytes."""
     for place, frame in enumerate(frames):
@@ -126,8 +142,13 @@ def _write_parquet(file, frames):
 
 
 def _read_csv(path):
-    check_header(path, ",")
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    """Also what a spreadsheet calls CSV, with ; or a TAB between the fields."""
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline()
+    separator = next((mark for mark in ",;\t" if mark in header), ",")
+    check_header(path, separator)
+    how = {"sep": separator, "dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    return pd.read_csv(path, **how)
 
 
 def _read_lines(path):

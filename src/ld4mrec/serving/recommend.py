@@ -17,7 +17,14 @@ from ld4mrec.serving import ranking
 from ld4mrec.serving.choices import LISTED
 from ld4mrec.serving.export import write_export
 from ld4mrec.serving.ids import Ids
-from ld4mrec.serving.lists import check_suffix, read_table, write_table, write_text
+from ld4mrec.serving.lists import (
+    check_suffix,
+    for_spreadsheets,
+    formulas,
+    read_table,
+    write_table,
+    write_text,
+)
 from ld4mrec.serving.offers import for_anybody, history_scores
 from ld4mrec.serving.ranking import Audience, recommendations
 from ld4mrec.serving.trained import Trained, find_run, open_run
@@ -41,6 +48,8 @@ class Wanted:
     mask: str = "all"
     out: Path | None = None
     export: Path | None = None
+    skip_unknown: bool = False
+    spreadsheet: bool = False
     keys: dict = field(default_factory=dict)
 
 
@@ -65,12 +74,18 @@ def recommend(wanted: Wanted) -> None:
         return
     if wanted.history:
         history_scores(trained)  # a model that cannot says so before anything is read
-        table = read_table(wanted.history, ("user", "item"))
-        audience = new_users(trained, table, wanted.mask, str(wanted.history))
+        table, where = read_table(wanted.history, ("user", "item")), str(wanted.history)
+        audience = new_users(trained, table, wanted.mask, where, wanted.skip_unknown)
     else:
-        users = None if wanted.users is None else chosen(wanted.users, trained.users)
+        users = None
+        if wanted.users is not None:
+            users = chosen(wanted.users, trained.users, wanted.skip_unknown)
         audience = own_users(trained, users, wanted.mask)
     frames = lists_of(trained, audience, wanted.k or LISTED)
+    if wanted.spreadsheet:
+        frames = map(for_spreadsheets, frames)
+    elif wanted.out is None or wanted.out.suffix == ".csv":
+        _warn_of_formulas(audience.names, trained.items.all())
     if wanted.out is None:
         write_text(sys.stdout, frames)
         return
@@ -102,12 +117,17 @@ def own_users(trained: Trained, chosen_users: np.ndarray | None, mask: str) -> A
     return Audience(users, ranking.model_scores(trained), known, names)
 
 
-def new_users(trained: Trained, table: pd.DataFrame, mask: str, where: str) -> Audience:
+def new_users(
+    trained: Trained, table: pd.DataFrame, mask: str, where: str, skip_unknown: bool = False
+) -> Audience:
     """The users of a table of histories, numbered in the order of their first rows.
 
-    table: columns user and item, texts. where: its name, for messages.
+    table: columns user and item, texts. where: its name, for messages. skip_unknown: rows of items
+    that the run does not know are left out and counted; without it, UnknownIdError.
     """
     score = history_scores(trained)
+    if skip_unknown:
+        table = table[trained.items.known(table["item"], f"the rows of {where}")]
     row, names = pd.factorize(table["user"])
     column = trained.items.numbers(table["item"], f"{where}, column item,")
     entries = (np.ones(len(row)), (row, column))
@@ -129,8 +149,12 @@ def new_users(trained: Trained, table: pd.DataFrame, mask: str, where: str) -> A
     return Audience(users, lambda users, mask: score(rows, users), known, names)
 
 
-def chosen(text: str, ids: Ids) -> np.ndarray:
-    """Integer ids (n,) of the users that --users names, each once, in its order."""
+def chosen(text: str, ids: Ids, skip_unknown: bool = False) -> np.ndarray:
+    """Integer ids (n,) of the users that --users names, each once, in its order.
+
+    skip_unknown: ids that the run does not know are left out and counted; without it,
+    UnknownIdError.
+    """
     file = Path(text).expanduser()
     if os.path.isfile(file):  # a long list of ids is no path at all
         try:
@@ -143,7 +167,20 @@ def chosen(text: str, ids: Ids) -> np.ndarray:
     words = [ids.as_known(word) for word in words if word.strip()]
     if not words:
         raise DataError(f"{where} names no user")
+    if skip_unknown:
+        words = np.asarray(words, dtype=object)[ids.known(words, where)]
     return pd.unique(ids.numbers(words, where))
+
+
+def _warn_of_formulas(*names):
+    """Warn of ids that a spreadsheet would run as formulas. names: arrays of ids."""
+    ids = pd.Series(np.concatenate([texts for texts in names if texts.dtype == object] or [[]]))
+    if (found := formulas(ids)).any():
+        logger.warning(
+            "%d ids would be formulas in a spreadsheet (the first: %r); for one, write the table "
+            "with --spreadsheet, which puts ' before them",
+            *(int(found.sum()), ids[found].iloc[0]),
+        )
 
 
 def _warn_if_short(audience, k):

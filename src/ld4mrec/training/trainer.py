@@ -91,7 +91,9 @@ class Trainer(AbstractTrainer):
         self.logger = logging.getLogger(__name__)
         self.folder = folder
         self.mirror = [config["alpha1"], config["alpha2"], config["beta"]] if mg else None
-        self.epochs = config["epochs"]
+        # a model of ours that is computed is the same after every epoch; a plugin's may not be
+        once = not config["req_training"] and getattr(config, "ours", True)
+        self.epochs = 1 if once else config["epochs"]
         self.eval_step = min(config["eval_step"], self.epochs)
         self.valid_metric = config["valid_metric"].lower()
         self.clip = config["clip_grad_norm"]
@@ -179,7 +181,7 @@ class Trainer(AbstractTrainer):
         # reading a loss waits for the GPU
         check_every = 1 if self.config["device"].type == "cpu" else 50
         parts, checked, n_batches = [], 0, len(train_data)
-        for index, batch in enumerate(progress(train_data, f"epoch {epoch}", n_batches)):
+        for index, batch in enumerate(progress(train_data, f"epoch {epoch + 1}", n_batches)):
             parts.append(self.step(batch, index))
             self.steps += 1
             if (index + 1) % check_every == 0 or index + 1 == n_batches:
@@ -290,7 +292,7 @@ class Trainer(AbstractTrainer):
             raise DamagedError(
                 f"{path} holds no checkpoint of this run ({error!r}); delete it to start afresh"
             ) from error
-        self.logger.info("going on at epoch %d", self.next_epoch)
+        self.logger.info("going on at epoch %d", self.next_epoch + 1)
 
     def _take(self, saved, path, train_data):
         """Put back what `_checkpoint` saved."""
@@ -313,16 +315,19 @@ class Trainer(AbstractTrainer):
         if self.folder:
             self.folder.append_metrics(line)
         losses, valid = line["loss"], line.get("valid", {})
-        text = f"epoch {line['epoch']}"
+        text = f"epoch {line['epoch'] + 1}"
         if losses:
             text += f" | loss {sum(losses):.5g}"
-            text += f" ({' + '.join(f'{loss:.5g}' for loss in losses)})" * (len(losses) > 1)
+        short = text  # for a narrow terminal
+        text += f" ({' + '.join(f'{loss:.5g}' for loss in losses)})" * (len(losses) > 1)
         if valid:
             keys = dict.fromkeys((self.valid_metric, "recall@10", "ndcg@20"))
-            shown = (f"{key} {valid[key]:.4f}" for key in keys if key in valid)
-            text += f" | validation {' '.join(shown)}"
-            text += f" | best {self.patience.best:.4f} at {self.best_epoch}"
-        self.logger.info("%s | %.1f s", text, seconds)
+            values = [f"{key} {valid[key]:.4f}" for key in keys if key in valid]
+            best = f" | best {self.patience.best:.4f} at {self.best_epoch + 1}"
+            text += f" | validation {' '.join(values)}{best}"
+            short += f" | {values[0]}{best}"
+        short += f" | {seconds:.1f} s"
+        self.logger.info("%s | %.1f s", text, seconds, extra={"short": short})
         if self._tensorboard:
             named = {f"loss/{part}": loss for part, loss in enumerate(losses)} | valid
             for name, value in named.items():
@@ -403,7 +408,7 @@ def _check_finite(parts, epoch, first_batch):
         return
     bad = next(i for i, losses in enumerate(parts) if not losses.isfinite().all())
     raise NonFiniteLossError(
-        f"the loss is not finite in epoch {epoch}, batch {first_batch + bad}: parts "
+        f"the loss is not finite in epoch {epoch + 1}, batch {first_batch + bad + 1}: parts "
         f"{parts[bad].tolist()}; lower learning_rate, set clip_grad_norm, or look at the features"
     )
 

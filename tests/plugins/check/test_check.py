@@ -268,7 +268,7 @@ BROKEN = {
             self.calls += 1
             return super().calculate_loss(batch) * (float('nan') if self.calls == 12 else 1)
         """,
-        {"trains": "not finite in epoch 1, batch 3"},
+        {"trains": "not finite in epoch 2, batch 4"},
     ),
     "nothing moves": (
         "def calculate_loss(self, batch):\n    return super().calculate_loss(batch) * 0",

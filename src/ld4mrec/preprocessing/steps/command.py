@@ -37,6 +37,7 @@ def chosen(
 ) -> tuple[Interactions, list[dict], list[Counts]]:
     """The interactions to write, renumbered; records of the files read; the core's rounds."""
     left, files = data_set.interactions(options, report)
+    left = data_set.required(left, options, report)
     # equal where the rows were sampled while they were read
     if options.users is not None and options.users != left.counts().users:
         left = sample_users(left, options.users, options.seed)

@@ -8,11 +8,14 @@ import numpy as np
 
 from ld4mrec.data import splits
 from ld4mrec.errors import DataError
+from ld4mrec.preprocessing.formats.layout import split_words
 from ld4mrec.preprocessing.steps import features, sources
+from ld4mrec.preprocessing.steps.encoders.base import FILE
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors
+from ld4mrec.preprocessing.steps.encoders.registry import load_encoder
 from ld4mrec.preprocessing.steps.images import ImageFolder, Images
 from ld4mrec.preprocessing.steps.interactions import Interactions
-from ld4mrec.preprocessing.steps.raw import BadLines
+from ld4mrec.preprocessing.steps.raw import BadLines, RawError
 from ld4mrec.preprocessing.steps.report import Report
 
 
@@ -46,7 +49,9 @@ class DataSet:
     are, in words.
     """
 
-    name = title = rows_file = texts_file = ""
+    name = title = ""
+    rows_file: str | tuple[str, ...] = ""  # of several names the first that is there
+    texts_file: str | tuple[str, ...] = ""
     time_unit: str | None = "s"  # None: the source has no times
     zone = "UTC"
     text_encoder, image_encoder = "", "efficientnet-lite0"
@@ -58,6 +63,7 @@ class DataSet:
     default_core: int | None = 5
     core_hint = "5"
     default_split: str | None = "mmrec"
+    _texts: RawTexts | None = None  # what was read of texts_file
 
     @property
     def source(self) -> str:
@@ -70,11 +76,19 @@ class DataSet:
     def check(self, options: Namespace) -> None:
         """UserError for options that cannot be; called before anything is read."""
         if features.wants("text", options):
-            self.find(self.texts_file, options)
+            try:
+                path = self.find(self.texts_file, options)
+            except RawError as error:
+                raise RawError(f"{error}. --text-encoder none goes on without texts") from error
+            self.check_texts(path, options)
 
-    def find(self, file: str, options: Namespace) -> Path:
-        """A file of the raw download; RawError if it is absent."""
-        return sources.find(sources.raw_folder(options.raw), file)
+    def check_texts(self, path: Path, options: Namespace) -> None:
+        """UserError where the file of texts cannot be read as the options say; reads its header."""
+
+    def find(self, file: str | tuple[str, ...], options: Namespace) -> Path:
+        """A file of the raw download, by one of its names; RawError if it is absent."""
+        names = (file,) if isinstance(file, str) else file
+        return sources.find(sources.raw_folder(options.raw), *names)
 
     def read_rows(self, path: Path, options: Namespace) -> RawRows:
         """Read the file of interactions."""
@@ -93,6 +107,33 @@ class DataSet:
         self.report_window(read.n_inside, options, report)
         report.step(self.pair_name, read.interactions.counts())
         return read.interactions, read.records
+
+    def required(
+        self, interactions: Interactions, options: Namespace, report: Report
+    ) -> Interactions:
+        """The rows of items that have what --require names."""
+        left = interactions
+        for modality in split_words(options.require):
+            items = left.item_ids.texts()
+            has = self.who_has(modality, items, options, report)
+            left = left.take(has[left.items])
+            two = ", ".join(map(repr, items[:2]))
+            why = f"No item of the interactions has {modality}; do the ids agree? {two}"
+            report.step(f"rows of items with {modality}", left.counts(), why)
+        return left
+
+    def who_has(
+        self, modality: str, items: list[str], options: Namespace, report: Report
+    ) -> np.ndarray:
+        """Mask (items,) of those that have a text, a picture or a vector; items: original ids."""
+        encoder = getattr(options, f"{modality}_encoder")
+        if encoder.startswith(FILE):
+            return load_encoder(encoder, modality).rows_of(items) >= 0
+        if modality == "text":
+            texts, _ = self.texts(options, items, report)
+            return np.array([bool(text) for text in texts], dtype=bool)
+        images = self.images(options)
+        return np.array([item in images for item in items], dtype=bool)
 
     def report_window(self, n_inside: int, options: Namespace, report: Report) -> None:
         """Report the rows in the window, where --from or --to sets one."""
@@ -125,16 +166,24 @@ class DataSet:
         self, options: Namespace, items: list[str], report: Report
     ) -> tuple[list[str | None], list[dict]]:
         """Text of each original id, None where there is none; and records of the files read."""
-        read = self.read_texts(self.find(self.texts_file, options), options)
-        report.lines_left_out(read.bad)
+        if self._texts is None:
+            self._texts = self.read_texts(self.find(self.texts_file, options), options)
+            report.lines_left_out(self._texts.bad)
+        read = self._texts
         return [read.texts.get(item) or None for item in items], read.records
 
     def images(self, options: Namespace) -> Images:
         """The images, of --images or one of `image_places`; DataError if there are none."""
-        found = [Path(options.raw) / name for name in self.image_places]
-        found = [Path(options.images)] if options.images else [p for p in found if p.exists()]
-        if found:
-            return self.images_at(found[0])
+        if options.images:
+            return self.images_at(Path(options.images))
+        raw = Path(options.raw)
+        for folder in (raw, *(path for path in sorted(raw.iterdir()) if path.is_dir())):
+            for place in self.image_places:
+                if (folder / place).exists():
+                    return self.images_at(folder / place)
+        for path, members in sources.zips(raw):
+            if any(member.split("/")[0] in self.image_places for member in members):
+                return self.images_at(path)
         raise DataError(
             f"no images in {options.raw}; {self.image_hint}. --images PATH names another place, "
             "--image-encoder none goes on without"

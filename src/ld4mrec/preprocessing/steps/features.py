@@ -36,6 +36,7 @@ DEFAULT_STORE = from_yaml("../cache/encoded")
 MAX_BROKEN = 0.05
 SHOWN = 5  # broken images that the summary names
 PAGE = 4096  # LMDB keeps a large value in pages of its own, after a header of 16 bytes
+MUCH_FILLED = 0.2  # share of items without content beyond which the summary warns
 FEWEST_OWN = 0.02  # below this share of items with a vector, the file is another data set's
 
 
@@ -265,6 +266,11 @@ def summary(modality: str, made: Made) -> str:
         f"; filled with the mean: {n_filled:,} ({n_filled / n_items:.2%}), "
         f"{len(made.missing):,} missing and {len(made.broken):,} broken"
     )
+    if n_filled > MUCH_FILLED * n_items:
+        line += (
+            f"\n  warning: {n_filled / n_items:.0%} of the items have the same vector, the mean; "
+            f"--require {modality} leaves such items out"
+        )
     for image in facts["broken"]["images"][:SHOWN]:
         line += f"\n  broken: {image['image']}: {image['why']}"
     rest = len(made.broken) - SHOWN

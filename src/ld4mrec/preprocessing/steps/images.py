@@ -15,8 +15,9 @@ import numpy as np
 from ld4mrec.errors import DataError
 
 # Formats that product pictures come in. Pillow knows more; its EPS reader would start a program.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 MAX_PIXELS = 89_478_485  # Pillow's own limit against decompression bombs
+MAX_RATIO = 100  # of a picture's sides: encoders enlarge the shorter one to some hundred pixels
 MAX_FILE_BYTES = 256 * 2**20
 
 
@@ -126,9 +127,9 @@ class ImageZip(Images):
 def decode(content: bytes):
     """The first frame of an encoded image as an RGB `PIL.Image`, in the file's own orientation.
 
-    EXIF is ignored, its rotation included. Transparent parts become white; 16-bit grey is scaled
-    to 8 bits. Raises BrokenImageError for content that is empty, truncated, no image, or larger
-    than MAX_PIXELS.
+    EXIF is ignored, its rotation included. Transparent parts become white; grey of 16 or 32 bits
+    and of floats is scaled to 8 bits. Raises BrokenImageError for content that is empty, truncated,
+    no image, larger than MAX_PIXELS, or longer than MAX_RATIO.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -139,6 +140,10 @@ def decode(content: bytes):
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise BrokenImageError(f"has {width} x {height} pixels, the limit is {MAX_PIXELS:,}")
+        if max(width, height) > MAX_RATIO * min(width, height):
+            raise BrokenImageError(
+                f"has {width} x {height} pixels, a side of more than {MAX_RATIO} times the other"
+            )
         return _rgb(picture)
     except BrokenImageError:
         raise
@@ -158,8 +163,22 @@ def _rgb(picture):
     if picture.mode.startswith("I;16"):
         levels = np.asarray(picture, dtype=np.uint16)
         return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        return Image.fromarray(_levels(np.asarray(picture, dtype=np.float64), picture.mode))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
     return picture.convert("RGB")
+
+
+def _levels(values, mode):
+    """Grey of 32 bits as RGB of 8 bits: white is the first of 1 (floats), 255 and 65535 that no
+    pixel passes, else the lightest pixel.
+    """
+    if not np.isfinite(values).all():
+        raise BrokenImageError("has pixels that are no numbers")
+    low, high = min(0.0, values.min()), values.max()
+    white = next((white for white in (1, 255, 65535)[mode == "I" :] if high <= white), high)
+    grey = np.rint((values - low) / (white - low) * 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)

@@ -8,8 +8,10 @@ import numpy as np
 from ld4mrec.data import splits
 from ld4mrec.data.counts import TABLE_1
 from ld4mrec.errors import UserError
+from ld4mrec.preprocessing.formats.layout import split_words
 from ld4mrec.preprocessing.steps import features
 from ld4mrec.preprocessing.steps.data_set import DataSet
+from ld4mrec.preprocessing.steps.encoders.base import MODALITIES, NONE
 
 Window = tuple[int | None, int | None]  # from and to, in the data set's unit; None where open
 
@@ -69,6 +71,8 @@ def parser_of(data_set: DataSet, prog: str | None = None) -> argparse.ArgumentPa
     content = parser.add_argument_group("features")
     what = f"where the images are; {data_set.image_hint}"
     content.add_argument("--images", metavar="PATH", help=what)
+    what = "modalities, such as text,image: drop items that lack one of them, before the core"
+    content.add_argument("--require", metavar="A,B,...", help=what)
     features.add_arguments(content, data_set.text_encoder, data_set.image_encoder)
     return parser
 
@@ -94,6 +98,18 @@ def check_options(data_set: DataSet, options: argparse.Namespace) -> None:
     options.window = window(options, data_set.time_unit)
     data_set.check(options)
     features.check(options)
+    if data_set.download:
+        for modality in split_words(options.require):
+            if modality not in MODALITIES:
+                raise UserError(
+                    f"--require {options.require}: there is no {modality}; wanted some of "
+                    f"{', '.join(MODALITIES)}"
+                )
+            if options.no_features or getattr(options, f"{modality}_encoder") == NONE:
+                raise UserError(
+                    f"--require {modality}: no {modality} is read; leave out --no-features and "
+                    f"--{modality}-encoder none"
+                )
 
 
 def window(options: argparse.Namespace, unit: str) -> Window:

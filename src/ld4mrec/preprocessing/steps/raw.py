@@ -45,12 +45,14 @@ class BadLines:
     lines: int = 0
     bad: int = 0
     first: list[str] = field(default_factory=list)
+    quoted: bool = False  # the first bad line begins with a quote
 
     def add(self, why: str, numbers: Sequence[int], contents: Iterable[bytes]) -> None:
         """Count lines: numbers (n,) from 1; contents gives the bytes of the first few."""
         self.bad += len(numbers)
         room = SHOWN - len(self.first)
         for number, content in zip(numbers[:room], contents, strict=False):
+            self.quoted |= content.startswith(b'"')
             text = content[:80].decode("utf-8", "backslashreplace") + "..." * (len(content) > 80)
             self.first.append(f"line {number}: {why}: {text!r}")
 
@@ -65,6 +67,8 @@ class BadLines:
             raise RawError(
                 f"{self.path}: {self.describe()}. A line should be: {self.wanted}. More than "
                 f"{self.share:.2%} of them (--max-bad-lines) mean another file, or a damaged one"
+                + "; its fields are in quotes, which the source's are not"
+                * self.quoted
             )
 
     def describe(self) -> str:
@@ -96,17 +100,19 @@ def blocks(stream: BinaryIO, path: str | Path, size: int = BLOCK) -> Iterator[by
         yield rest + b"\n"
 
 
-def csv_rows(stream: BinaryIO, n_fields: int, bad: BadLines) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    stream: BinaryIO, n_fields: int, bad: BadLines, first: int = 2
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (number, fields) of the records of CSV in UTF-8, behind a header that was read.
 
-    Records are numbered from 2 on; a quoted field may hold line ends. Those that cannot be used
-    are counted in `bad`; blank ones are passed over.
+    Records are numbered from `first` on; a quoted field may hold line ends. Those that cannot be
+    used are counted in `bad`; blank ones are passed over.
     """
     csv.field_size_limit(2**31 - 1)
     # what is no UTF-8 becomes lone surrogates, so that its record can be told
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
     reader = csv.reader(text, strict=True)
-    for number in itertools.count(2):
+    for number in itertools.count(first):
         row, why = [], ""
         try:
             row = next(reader, None)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from ld4mrec.files import sha256
+from ld4mrec.files import known_sha256
 from ld4mrec.preprocessing.steps.raw import BLOCK, BadLines, RawError, Table, blocks
 from ld4mrec.progress import progress
 
@@ -78,13 +78,43 @@ def raw_folder(path: str | Path) -> Path:
     return folder
 
 
-def find(folder: Path, name: str) -> Path:
-    """Path of the file `name` in a raw folder, also packed as `name`.zip; RawError if absent."""
-    for path in (folder / name, folder / f"{name}.zip"):
-        if path.is_file():
-            return path
+def added_by_systems(name: str) -> bool:
+    """Whether a path is what macOS adds to files and archives, ._name and __MACOSX."""
+    return any(part.startswith("._") or part == "__MACOSX" for part in name.split("/"))
+
+
+def inside(folder: Path) -> list[Path]:
+    """Files of a raw folder, and then those one folder down, where unpackers put them."""
+    here = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    below = [path for place in here if place.is_dir() for path in sorted(place.iterdir())]
+    there = [path for path in (*here, *below) if path.is_file()]
+    return [path for path in there if not added_by_systems(path.as_posix())]
+
+
+def zips(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """(path, names of its members) of each zip in a raw folder."""
+    for path in inside(folder):
+        if path.suffix.lower() == ".zip":
+            with damage_named(path), zipfile.ZipFile(path) as archive:
+                yield path, archive.namelist()
+
+
+def find(folder: Path, *names: str) -> Path:
+    """Path of the file in a raw folder that has the first of the names that is there: plain, packed
+    as NAME.zip or within any zip, also one folder down; RawError if there is none.
+    """
+    files = inside(folder)
+    for name in names:
+        for path in files:
+            if path.name in (name, f"{name}.zip"):
+                return path
+    for path, members in zips(folder):
+        for name in names:
+            if any(m.split("/")[-1] == name and not added_by_systems(m) for m in members):
+                return path
     raise RawError(
-        f"{folder} has no {name} (nor {name}.zip); {contents_of(folder)}; see docs/data.md"
+        f"{folder} has no {' or '.join(names)} (nor {names[0]}.zip, nor a zip with it); "
+        f"{contents_of(folder)}; see docs/data.md"
     )
 
 
@@ -116,7 +146,7 @@ def reading(
             member = the_member(path, archive, wanted)
             with archive.open(member) as stream:
                 yield stream, member.file_size, records
-        records.append({"file": path.name, "bytes": size, "sha256": sha256(path)})
+        records.append({"file": path.name, "bytes": size, "sha256": known_sha256(path)})
         return
     with HashedFile([path]) as file:
         stream = io.BufferedReader(file, BLOCK)
@@ -135,7 +165,7 @@ def the_member(
     members = [
         member
         for member in archive.infolist()
-        if not member.is_dir() and "__MACOSX" not in member.filename and wanted(member.filename)
+        if not member.is_dir() and not added_by_systems(member.filename) and wanted(member.filename)
     ]
     if len(members) == 1:
         return members[0]

@@ -106,6 +106,8 @@ class _Model:
             self.is_sentence_model = not modules[0]["type"].endswith(".CLIPModel")
         elif modules is not None and "vision_config" not in config:
             raise EncoderError(f"{name} is a sentence-transformers model for texts, not images")
+        if not self.is_sentence_model and not (config or {}).get("model_type"):
+            raise self._not_at_hand("its config.json has no model_type")
         if self.is_sentence_model:
             needed("sentence_transformers", name)
 

@@ -3,6 +3,7 @@
 Loading brings in the libraries that an encoder needs, and no others.
 """
 
+import functools
 from pathlib import Path
 
 from ld4mrec.preprocessing.steps.encoders import hub, offline
@@ -25,7 +26,7 @@ def load_encoder(name: str, modality: str, device: str = "auto") -> Encoder | Ow
     """
     check_encoder(name, modality)
     if name.startswith(FILE):
-        return OwnVectors(Path(name.removeprefix(FILE)).expanduser())
+        return _own_vectors(name)
     if name in OFFLINE:
         return offline.LOADERS[name](device)
     return hub.load(name, modality, device)
@@ -40,6 +41,7 @@ def check_encoder(name: str, modality: str) -> None:
                 f"{name}: {path} is not a file; wanted vectors keyed by original item id, a .npz "
                 "with `ids` and `vectors`, or a .csv or .tsv"
             )
+        _own_vectors(name)
         return
     facts = OFFLINE.get(name)
     if facts is None:
@@ -51,3 +53,15 @@ def check_encoder(name: str, modality: str) -> None:
             f"{', '.join(offline_names(modality))}, a hub id, a folder, or {FILE}PATH"
         )
     need_packages(name, facts.modules, facts.extra)
+
+
+def _own_vectors(name):
+    """The vectors of `file:PATH`, read once as long as the file keeps its size and time."""
+    path = Path(name.removeprefix(FILE)).expanduser()
+    stat = path.stat()
+    return _read_once(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2)
+def _read_once(path, *stamp):
+    return OwnVectors(path)
