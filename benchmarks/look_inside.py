@@ -79,9 +79,9 @@ class OthersGraph(torch.nn.Module):
         super().__init__()
         self.graph, self.histories, self.order = graph, histories, order
 
-    def forward(self, items, begin):
+    def add_to(self, scores, items, begin):
         users = self.order[self.histories.asked]
-        return self.graph(*self.histories.history.bags(users))
+        return self.graph.add_to(scores, *self.histories.history.bags(users))
 
 
 def shuffle(model, part, order):
@@ -111,7 +111,7 @@ def numbers(model):
     found = {
         "rms of E": rms(model.user_step),
         "rms of FC in": rms(weights),
-        "rms of FC in at first": (2 / sum(weights.shape)) ** 0.5,
+        "rms of FC in at first": 1.0 if net.unit else (2 / sum(weights.shape)) ** 0.5,
     }
     if model.ablation != "no_cg":
         for k, block in enumerate(net.cg_blocks, 1):

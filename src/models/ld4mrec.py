@@ -57,7 +57,7 @@ CHOICES = {
     "infer_step": ("init_only", "zero"),
     "content_out": (True, False),
     "content_passed": (True, False),
-    "history_path": ("text", "vectors"),
+    "history_path": ("text", "vectors", "living"),
     "soft_labels": ("sampled", "expected"),
     "ablation": ("none", "no_pg", "no_cg", "no_sr", "no_net"),
 }
@@ -130,7 +130,7 @@ class LD4MRec(GeneralRecommender):
         trained = torch.from_numpy(np.diff(matrix.tocsc().indptr) > 0)
         self.register_buffer("trained", trained, persistent=False)  # (I,)
         self.net = CNet(options, self.n_items, self.history_signals.width, features)
-        if options["history_path"] == "vectors":
+        if options["history_path"] != "text":
             self.net.start_from(self.history_signals.vectors)
         # drawn apart from the global generator, which the network's start has
         part = np.random.default_rng(PART_SEED).integers(0, config["graph_parts"], self.n_users)
@@ -472,7 +472,8 @@ class CNet(nn.Module):
         if config["output_init"] == "zero":  # scores that nothing was learned for add no noise
             nn.init.zeros_(self.out.weight)
         self.silent = config["ablation"] == "no_net"
-        self.unit = config["history_path"] == "vectors"
+        self.unit = config["history_path"] != "text"
+        self.held_behavior = config["history_path"] != "living"
         self.register_buffer("one", torch.ones(n_items, 1), persistent=False)
         self.contents = nn.ModuleList()
         if config["content_out"]:
@@ -533,7 +534,9 @@ class CNet(nn.Module):
         erase the step embedding.
         """
         named = self.named_parameters()
-        free = ("gate.weight", "item_in") if self.unit else ("gate.weight",)
+        free = ("gate.weight",)
+        free += ("item_in",) if self.unit else ()
+        free += () if self.held_behavior else ("behavior.weight",)
         return [w for name, w in named if w.ndim == 2 and not name.endswith(free)]
 
 

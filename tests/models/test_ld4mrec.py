@@ -971,7 +971,11 @@ def test_rows_enter_at_length_1_by_the_singular_vectors(host, way):
     torch.testing.assert_close(model.enter(model.net, *owned, users * 0), unit @ model.net.item_in)
     held = {id(w) for w in model.net.memorizing_weights()}
     assert id(model.net.item_in) not in held
-    assert {id(block.behavior.weight) for block in model.net.cg_blocks} <= held
+    behavior = {id(block.behavior.weight) for block in model.net.cg_blocks}
+    assert behavior <= held
+    living = build(history_path="living", embedding_size=6)
+    assert torch.equal(living.net.item_in, model.net.item_in)
+    assert len(living.net.memorizing_weights()) == len(held) - len(behavior)
 
 
 def test_hidden_step_codes_leave_the_initial_step(host, monkeypatch):
