@@ -130,8 +130,11 @@ def test_what_the_parameters_hold(keys):
     )
     assert found["rms of E"] == pytest.approx(3 * n_users**-0.5)
     assert found["rms of FC in"] == 2
-    d = model.net.item_in.shape[1]
-    assert found["rms of FC in at first"] == pytest.approx((2 / (model.n_items + d)) ** 0.5)
+    assert found["rms of FC in at first"] == 1  # the singular vectors
+    model.net.unit, d = False, model.net.item_in.shape[1]
+    model.served.unit = False
+    xavier = look_inside.numbers(model)["rms of FC in at first"]
+    assert xavier == pytest.approx((2 / (model.n_items + d)) ** 0.5)
     for k in (1, 2):
         assert found[f"gate {k}, mean"] == pytest.approx(gates.mean())
         assert found[f"gate {k}, spread over users"] == pytest.approx(gates.std(ddof=1), rel=1e-4)
