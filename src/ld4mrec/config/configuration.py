@@ -63,7 +63,9 @@ class Config:
         layers = self._layers(dataset, overrides, model, model_yaml, more_datasets)
         listed = self._listed(layers, overrides)
         values = {}
+        unlisted = {name: self.defaults[name] for name in self.defaults if name not in listed}
         for file, layer in layers:
+            layer.update((name, unlisted[name]) for name in layer.keys() & unlisted)
             self._check_layer(file, layer, listed)
             for key in PATH_KEYS:
                 if layer.get(key) is not None:
