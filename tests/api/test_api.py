@@ -4,7 +4,9 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -256,3 +258,86 @@ def test_notebooks_run_as_they_are_kept(name, tmp_path):
         if cell.cell_type == "code":
             kinds = [output.output_type for output in cell.outputs if "name" not in output]
             assert kinds == [output.output_type for output in then.outputs if "name" not in output]
+
+
+WRONG = {
+    "min_rating='4'": (
+        lambda it: it.prepared(min_rating="4"),
+        "min_rating is '4'; wanted a number",
+    ),
+    "k_core='5'": (lambda it: it.prepared(k_core="5"), "k_core is '5'; wanted a whole number"),
+    "k_core=True": (lambda it: it.prepared(k_core=True), "k_core is True; wanted a whole number"),
+    "seed='x'": (lambda it: it.prepared(seed="x"), "seed is 'x'; wanted a whole number"),
+    "split=3": (lambda it: it.prepared(split=3), "split is 3; wanted one of mmrec, temporal"),
+    "resume=1": (lambda it: it.prepared(resume=1), "resume is 1; wanted True or False"),
+    "items": (lambda it: it.prepared(items="x"), "no option 'items'; the table of items is text="),
+    "out=None": (lambda it: it.prepared(out=None), "out is None, of type NoneType; wanted a path"),
+    "images=3": (lambda it: it.prepared(images=3), "images is 3, of type int; wanted a path"),
+    "interactions=5": (
+        lambda it: ld4mrec.prepare(5, out="x"),
+        "interactions is 5, of type int; wanted a path or a DataFrame",
+    ),
+    "open_data(7)": (lambda it: ld4mrec.open_data(7), "data is 7, of type int; wanted a path"),
+    "open_run(None)": (lambda it: ld4mrec.open_run(None), "folder is None, .* wanted a path"),
+    "model=None": (
+        lambda it: ld4mrec.train(None, it.data),
+        "model is None, .* the name of a model",
+    ),
+    "on_epoch=3": (
+        lambda it: ld4mrec.train("BPR", it.data, on_epoch=3),
+        "on_epoch is 3, of type int; wanted a function that takes an Epoch",
+    ),
+    "plugin=1": (lambda it: ld4mrec.train("BPR", it.data, plugin=1), "plugin is 1, .* a path"),
+    "k='2'": (lambda it: it.run.recommend(k="2"), "k is '2', of type str; wanted a whole number"),
+    "k=2.5": (lambda it: it.run.recommend(k=2.5), "k is 2.5, of type float; wanted a whole"),
+    "users=5": (lambda it: it.run.recommend(5), "users is 5, of type int; wanted a list of ids"),
+    "history": (
+        lambda it: it.run.recommend(history={"user": ["a"]}),
+        "history is {'user.*, of type dict; wanted a DataFrame",
+    ),
+    "export(None)": (lambda it: it.run.export(None), "folder is None, .* wanted a path"),
+    "seeds='3'": (
+        lambda it: ld4mrec.compare(["Pop"], it.data, seeds="3"),
+        "one of seeds is '3', of type str; wanted a whole number",
+    ),
+    "seeds=[1, 1]": (
+        lambda it: ld4mrec.compare(["Pop"], it.data, seeds=[1, 1]),
+        r"seeds is \[1, 1\]; wanted different seeds",
+    ),
+    "models=[int]": (
+        lambda it: ld4mrec.compare([int], it.data),
+        "one of models is <class 'int'>, of type type; wanted a text",
+    ),
+    "metrics=[]": (
+        lambda it: ld4mrec.compare(["Pop"], it.data, metrics=["recall@5"]),
+        "metrics is .*, of type list; wanted a text",
+    ),
+}
+
+
+class It(NamedTuple):
+    """What the wrong calls need."""
+
+    data: object
+    run: object
+    prepared: Callable
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_of_another_type_is_a_sentence(bpr, data, tmp_path, name):
+    def prepared(**given):
+        frame = pd.DataFrame({"user": ["a"], "item": ["b"], "rating": [1]})
+        return ld4mrec.prepare(frame, **({"out": tmp_path / "x"} | given))
+
+    call, message = WRONG[name]
+    with pytest.raises(ld4mrec.UserError, match=message):
+        call(It(data, bpr, prepared))
+
+
+def test_numbers_of_numpy_are_numbers(data, keys, tmp_path):
+    plain = keys | {"learning_rate": 0.5, "epochs": 2, "topk": [5, 10]}
+    numpy = {"learning_rate": np.float64(0.5), "epochs": np.int64(2), "topk": np.array([5, 10])}
+    assert ld4mrec.train("BPR", data, **plain).id == ld4mrec.train("BPR", data, **plain | numpy).id
+    frame = pd.DataFrame({"user": list("aaabbbccc"), "item": list("xyzxyzxyz")})
+    made = ld4mrec.prepare(frame, out=tmp_path / "x", k_core=np.int64(1), seed=np.int32(0))
+    assert made.manifest["options"]["k_core"] == 1

@@ -87,9 +87,15 @@ def test_the_callers_hyper_parameters_replace_the_list(theirs, toy):
     assert values(points, "n_layers", "seed") == [(1, 999), (2, 999)]
 
 
-def test_what_the_caller_does_not_search_has_its_default(ours, toy):
-    made = config(ours, toy, {"hyper_parameters": ["width"], "width": [4, 8]})
-    assert values(made.points(grid=True), "p", "width") == [(0.2, 4), (0.2, 8)]
+def test_what_the_callers_list_leaves_out_has_its_default(toy):
+    keys = {"data_path": f"{toy.parent}/", "topk": [5], "valid_metric": "recall@5"}
+    listed = Config("BPR", toy.name, keys | {"hyper_parameters": ["reg_weight"]})
+    default = Config("BPR", toy.name, keys).points(grid=False)[0]["learning_rate"]
+    points = listed.points(grid=True)
+    assert len(points) > 1
+    assert {point["learning_rate"] for point in points} == {default}
+    with pytest.raises(ConfigError, match="hyper_parameters lists '5', which no yaml declares"):
+        Config("BPR", toy.name, keys | {"hyper_parameters": ["5"]})
 
 
 def test_a_hyper_parameter_that_nobody_knows_is_refused(ours, toy):

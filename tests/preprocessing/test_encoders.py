@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from ld4mrec.preprocessing.steps.encoders import inference
+from ld4mrec.preprocessing.steps.encoders import hub, inference
 from ld4mrec.preprocessing.steps.encoders.base import OFFLINE, EncoderError
 from ld4mrec.preprocessing.steps.encoders.inference import (
     default_batch_size,
@@ -632,3 +632,29 @@ def test_folders_that_are_refused(transformers, clip, tmp_path):
     refused("cannot be loaded", lambda f: (f / "preprocessor_config.json").unlink())
     with pytest.raises(EncoderError, match="is no folder; wanted a model's folder"):
         load_encoder(str(tmp_path / "nowhere"), "image")
+
+
+def test_without_a_network_a_mistyped_encoder_is_told_at_once(monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    pytest.importorskip("transformers")
+
+    def unknown(*name):
+        raise OSError("Name or service not known")
+
+    asked = []
+    download = huggingface_hub.hf_hub_download
+
+    def downloaded(*args, **how):
+        asked.append(how["local_files_only"])
+        return download(*args, **how)
+
+    monkeypatch.setattr(hub.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(hub.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", downloaded)
+    hub._known_host.cache_clear()
+    try:
+        with pytest.raises(EncoderError, match="no encoder 'gt-all-minlm' is at hand"):
+            hub.check("gt-all-minlm", "text")
+    finally:
+        hub._known_host.cache_clear()
+    assert asked == [True, True]  # nothing is retried

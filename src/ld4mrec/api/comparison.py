@@ -4,11 +4,13 @@ import io
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ld4mrec.api.checks import check, plain_keys, texts
 from ld4mrec.api.data import Data, open_data
 from ld4mrec.comparison.compare import Comparison as Asked
 from ld4mrec.comparison.compare import report_of
@@ -108,17 +110,21 @@ def compare(
     `compare.py --plugin`. out: the report's folder, None for reports/<data set>. verbose: show all
     epochs. keys: of the configuration, for all runs. Raises UserError.
     """
-    found = open_data(data)
-    if isinstance(models, str):
-        models = models.split(",")
-    numbers = tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds)
+    found, models = open_data(data), texts("models", models)
+    check("seeds", seeds, (Integral, Sequence), "a number from 1, or a list of seeds")
+    check("metrics", metrics, str, "a text such as 'recall@20,ndcg@20'")
+    numbers = tuple(range(1, seeds + 1)) if isinstance(seeds, Integral) else tuple(seeds)
+    for seed in numbers:
+        check("one of seeds", seed, Integral, "a whole number")
+    if len(set(numbers)) < len(numbers):
+        raise ConfigError(f"seeds is {seeds}; wanted different seeds")
     if not numbers:
         raise ConfigError(f"seeds is {seeds}; wanted a number from 1, or a list of seeds")
     asked = Asked(
         dataset=found.name,
-        keys=found.keys() | keys,
+        keys=found.keys() | plain_keys(keys),
         seeds=numbers,
-        names=list(models),
+        names=models,
         target=target,
         metrics=metrics,
         tune=tune,

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from ld4mrec.api.checks import TABLE, check, check_path
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import feature_paths
 from ld4mrec.data.interactions import SPLITS, RecDataset
-from ld4mrec.errors import DataError
+from ld4mrec.errors import ConfigError, DataError
 from ld4mrec.places import from_yaml
 from ld4mrec.preprocessing import own
 from ld4mrec.serving.ids import Ids
@@ -114,6 +115,15 @@ def prepare(
     such as time_format, with _ for -. A folder that was made of the same files with the same
     options is taken as it is; another one is replaced with `force` only. Raises UserError.
     """
+    check_path("out", out)
+    tables = {"interactions": interactions, "text": text}
+    for name, table in (tables | {"train": train, "valid": valid, "test": test}).items():
+        if table is not None:
+            check(name, table, TABLE, "a path or a DataFrame")
+    if images is not None:
+        check_path("images", images)
+    if "items" in options:
+        raise ConfigError("prepare has no option 'items'; the table of items is text=...")
     if isinstance(columns, Mapping):
         columns = [f"{role}={name}" for role, name in columns.items()]
     given = {
@@ -143,6 +153,7 @@ def open_data(data: Data | str | Path) -> Data:
     """A data folder that is there: its path, or the name of one in data/; else DataError."""
     if isinstance(data, Data):
         return data
+    check_path("data", data)
     folder = Path(data).expanduser()
     if not folder.is_dir() and len(folder.parts) == 1:
         folder = from_yaml("../data") / folder

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ld4mrec.api.checks import check, check_path, plain_keys
 from ld4mrec.api.data import Data, open_data
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import read_yaml
@@ -177,6 +179,11 @@ class Run:
         and items of history, that the run does not know are left out with a warning that counts
         them; without it, UserError. Raises UserError.
         """
+        check("k", k, Integral, "a whole number from 1")
+        if history is not None:
+            check("history", history, pd.DataFrame, "a DataFrame with the columns user and item")
+        if users is not None:
+            check("users", users, Iterable, "a list of ids")
         if k < 1:
             raise ConfigError(f"k is {k}; wanted at least 1")
         if users is not None and history is not None:
@@ -203,6 +210,7 @@ class Run:
 
         RunError or DataError where the model or the folder cannot be.
         """
+        check_path("folder", folder)
         trained = open_trained(self.folder, {"use_gpu": False} | self.data.keys())
         return write_export(trained, Path(folder), mask)
 
@@ -254,8 +262,13 @@ def train(
     that is finished already is taken as it is, whoever made it; an interrupted one goes on with
     `resume`. verbose: a bar of the epochs. Raises UserError.
     """
+    check("model", model, str, "the name of a model, such as 'LD4MRec'")
+    if on_epoch is not None:
+        check("on_epoch", on_epoch, Callable, "a function that takes an Epoch")
+    if plugin is not None:
+        check_path("plugin", plugin)
     found = open_data(data)
-    keys = found.keys() | keys | ({} if seed is None else {"seed": [seed]})
+    keys = found.keys() | plain_keys(keys) | ({} if seed is None else {"seed": [seed]})
     plugin = plugin and str(plugin)
     with quiet_terminal(), _bar(model, keys, verbose) as shown:
 
@@ -305,4 +318,5 @@ def open_run(folder: str | Path) -> Run:
 
     RunError if there is none, or more than one.
     """
+    check_path("folder", folder)
     return Run(find_run(folder))

@@ -63,7 +63,9 @@ class Config:
         layers = self._layers(dataset, overrides, model, model_yaml, more_datasets)
         listed = self._listed(layers, overrides)
         values = {}
+        unlisted = {name: self.defaults[name] for name in self.defaults if name not in listed}
         for file, layer in layers:
+            layer.update((name, unlisted[name]) for name in layer.keys() & unlisted)
             self._check_layer(file, layer, listed)
             for key in PATH_KEYS:
                 if layer.get(key) is not None:
@@ -125,11 +127,7 @@ class Config:
                 example = candidates[0] if isinstance(candidates, list) and candidates else value
                 taken(self._kind(name, example), name, value, file)
             self.defaults.update(defaults)
-        if chosen := _names(overrides.pop("hyper_parameters", None), ""):
-            for _, layer in layers:  # what is searched no longer has its default
-                for name in layer.keys() & self.defaults.keys() - set(chosen):
-                    layer[name] = self.defaults[name]
-            listed = chosen
+        listed = _names(overrides.pop("hyper_parameters", None), "") or listed
         return list(dict.fromkeys(listed if "seed" in listed else [*listed, "seed"]))
 
     def _kind(self, key, example, file=None):

@@ -14,6 +14,7 @@ import re
 from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ from ld4mrec.preprocessing.steps.command import plain, prepare, run
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE, EncoderError
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors, read_array
-from ld4mrec.preprocessing.steps.features import share
+from ld4mrec.preprocessing.steps.features import positive, share
 from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
 from ld4mrec.preprocessing.steps.interactions import Interactions
 from ld4mrec.preprocessing.steps.options import check_options, parser_of
@@ -485,14 +486,35 @@ def options_of(**given) -> Namespace:
     interactions, items and the parts of a split may be DataFrames; features may be {modality: file,
     or (file, file of ids)}.
     """
-    options = parser_of(Own()).parse_args([f"--out={given['out']}"])
+    parser = parser_of(Own())
+    options = parser.parse_args([f"--out={given['out']}"])
     known = vars(options).keys()
+    actions = {action.dest: action for action in parser._actions}
     for name, value in given.items():
         if name not in known:
             raise UserError(f"prepare has no option '{name}'.{nearest(name, known)}")
         if value is not None:
+            value = value.item() if isinstance(value, np.generic) else value
+            _check_type(name, value, actions[name])
             setattr(options, name, value)
     return options
+
+
+def _check_type(name, value, action):
+    """UserError where a value has another type than the command's word would get."""
+    wanted = None
+    if action.choices:
+        wanted = None if value in action.choices else f"one of {', '.join(action.choices)}"
+    elif action.nargs == 0:
+        wanted = None if isinstance(value, bool) else "True or False"
+    elif action.type in (int, positive):
+        right = isinstance(value, Integral) and not isinstance(value, bool)
+        wanted = None if right else "a whole number"
+    elif action.type in (float, share):
+        right = isinstance(value, Real) and not isinstance(value, bool)
+        wanted = None if right else "a number"
+    if wanted:
+        raise UserError(f"{name} is {value!r:.80}; wanted {wanted}")
 
 
 def make(say: Callable[[str], object] = print, **given) -> dict | None:

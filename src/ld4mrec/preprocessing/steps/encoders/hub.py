@@ -14,9 +14,13 @@ Hub ids are downloaded by huggingface_hub, which keeps them and respects HF_HUB_
 comes with a model is never run, and weights are read as safetensors or with weights_only.
 """
 
+import functools
 import hashlib
 import json
 import os
+import socket
+import urllib.parse
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,6 +75,18 @@ def _explained(name, modality):
 
 def _first_lines(error):
     return " ".join(str(error).split())[:400]
+
+
+@functools.cache
+def _known_host(address):
+    """Whether the hub's name is known here; the hub's own client tries for half a minute."""
+    if urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urllib.parse.urlparse(address).hostname, None)
+    except OSError:
+        return False
+    return True
 
 
 class _Model:
@@ -133,10 +149,12 @@ class _Model:
         """Local path of a hub model's file, None if the model has no such file."""
         from huggingface_hub import constants, errors, hf_hub_download
 
+        offline = constants.HF_HUB_OFFLINE or not _known_host(constants.ENDPOINT)
+        how = {"revision": self.commit, "local_files_only": offline}
         try:
-            path = hf_hub_download(str(self.source), file, revision=self.commit)
+            path = hf_hub_download(str(self.source), file, **how)
         except errors.LocalEntryNotFoundError as error:
-            if constants.HF_HUB_OFFLINE:  # all that is there is in the cache
+            if offline:  # all that is there is in the cache
                 return None
             raise self._not_at_hand(_first_lines(error)) from error
         except errors.EntryNotFoundError:
