@@ -30,7 +30,7 @@ from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 
 AS_GIVEN = ("dataset", "settings", "target", "metrics", "out", "ledger", "archive")
-AS_GIVEN += ("tune", "tuned", "dry_run")
+AS_GIVEN += ("tune", "tuned", "dry_run", "audit")
 
 
 def parser(prog: str = "compare.py") -> Parser:
@@ -45,6 +45,11 @@ def parser(prog: str = "compare.py") -> Parser:
     words.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
     what = "a MMRec model file, a folder of such or a checkout; may be repeated"
     words.add_argument("--plugin", metavar="PATH", action="append", default=[], help=what)
+    words.add_argument(
+        "--audit",
+        action="store_true",
+        help="first see whether any row's training reads held-out rows, and stop if one does",
+    )
     words.add_argument("--tune", action="store_true", help="search each model's grid first")
     words.add_argument(
         "--tuned", action="store_true", help="use the finished points of an earlier grid only"

@@ -19,6 +19,8 @@
         a model file written for MMRec
     python src/main.py --check-plugin path/to/theirs.py
         whether such a file works here, and what it uses: a few epochs on a small made-up data set
+    python src/main.py -m LD4MRec -d tiktok --audit-leaks
+        whether its training reads held-out rows: a few batches with others in their place
 
 Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
 --key=value; lists are written as in yaml. The winner of a grid or search is chosen on validation.
@@ -69,6 +71,12 @@ def parser(prog: str = "main.py") -> Parser:
         "made-up one. Ends with 0 if all is clean, 1 if a check failed",
     )
     words.add_argument(
+        "--audit-leaks",
+        action="store_true",
+        help="train a few batches with the data as they are, with other validation and test rows "
+        "and without these: losses, weights and scores must be equal. Ends with 1 if they are not",
+    )
+    words.add_argument(
         "--traceback", action="store_true", help="with --check-plugin: errors in full"
     )
     return words
@@ -76,7 +84,7 @@ def parser(prog: str = "main.py") -> Parser:
 
 def check(options: Namespace, rest: list[str]) -> int:
     """Print the reports that --check-plugin asks for; the exit status."""
-    unwanted = ("grid", "search", "resume", "mg", "plugin", "dry_run")
+    unwanted = ("grid", "search", "resume", "mg", "plugin", "dry_run", "audit_leaks")
     unfit = [f"--{word.replace('_', '-')}" for word in unwanted if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
@@ -94,6 +102,19 @@ def check(options: Namespace, rest: list[str]) -> int:
         for name, report in reports.items():
             print(f"{name:<{width}}  {report.verdict}")
     return 0 if all(report.clean for report in reports.values()) else 1
+
+
+def audit(options: Namespace, rest: list[str]) -> int:
+    """Say whether the model's training reads held-out rows; the exit status."""
+    unwanted = ("grid", "search", "resume", "mg", "dry_run")
+    unfit = [f"--{word.replace('_', '-')}" for word in unwanted if getattr(options, word)]
+    if unfit:
+        raise ConfigError(f"--audit-leaks does without {unfit[0]}; leave it out")
+    overrides = overrides_of(options, rest)
+    from ld4mrec.plugins.check.leaks import audited
+
+    source = find_model(options.model, options.plugin)
+    return 0 if audited(options.model, source, options.dataset, overrides) else 1
 
 
 def overrides_of(options: Namespace, rest: list[str]) -> dict:
@@ -138,6 +159,8 @@ def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:
         return exit_status(lambda: check(options, rest), "interrupted")
     if not (options.model and options.dataset):
         read.error("the following arguments are required: -m/--model, -d/--dataset")
+    if options.audit_leaks:
+        return exit_status(lambda: audit(options, rest), "interrupted")
     goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"
     return exit_status(lambda: train(options, rest), f"interrupted{goes_on}")
 

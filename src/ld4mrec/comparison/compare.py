@@ -14,6 +14,7 @@ from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import reports
+from ld4mrec.plugins.check.leaks import audited
 from ld4mrec.report.report import Report
 from ld4mrec.report.writing import write_report
 from ld4mrec.search.options import Search
@@ -29,7 +30,8 @@ class Comparison:
     the first. out: the report's folder. ledger: a further folder of finished runs, only read.
     archive: where finished runs are kept without weights. tune: each entry at the best point of its
     grid, or of `search`'s trials. tuned: the same by the points that are finished. dry_run: say
-    what is missing. plugins: files or folders of third parties, whose models become rows.
+    what is missing. plugins: files or folders of third parties, whose models become rows. audit:
+    first see whether any row's training reads held-out rows.
     """
 
     dataset: str
@@ -48,6 +50,7 @@ class Comparison:
     engine: InTurn = field(default_factory=InTurn)
     dry_run: bool = False
     plugins: tuple[str, ...] = ()
+    audit: bool = False
 
 
 def compare(asked: Comparison) -> Path | None:
@@ -64,6 +67,8 @@ def report_of(asked: Comparison) -> Report | None:
     """Train what is missing; the report, None for a dry run."""
     asked = replace(asked, keys=asked.engine.with_device(asked.keys))
     found, target = entries_of(asked)
+    if asked.audit:
+        _audit(asked, found)
     reasons = {}
     if asked.tune or asked.tuned:
         tunings = [tuning_of(entry, asked.dataset, asked.keys, asked.seeds[0]) for entry in found]
@@ -108,6 +113,20 @@ def entries_of(asked: Comparison) -> tuple[list[Entry], str]:
     if target not in labels:
         raise ConfigError(f"--target is '{target}', no row.{nearest(target, labels)}")
     return found, target
+
+
+def _audit(asked, found):
+    """RunError if the training of an entry reads held-out rows."""
+    leaking = [
+        entry.label
+        for entry in found
+        if not audited(entry.label, entry.source, asked.dataset, asked.keys | entry.settings)
+    ]
+    if leaking:
+        raise RunError(
+            f"the training of {', '.join(leaking)} reads held-out rows, so its numbers say "
+            "nothing; mend it, or leave it out of -m"
+        )
 
 
 def _row(asked, tuning: Tuning, runs):

@@ -1,7 +1,8 @@
 """`main.py --check-plugin`: does a model file written for MMRec work here, and what does it use?
 
 A model is trained for a few epochs by the path of every run: in full, a second time, interrupted
-and resumed, and with mirror gradient. Before that its hooks and its loss are called by hand, so
+and resumed, and with mirror gradient; whether training reads held-out rows is seen, and how long a
+step takes. Before that its hooks and its loss are called by hand, so
 that a failure has a name; after it, its scores are looked at and compared with those of a model
 built anew and given the saved state. All files are written to a temporary folder, a part of which
 is the current folder meanwhile. A report is clean if no check failed; a note is worth knowing and
@@ -25,8 +26,10 @@ from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import usage
+from ld4mrec.plugins.check.leaks import audit
 from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, describe, uses_of
 from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in_words, predict
+from ld4mrec.plugins.check.speed import measure_speed
 from ld4mrec.plugins.check.trial import Trial, difference, epochs_of
 from ld4mrec.plugins.data_view import in_view
 from ld4mrec.plugins.import_roots import show_only
@@ -40,18 +43,22 @@ ROWS = ("user", "positive", "negative", "neighbour", "stranger")  # of a batch
 CHECKS = (
     *("imports", "configuration", "constructs", "pre-epoch hook", "loss", "short batch"),
     *("post-epoch hook", "trains", "scores", "reloads", "repeats", "resumes", "mirror gradient"),
-    *("last grid point", "files"),
+    *("leaks", "last grid point", "files"),
 )
 ONLY_TRAINED = ("loss", "short batch", "resumes", "mirror gradient")  # not without training
 
 
 def check_plugin(
-    source: ModelSource, dataset: str | None = None, overrides: dict | None = None
+    source: ModelSource,
+    dataset: str | None = None,
+    overrides: dict | None = None,
+    speed: bool = True,
 ) -> Report:
     """The report on a model.
 
     dataset: one of the user's instead of the made-up one. overrides: {key: value} of the
-    configuration. Raises UserError for overrides that have no meaning here.
+    configuration. speed: whether steps are timed. Raises UserError for overrides that have no
+    meaning here.
     """
     overrides = dict(overrides or {})
     for key in PATH_KEYS:
@@ -74,7 +81,7 @@ def check_plugin(
         notes = stack.enter_context(usage.noting())
         stack.enter_context(usage.watching())
         stack.callback(show_only, None)
-        check = _Check(trial, notes)
+        check = _Check(trial, notes, speed)
         check.run()
         for text in warnings:
             check.report.add(NOTE, "warning", text)
@@ -85,13 +92,14 @@ def check_plugin(
 class _Check:
     """The checks of one model, in their order; what one finds, later ones use."""
 
-    def __init__(self, trial, notes):
+    def __init__(self, trial, notes, times):
+        self.times = times
         self.trial, self.notes, self.source = trial, notes, trial.source
         yaml = f"its yaml {self.source.yaml}" if self.source.yaml else "no yaml"
         self.report = Report(f"{self.source.name}, {self.source.file}, {yaml}")
         self.model = self.whole = self.trained = self.batch = None
         self.seeded = True  # whether a seed fixes the scores
-        self.written = self.loss_form = ""
+        self.written = self.loss_form = self.speed = ""
 
     # the order
 
@@ -129,10 +137,15 @@ class _Check:
         """What a trained model is asked."""
         self._step("scores", self._scores)
         self._step("reloads", self._reloads)
-        self._step("repeats", self._repeats)
+        repeats = self._step("repeats", self._repeats)
         if self.point["req_training"]:
             self._step("resumes", self._resumes)
             self._step("mirror gradient", self._mirrors)
+        if repeats:
+            self._step("leaks", self._leaks)
+        if self.times:
+            folder = self.trial.folder / "speed"
+            self.speed = measure_speed(self.source, self.trial.settings, folder)
 
     def _step(self, name, action):
         """Carry out a check, whose result is its sentence; whether it was passed."""
@@ -329,6 +342,15 @@ class _Check:
         text = "two losses of one batch are no problem (--mg)"
         return text + f"; mg.yaml overwrites its own {clash}" * bool(clash)
 
+    def _leaks(self):
+        trial = self.trial
+        if where := audit(self.source, trial.dataset, trial.settings, trial.folder / "audit"):
+            raise Wrong(where)
+        return (
+            "losses of the first batches, weights and scores are the same with other held-out rows "
+            "and without"
+        )
+
     def _last_point(self):
         point = self.trial.points[-1]
         model, train, *_ = self.trial.build(point, "last-point")
@@ -364,6 +386,8 @@ class _Check:
             form = ROWS[: shape[0] if len(shape) == 2 else 1]
             uses["batches"] = f"{shape}: {', '.join(form)}{self.written}"
             uses["loss"] = self.loss_form
+        if self.speed:
+            uses["speed"] = self.speed
         stand_ins = [f"a stand-in for {name}" for name in self.notes.get("stand-in", ())]
         self.report.shims = [*self.notes.get("shim", ()), *stand_ins]
 

@@ -47,3 +47,25 @@ def write_toy_data(parent: Path, name: str = "toy") -> str:
         f"a made-up set of {N_USERS} users and {N_ITEMS} items (item {NEVER_TRAINED} has no "
         f"training row), text features {text.shape}, image features {image.shape}"
     )
+
+
+def write_large_data(parent: Path, name: str = "large") -> str:
+    """Write the folder <parent>/<name>, of tiktok's size and without meaning, to time steps on; one
+    sentence that says what it is.
+    """
+    users, items, rows = 9_308, 6_710, 68_722
+    user = np.sort(np.arange(rows) % users)
+    number = np.arange(rows) - np.searchsorted(user, user)  # of a user's rows
+    item = (user * 7 + number * (1 + user % 97)) % items
+    label = np.select([number == 5, number >= 6], [1, 2], 0)
+    folder = parent / name
+    folder.mkdir(parents=True)
+    table = np.stack([user, item, label], 1)
+    header = "userID\titemID\tx_label"
+    np.savetxt(folder / f"{name}.inter", table, "%d", "\t", header=header, comments="")
+    (folder / f"{name}.yaml").write_text(YAML, encoding="utf-8")
+    generator = np.random.default_rng(0)
+    for modality in ("text", "image"):
+        noise = generator.standard_normal((items, 64), dtype=np.float32)
+        np.save(folder / f"{modality}_feat.npy", noise)
+    return f"{users:,} users, {items:,} items, {(label == 0).sum():,} training rows"
