@@ -53,7 +53,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         frame = FORMATS[path.suffix].read(path)
     except DataError:
         raise
-    except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
+    except Exception as error:  # pandas' and pyarrow's are of many kinds
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     for column in columns:
         if column not in frame:
