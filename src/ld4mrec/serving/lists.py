@@ -151,6 +151,13 @@ def _read_csv(path):
     return pd.read_csv(path, **how)
 
 
+def _read_parquet(path):
+    frame = pd.read_parquet(path)
+    for name in frame.columns:
+        frame[name].to_numpy()  # texts are decoded now, where damage is named
+    return frame
+
+
 def _read_lines(path):
     """A row per JSON object; numbers as they are written."""
     refuse_nul(path)
@@ -190,6 +197,6 @@ class Format(NamedTuple):
 
 FORMATS = {
     ".csv": Format(write_text, _read_csv),
-    ".parquet": Format(_write_parquet, pd.read_parquet),
+    ".parquet": Format(_write_parquet, _read_parquet),
     ".jsonl": Format(_write_lines, _read_lines),
 }
