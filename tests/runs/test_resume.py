@@ -430,6 +430,12 @@ def test_a_plugin_without_a_cache_folder_leaves_nothing_behind(world, tmp_path, 
     assert not (tmp_path.parent / "cache").exists()
 
 
+def test_a_plugin_does_without_a_cache_folder_that_cannot_be_used(world, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    assert world("Noisy", "run", cache_dir=str(tmp_path / "file")).result
+    assert "cache_dir cannot be used" in caplog.text
+
+
 def test_a_run_that_another_process_trains_is_waited_for(world, monkeypatch, caplog):
     folder = world("Noisy", "run").folder
     (folder.path / "result.json").unlink()

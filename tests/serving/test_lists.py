@@ -159,3 +159,19 @@ def test_repeats_and_ratings_of_zero_are_counted(tmp_path, caplog):
 def test_a_spreadsheets_csv_is_read(tmp_path, mark):
     (path := tmp_path / "h.csv").write_text(f"user{mark}item\na,1{mark}2\n")
     assert read_table(path, ("user", "item")).to_numpy().tolist() == [["a,1", "2"]]
+
+
+def test_a_parquet_file_with_one_bad_byte_is_read_or_a_sentence(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"user": ["a"] * 40, "item": [f"i{n}" for n in range(40)]})
+    frame.to_parquet(path := tmp_path / "h.parquet")
+    whole, refused = path.read_bytes(), 0
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        try:
+            assert list(read_table(path, ("user", "item"))) == ["user", "item"]
+        except DataError:
+            refused += 1
+    assert refused

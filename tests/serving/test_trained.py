@@ -74,6 +74,18 @@ def test_other_interactions_are_refused(pop, world, tmp_path):
         open_run(pop, {"data_path": f"{moved.parent}/"})
 
 
+def test_rewritten_id_maps_are_refused(pop, world, tmp_path):
+    moved = tmp_path / "elsewhere" / "blocks"
+    shutil.copytree(world, moved)
+    path = moved / "i_id_mapping.csv"
+    header, first, second, *rest = path.read_text().splitlines()
+    (one, row), (two, other) = first.split("\t"), second.split("\t")
+    swapped = [f"{one}\t{other}", f"{two}\t{row}"]
+    path.write_text("\n".join([header, *swapped, *rest]) + "\n")
+    with pytest.raises(DataError, match=r"i_id_mapping.csv has another content .* was trained on"):
+        open_run(pop, {"data_path": f"{moved.parent}/"})
+
+
 def test_lost_features_are_refused_where_the_model_reads_them(finished, pop, world, tmp_path):
     moved = tmp_path / "elsewhere" / "blocks"
     shutil.copytree(world, moved)

@@ -159,8 +159,14 @@ def own_view(config: Config, run_id: str, train: RecDataset) -> Iterator[Config]
     """
     with ExitStack() as stack:
         if not config.ours:
-            root = config["cache_dir"] or stack.enter_context(tempfile.TemporaryDirectory())
-            view = private_data_view(data_folder(config), root, run_id)
+            root, view = config["cache_dir"], None
+            try:
+                view = root and private_data_view(data_folder(config), root, run_id)
+            except OSError as error:
+                logger.warning("cache_dir cannot be used (%s); the run goes on without", error)
+            if view is None:
+                root = stack.enter_context(tempfile.TemporaryDirectory())
+                view = private_data_view(data_folder(config), root, run_id)
             config = config.replace({"data_path": f"{view.parent}/"})
             stack.enter_context(offered(view, _matrix(train)))
         yield config

@@ -53,7 +53,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         frame = FORMATS[path.suffix].read(path)
     except DataError:
         raise
-    except (TypeError, ValueError, OSError) as error:  # also pandas' and pyarrow's
+    except Exception as error:  # pandas' and pyarrow's are of many kinds
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     for column in columns:
         if column not in frame:
@@ -151,6 +151,13 @@ def _read_csv(path):
     return pd.read_csv(path, **how)
 
 
+def _read_parquet(path):
+    frame = pd.read_parquet(path)
+    for name in frame.columns:
+        frame[name].to_numpy()  # texts are decoded now, where damage is named
+    return frame
+
+
 def _read_lines(path):
     """A row per JSON object; numbers as they are written."""
     refuse_nul(path)
@@ -190,6 +197,6 @@ class Format(NamedTuple):
 
 FORMATS = {
     ".csv": Format(write_text, _read_csv),
-    ".parquet": Format(_write_parquet, pd.read_parquet),
+    ".parquet": Format(_write_parquet, _read_parquet),
     ".jsonl": Format(_write_lines, _read_lines),
 }

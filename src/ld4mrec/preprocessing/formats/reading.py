@@ -64,7 +64,7 @@ def blocks_of(
 def _explained(source):
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         text = str(error)
         quote = any(word in text for word in ("straddling", "out of sync", "quoted"))
         hint = f"; {UNCLOSED}" * quote
