@@ -615,6 +615,19 @@ def test_other_encodings(made):
     assert made.pairs() == {row[:2] for row in NAMED}
 
 
+def test_a_parquet_file_with_one_bad_byte_is_read_or_a_sentence(tmp_path, capsys):
+    frame = pd.DataFrame({"user": ["a"] * 50, "item": [f"i{n}" for n in range(50)]})
+    frame.to_parquet(path := tmp_path / "rows.parquet")
+    whole, ended = path.read_bytes(), set()
+    words = [f"--interactions={path}", f"--out={tmp_path / 'x'}", "--k-core=1", "--dry-run"]
+    for place in range(4, min(len(whole), 700), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        ended.add(own.main(words))
+    assert ended == {0, 2}
+
+
 def test_a_quote_that_is_not_closed(made):
     rows = [(f'"{user}', *more) for user, *more in NAMED]
     out = one(made, text(rows))[1]  # quotes close each other in pairs, over the ends of lines

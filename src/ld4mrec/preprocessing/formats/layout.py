@@ -185,15 +185,17 @@ def _of_frame(frame):
 
 
 def _of_parquet(source):
-    from pyarrow import ArrowException, parquet
+    from pyarrow import parquet
 
     try:
         file = parquet.ParquetFile(source)
         names = tuple(file.schema_arrow.names)
         batch = next(file.iter_batches(batch_size=SHOWN), None)
-    except (ArrowException, OSError) as error:
+        if batch is not None:
+            batch.validate(full=True)  # a damaged text is found where it is decoded, else
+        rows = [] if batch is None else batch.to_pylist()
+    except Exception as error:  # pyarrow's, of many kinds
         raise RawError(f"{source} cannot be read as Parquet: {error}") from error
-    rows = [] if batch is None else batch.to_pylist()
     first = tuple(tuple(str(row[name]) for name in names) for row in rows)
     return Layout("parquet", FORMATS["parquet"], names, first=first, roles=_published(names))
 

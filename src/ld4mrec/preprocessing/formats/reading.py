@@ -183,6 +183,7 @@ def _parquet(source, columns, bad, records):
         file = parquet.ParquetFile(seekable)
         batches = file.iter_batches(batch_size=1 << 20, columns=names)
         for batch in progress(batches, source.name):
+            batch.validate(full=True)
             bad.lines += len(batch)
             yield {role: _usable(batch.column(name)) for role, name in columns.items()}
     records += of_file

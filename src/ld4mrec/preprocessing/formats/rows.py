@@ -219,10 +219,15 @@ def _count_bad(block, why, bad, n):
 
 
 def _shown(block, place):
-    values = (column[place].as_py() for column in block.values())
-    return b" | ".join(
-        value if isinstance(value, bytes) else str(value).encode() for value in values
-    )
+    return b" | ".join(_bytes_of(column[place]) for column in block.values())
+
+
+def _bytes_of(cell):
+    """A cell as bytes; texts as they are, as damaged ones are no UTF-8."""
+    if cell.is_valid and isinstance(cell, pa.StringScalar | pa.LargeStringScalar):
+        return cell.as_buffer().to_pybytes()
+    value = cell.as_py()
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _ratings(column):
