@@ -102,6 +102,25 @@ def sums_of_scores(
 
 
 @_in_full
+def sums_of_shared(
+    h: Tensor,
+    weights: Tensor,
+    bias: Tensor,
+    bags: tuple[Tensor, Tensor, Tensor],
+    owner: Tensor,
+    bag: Tensor,
+) -> Tensor:
+    """(N,): sums of a user's scores h[owner] W_i + b_i over the items of a bag, times their values.
+
+    bags: items (E,), where each bag begins (Q,) and values (E,); owner, bag (N,): whose scores, and
+    over which bag. What many users ask of one bag is summed once.
+    """
+    items, begin, values = bags
+    rows = F.embedding_bag(items, weights, begin, mode="sum", per_sample_weights=values)  # (Q, d)
+    return pair_scores(h, rows, total(_of(bias, items) * values, begin), owner, bag)
+
+
+@_in_full
 def pair_scores(h: Tensor, weights: Tensor, bias: Tensor, owner: Tensor, items: Tensor) -> Tensor:
     """(N,): scores of pairs, h[owner] W_items + b_items."""
     return (_rows(h, owner) * _rows(weights, items)).sum(1) + _of(bias, items)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from common.catalogue import sums_of_scores, total
+from common.catalogue import sums_of_scores, sums_of_shared, total
 from common.graph import cached, degree_powers, normalized, owners, row_places, syntax
 from common.item_graph import neighbours
 from common.rows import unit_rows
@@ -30,13 +30,34 @@ EDGE = np.dtype([("item", np.int32), ("weight", np.float32)])
 CODE = hashlib.blake2b(syntax(__file__), digest_size=8).hexdigest()
 
 
+class SharedSums(NamedTuple):
+    """Rows (B, I) as sums of rows of a graph, each of which is kept once, in a bag.
+
+    bags: items (E,), where each bag begins (Q,) and weights (E,); owner, bag (N,): whose row a bag
+    is added to; begin (B,): where each row's begin among these.
+    """
+
+    bags: tuple[Tensor, Tensor, Tensor]
+    owner: Tensor
+    bag: Tensor
+    begin: Tensor
+
+    def times_scores(self, h: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+        """As SparseRows'."""
+        return total(sums_of_shared(h, weights, bias, self.bags, self.owner, self.bag), self.begin)
+
+
 class SparseRows(NamedTuple):
-    """Rows (B, I) with few entries: places in the dense rows, (M,) ascending, and values (M,)."""
+    """Rows (B, I) with few entries: places in the dense rows, (M,) ascending, and values (M,).
+
+    shared: the same where that has fewer entries, as where many histories hold the same items.
+    """
 
     cells: Tensor
     values: Tensor
     n_rows: int
     n_items: int
+    shared: SharedSums | None = None
 
     def begin(self) -> Tensor:
         """Where each row's entries begin, (B,)."""
@@ -66,6 +87,8 @@ class SparseRows(NamedTuple):
 
     def times_scores(self, h: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
         """(B,): sums over the entries of value times score, h (B, d) W_i + b_i."""
+        if self.shared is not None:
+            return self.shared.times_scores(h, weights, bias)
         items = self.cells % self.n_items
         return sums_of_scores(h, weights, bias, items, self.begin(), self.values)
 
@@ -103,7 +126,15 @@ class ItemGraph(nn.Module):
         cells, order = cells.sort(stable=True)
         cells, count = torch.unique_consecutive(cells, return_counts=True)
         values = torch.segment_reduce(weights[order], "sum", lengths=count, unsafe=True)
-        return SparseRows(cells, values, len(begin), self.n_items)
+        shared = self._shared(items, begin, part)
+        shared = shared if len(shared.bags[0]) < len(cells) else None
+        return SparseRows(cells, values, len(begin), self.n_items, shared)
+
+    def _shared(self, items, begin, part):
+        start, item, weight, owner, rows = self._rows(items, begin, part)
+        rows, bag = torch.unique(rows, return_inverse=True)
+        edges, first = row_places(start, rows)
+        return SharedSums((item[edges], first, weight[edges]), owner, bag, begin)
 
     def add_to(self, scores: Tensor, items: Tensor, begin: Tensor) -> Tensor:
         """Add x K of a batch of histories to contiguous scores (B, I), in place.
@@ -118,14 +149,19 @@ class ItemGraph(nn.Module):
 
     def _edges(self, items, begin, part=None):
         """Places in the rows (B, I) and weights of all edges from the histories' items, (E,)."""
+        start, item, weight, owner, rows = self._rows(items, begin, part)
+        edges, first = row_places(start, rows)
+        return owner[owners(first, len(edges))] * self.n_items + item[edges], weight[edges]
+
+    def _rows(self, items, begin, part):
+        """The graph's row pointers, items and weights, and whose (N,) and which (N,) of its rows
+        the histories ask for.
+        """
         name, owner = "whole", owners(begin, len(items))
         if part is not None and self.has_parts:
             name, items = "parts", items + part[owner] * self.n_items
-        start, item, weight = (
-            getattr(self, f"{name}_{part}") for part in ("start", "item", "weight")
-        )
-        edges, first = row_places(start, items)
-        return owner[owners(first, len(edges))] * self.n_items + item[edges], weight[edges]
+        graph = (getattr(self, f"{name}_{array}") for array in ("start", "item", "weight"))
+        return *graph, owner, items
 
 
 def item_graph(

@@ -197,3 +197,22 @@ def test_sums_are_added_to_scores_as_rows_are():
     found = made.add_to(scores.clone(), *bags)
     torch.testing.assert_close(found, expected)
     assert (found != scores).any()
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["single items", "shared items"])
+def test_scores_of_shared_sums_are_those_of_the_rows(dense):
+    matrix = random_matrix()
+    features = {"text": np.random.default_rng(0).random((ITEMS, 4))}
+    part = np.arange(USERS) % 2
+    made = item_graph(options(), matrix, features, part)
+    users = range(USERS) if dense else range(1)
+    items, begin = batch(matrix, users)
+    rows = made(items, begin, torch.from_numpy(part[list(users)]))
+    assert (rows.shared is not None) == dense  # many users hold the same items
+    generator = torch.Generator().manual_seed(0)
+    h, weights = (torch.randn(n, 3, generator=generator) for n in (len(users), ITEMS))
+    bias = torch.randn(ITEMS, generator=generator)
+    expected = ((h @ weights.T + bias) * rows.dense()).sum(1)
+    torch.testing.assert_close(rows.times_scores(h, weights, bias), expected)
+    plain = rows._replace(shared=None)
+    torch.testing.assert_close(plain.times_scores(h, weights, bias), expected)

@@ -196,7 +196,10 @@ def test_the_command_says_what_it_found(data, plugin, capsys):
     source = plugin(LEAKS["keeps a file made of all rows"][0])
     asked = ["-m", "Mine", "-d", "blocks", "--plugin", str(source.file), "--audit-leaks", *words]
     assert train.main(asked) == 1
-    assert "Mine: training reads held-out rows: without validation and test rows" in capsys.readouterr().out
+    assert (
+        "Mine: training reads held-out rows: without validation and test rows"
+        in capsys.readouterr().out
+    )
     assert train.main([*asked, "--grid"]) == 2
     assert "--audit-leaks does without --grid; leave it out" in capsys.readouterr().err
 
