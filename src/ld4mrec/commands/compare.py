@@ -30,14 +30,14 @@ from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 
 AS_GIVEN = ("dataset", "settings", "target", "metrics", "out", "ledger", "archive")
-AS_GIVEN += ("tune", "tuned", "dry_run")
+AS_GIVEN += ("tune", "tuned", "dry_run", "audit")
 
 
 def parser(prog: str = "compare.py") -> Parser:
     usage = (
         "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] "
-        "[--plugin PATH] [--tune] [--search METHOD --trials N] [--engine ray ...] [--out DIR] "
-        "[--key=value ...]"
+        "[--plugin PATH] [--audit] [--tune] [--search METHOD --trials N] [--engine ray ...] "
+        "[--out DIR] [--key=value ...]"
     )
     words = Parser(prog, __doc__, usage)
     words.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
@@ -45,6 +45,12 @@ def parser(prog: str = "compare.py") -> Parser:
     words.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
     what = "a MMRec model file, a folder of such or a checkout; may be repeated"
     words.add_argument("--plugin", metavar="PATH", action="append", default=[], help=what)
+    words.add_argument(
+        "--audit",
+        action="store_true",
+        help="first find out whether a row reads what it is tested on (main.py --audit-leaks); if "
+        "one does, nothing is compared",
+    )
     words.add_argument("--tune", action="store_true", help="search each model's grid first")
     words.add_argument(
         "--tuned", action="store_true", help="use the finished points of an earlier grid only"

@@ -19,6 +19,8 @@
         a model file written for MMRec
     python src/main.py --check-plugin path/to/theirs.py
         whether such a file works here, and what it uses: a few epochs on a small made-up data set
+    python src/main.py --audit-leaks -m THEIRS -d baby --plugin path/to/theirs.py
+        whether a model reads what it is tested on: some steps with other validation and test rows
 
 Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
 --key=value; lists are written as in yaml. The winner of a grid or search is chosen on validation.
@@ -35,6 +37,7 @@ from ld4mrec.errors import ConfigError, exit_status
 from ld4mrec.plugins.sources import config_of, find_model, find_plugins, model_names
 from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
+from ld4mrec.terminal import say
 
 
 def parser(prog: str = "main.py") -> Parser:
@@ -42,7 +45,8 @@ def parser(prog: str = "main.py") -> Parser:
         "%(prog)s -m MODEL -d DATASET [--grid | --search METHOD --trials N] [--resume] [--mg]\n"
         "               [--plugin PATH] [--engine ray ...] [--key=value ...]\n"
         "       %(prog)s --check-plugin PATH [-m MODEL] [-d DATASET] [--traceback]\n"
-        "               [--key=value ...]"
+        "               [--key=value ...]\n"
+        "       %(prog)s --audit-leaks -m MODEL -d DATASET [--plugin PATH] [--key=value ...]"
     )
     words = Parser(prog, __doc__, usage)
     models = f"one of {', '.join(model_names())}, or a plugin's class"
@@ -69,6 +73,12 @@ def parser(prog: str = "main.py") -> Parser:
         "made-up one. Ends with 0 if all is clean, 1 if a check failed",
     )
     words.add_argument(
+        "--audit-leaks",
+        action="store_true",
+        help="train a few steps with the validation and test rows as they are, replaced and "
+        "removed, and say whether anything differs; keeps nothing. Ends with 0 if not, 1 if so",
+    )
+    words.add_argument(
         "--traceback", action="store_true", help="with --check-plugin: errors in full"
     )
     return words
@@ -76,7 +86,7 @@ def parser(prog: str = "main.py") -> Parser:
 
 def check(options: Namespace, rest: list[str]) -> int:
     """Print the reports that --check-plugin asks for; the exit status."""
-    unwanted = ("grid", "search", "resume", "mg", "plugin", "dry_run")
+    unwanted = ("grid", "search", "resume", "mg", "plugin", "dry_run", "audit_leaks")
     unfit = [f"--{word.replace('_', '-')}" for word in unwanted if getattr(options, word)]
     if unfit:
         raise ConfigError(f"--check-plugin does without {unfit[0]}; leave it out")
@@ -94,6 +104,22 @@ def check(options: Namespace, rest: list[str]) -> int:
         for name, report in reports.items():
             print(f"{name:<{width}}  {report.verdict}")
     return 0 if all(report.clean for report in reports.values()) else 1
+
+
+def audit(options: Namespace, rest: list[str]) -> int:
+    """Print what --audit-leaks finds; the exit status."""
+    unwanted = ("grid", "search", "resume", "mg", "dry_run", "traceback")
+    if unfit := [f"--{word.replace('_', '-')}" for word in unwanted if getattr(options, word)]:
+        raise ConfigError(f"--audit-leaks does without {unfit[0]}; leave it out")
+    overrides = overrides_of(options, rest)
+    from ld4mrec.plugins.check.leaks import audit_request
+    from ld4mrec.runs.request import Request
+
+    asked = Request(options.model, options.dataset, overrides, plugin=options.plugin)
+    found = audit_request(asked, say)
+    what = f"{options.model} on {options.dataset}"
+    print("\n".join(f"{what}: {leak}" for leak in found) or f"{what}: no leak found")
+    return 1 if found else 0
 
 
 def overrides_of(options: Namespace, rest: list[str]) -> dict:
@@ -138,6 +164,8 @@ def main(arguments: list[str] | None = None, prog: str = "main.py") -> int:
         return exit_status(lambda: check(options, rest), "interrupted")
     if not (options.model and options.dataset):
         read.error("the following arguments are required: -m/--model, -d/--dataset")
+    if options.audit_leaks:
+        return exit_status(lambda: audit(options, rest), "interrupted")
     goes_on = "; the same command with --resume goes on (a grid or search goes on by itself)"
     return exit_status(lambda: train(options, rest), f"interrupted{goes_on}")
 

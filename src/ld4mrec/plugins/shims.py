@@ -33,7 +33,7 @@ from torch import nn
 
 from ld4mrec.files import replacing
 from ld4mrec.plugins.data_view import detach, in_view
-from ld4mrec.plugins.graph_dicts import graph_at
+from ld4mrec.plugins.graph_dicts import graph_at, was_loaded
 from ld4mrec.plugins.import_roots import in_sight
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.plugins.usage import is_ours, note, patch
@@ -198,7 +198,11 @@ def _absent_graphs():
     @functools.wraps(original)
     def load(file, *args, **kwargs):
         graph = graph_at(file)
-        return original(file, *args, **kwargs) if graph is None else graph
+        if graph is not None:
+            return graph
+        value = original(file, *args, **kwargs)
+        was_loaded(file, value)
+        return value
 
     _patch(np, "load", load)
 

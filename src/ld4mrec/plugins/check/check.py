@@ -25,6 +25,7 @@ from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import usage
+from ld4mrec.plugins.check.leaks import EPOCHS, STEPS, audit
 from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, describe, uses_of
 from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in_words, predict
 from ld4mrec.plugins.check.trial import Trial, difference, epochs_of
@@ -39,8 +40,8 @@ HOOKS = ("pre_epoch_processing", "post_epoch_processing")
 ROWS = ("user", "positive", "negative", "neighbour", "stranger")  # of a batch
 CHECKS = (
     *("imports", "configuration", "constructs", "pre-epoch hook", "loss", "short batch"),
-    *("post-epoch hook", "trains", "scores", "reloads", "repeats", "resumes", "mirror gradient"),
-    *("last grid point", "files"),
+    *("post-epoch hook", "trains", "scores", "reloads", "repeats", "leaks", "resumes"),
+    *("mirror gradient", "last grid point", "files"),
 )
 ONLY_TRAINED = ("loss", "short batch", "resumes", "mirror gradient")  # not without training
 
@@ -129,7 +130,8 @@ class _Check:
         """What a trained model is asked."""
         self._step("scores", self._scores)
         self._step("reloads", self._reloads)
-        self._step("repeats", self._repeats)
+        if self._step("repeats", self._repeats):
+            self._step("leaks", self._leaks)
         if self.point["req_training"]:
             self._step("resumes", self._resumes)
             self._step("mirror gradient", self._mirrors)
@@ -311,6 +313,14 @@ class _Check:
         if where:
             raise Wrong(f"a second run of the same seed gives other numbers, {where}")
         return "a second run gives the same numbers" + f", with {there} there" * bool(there)
+
+    def _leaks(self):
+        if leaks := audit(self.point, self.trial.splits, self.trial.model_class):
+            raise Wrong("; ".join(leaks))
+        return (
+            f"{EPOCHS} epochs of {STEPS} steps at most give the same losses, weights and scores "
+            "with the validation and test rows replaced and removed"
+        )
 
     def _resumes(self):
         if len(epochs_of(self.whole)) < 2:
