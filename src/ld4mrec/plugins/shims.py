@@ -106,6 +106,7 @@ def _install():
     _loading_to_device()
     _private_writes()
     _absent_graphs()
+    _no_words()
     _features_by_letter()
     missing += _sample_from_sets()
     _undo.enter_context(in_sight())
@@ -183,6 +184,11 @@ def _models_common():
     # in forks src.common and src.utils are, too
     _find_with(_AliasFinder(), first=True)
     _undo.callback(_forget_models_common)
+
+
+def _no_words():
+    # forks parse sys.argv in model files: it holds our command's words, which would end theirs
+    _patch(sys, "argv", sys.argv[:1])
 
 
 def _absent_packages():
