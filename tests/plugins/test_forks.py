@@ -10,6 +10,7 @@ import torch
 import support
 from ld4mrec.errors import RunError
 from ld4mrec.plugins.graph_dicts import graph_at, neighbours, offered
+from ld4mrec.plugins.sources import PluginImportError
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.search.train import run
 
@@ -144,3 +145,17 @@ def test_the_sparse_tensor_of_torch_sparse():
     assert module.SparseTensor(row, col).sparse_sizes() == (2, 3)
     with pytest.raises(NotImplementedError, match="knows reduce='sum', got 'mean'"):
         module.matmul(matrix, other, reduce="mean")
+
+
+PARSES = "import argparse; p = argparse.ArgumentParser(); p.add_argument('--dim'{}); p.parse_args()"
+
+
+def test_a_file_that_parses_the_command_line(fork, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main.py", "-m", "Fork", "--learning_rate=1"])
+    assert fork(imports=PARSES.format(", default=4")).result
+    assert sys.argv[1:] == ["-m", "Fork", "--learning_rate=1"]
+
+
+def test_a_file_that_needs_words_of_its_own(fork):
+    with pytest.raises(PluginImportError, match=r"ends the program .*status 2.*defaults"):
+        fork(imports=PARSES.format(", required=True"))

@@ -36,8 +36,8 @@ AS_GIVEN += ("tune", "tuned", "dry_run", "audit")
 def parser(prog: str = "compare.py") -> Parser:
     usage = (
         "%(prog)s -d DATASET -m MODEL,MODEL,... [--seeds N|LIST] [--settings FILE] "
-        "[--plugin PATH] [--tune] [--search METHOD --trials N] [--engine ray ...] [--out DIR] "
-        "[--key=value ...]"
+        "[--plugin PATH] [--audit] [--tune] [--search METHOD --trials N] [--engine ray ...] "
+        "[--out DIR] [--key=value ...]"
     )
     words = Parser(prog, __doc__, usage)
     words.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
@@ -48,7 +48,8 @@ def parser(prog: str = "compare.py") -> Parser:
     words.add_argument(
         "--audit",
         action="store_true",
-        help="first see whether any row's training reads held-out rows, and stop if one does",
+        help="first find out whether a row reads what it is tested on (main.py --audit-leaks); if "
+        "one does, nothing is compared",
     )
     words.add_argument("--tune", action="store_true", help="search each model's grid first")
     words.add_argument(

@@ -14,7 +14,7 @@ from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, nearest
 from ld4mrec.places import reports
-from ld4mrec.plugins.check.leaks import audited
+from ld4mrec.plugins.check.leaks import audit_request
 from ld4mrec.report.report import Report
 from ld4mrec.report.writing import write_report
 from ld4mrec.search.options import Search
@@ -30,8 +30,8 @@ class Comparison:
     the first. out: the report's folder. ledger: a further folder of finished runs, only read.
     archive: where finished runs are kept without weights. tune: each entry at the best point of its
     grid, or of `search`'s trials. tuned: the same by the points that are finished. dry_run: say
-    what is missing. plugins: files or folders of third parties, whose models become rows. audit:
-    first see whether any row's training reads held-out rows.
+    what is missing. plugins: files or folders of third parties, whose models become rows.
+    audit: first look for rows that read what they are tested on.
     """
 
     dataset: str
@@ -67,8 +67,6 @@ def report_of(asked: Comparison) -> Report | None:
     """Train what is missing; the report, None for a dry run."""
     asked = replace(asked, keys=asked.engine.with_device(asked.keys))
     found, target = entries_of(asked)
-    if asked.audit:
-        _audit(asked, found)
     reasons = {}
     if asked.tune or asked.tuned:
         tunings = [tuning_of(entry, asked.dataset, asked.keys, asked.seeds[0]) for entry in found]
@@ -87,6 +85,8 @@ def report_of(asked: Comparison) -> Report | None:
     _announce(rows, asked.engine)
     if asked.dry_run:
         return None
+    if asked.audit:
+        _audit(rows)
     rows = ledger.train_all(rows, asked.ledger, asked.engine)
     ledger.check_protocol(rows)
     if asked.archive:
@@ -115,20 +115,6 @@ def entries_of(asked: Comparison) -> tuple[list[Entry], str]:
     return found, target
 
 
-def _audit(asked, found):
-    """RunError if the training of an entry reads held-out rows."""
-    leaking = [
-        entry.label
-        for entry in found
-        if not audited(entry.label, entry.source, asked.dataset, asked.keys | entry.settings)
-    ]
-    if leaking:
-        raise RunError(
-            f"the training of {', '.join(leaking)} reads held-out rows, so its numbers say "
-            "nothing; mend it, or leave it out of -m"
-        )
-
-
 def _row(asked, tuning: Tuning, runs):
     return ledger.Row(tuning.entry, asked.dataset, asked.keys, asked.seeds[:1], tuple(runs))
 
@@ -144,6 +130,23 @@ def _tune(asked, tunings):
             reasons[tuning.entry.label] = str(error)
             chosen.append(tuning.first())
     return chosen, reasons
+
+
+def _audit(rows):
+    """RunError if a row reads what it is tested on."""
+    leaky = []
+    for number, row in enumerate(rows, 1):
+        label = f"audit {number} of {len(rows)}, {row.label}"
+        request = row.request(row.seeds[:1])
+        request = request.with_keys({"seed": row.seeds[0]})
+        found = audit_request(request, lambda line, label=label: say(f"{label}: {line}"))
+        print("\n".join(f"{row.label}: {leak}" for leak in found or ["no leak found"]), flush=True)
+        leaky += [row.label] if found else []
+    if leaky:
+        raise RunError(
+            f"{len(leaky)} of {len(rows)} rows read what they are tested on: {', '.join(leaky)}; "
+            "leave them out, or mend them"
+        )
 
 
 def _announce(rows, engine):

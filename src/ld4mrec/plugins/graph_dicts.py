@@ -21,6 +21,7 @@ MOST = 200  # neighbours of a row, as in MMRec's script
 NAMES = re.compile(r"(user|item)_graph_dict.*\.npy")
 Graph = dict[int, list[list]]
 _offered: dict[Path, sp.csr_matrix] = {}  # {data view: training interactions (U, I)}
+_watchers: list[dict[str, Graph]] = []
 
 
 @contextmanager
@@ -31,6 +32,23 @@ def offered(view: Path, train: sp.csr_matrix) -> Iterator[None]:
         yield
     finally:
         del _offered[Path(view).resolve()]
+
+
+@contextmanager
+def loaded_by() -> Iterator[dict[str, Graph]]:
+    """{file name: graph} of the files that a plugin loads while the block runs."""
+    _watchers.append({})
+    try:
+        yield _watchers[-1]
+    finally:
+        _watchers.pop()
+
+
+def was_loaded(path: object, value: object) -> None:
+    """Tell the watcher what a plugin loaded, if it is such a graph."""
+    named = isinstance(path, str | Path) and NAMES.fullmatch(Path(path).name)
+    if _watchers and named and getattr(value, "shape", None) == () and value.dtype == object:
+        _watchers[-1][Path(path).name] = value.item()
 
 
 def graph_at(path: object) -> np.ndarray | None:

@@ -33,7 +33,7 @@ from torch import nn
 
 from ld4mrec.files import replacing
 from ld4mrec.plugins.data_view import detach, in_view
-from ld4mrec.plugins.graph_dicts import graph_at
+from ld4mrec.plugins.graph_dicts import graph_at, was_loaded
 from ld4mrec.plugins.import_roots import in_sight
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.plugins.usage import is_ours, note, patch
@@ -106,6 +106,7 @@ def _install():
     _loading_to_device()
     _private_writes()
     _absent_graphs()
+    _no_words()
     _features_by_letter()
     missing += _sample_from_sets()
     _undo.enter_context(in_sight())
@@ -185,6 +186,11 @@ def _models_common():
     _undo.callback(_forget_models_common)
 
 
+def _no_words():
+    # forks parse sys.argv in model files: it holds our command's words, which would end theirs
+    _patch(sys, "argv", sys.argv[:1])
+
+
 def _absent_packages():
     # 1, 13.4, 14.18: torch_scatter, sparsesvd, torchvision, lmdb where they are not installed
     _find_with(_StandInFinder(), first=False)
@@ -198,7 +204,11 @@ def _absent_graphs():
     @functools.wraps(original)
     def load(file, *args, **kwargs):
         graph = graph_at(file)
-        return original(file, *args, **kwargs) if graph is None else graph
+        if graph is not None:
+            return graph
+        value = original(file, *args, **kwargs)
+        was_loaded(file, value)
+        return value
 
     _patch(np, "load", load)
 

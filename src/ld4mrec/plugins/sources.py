@@ -117,6 +117,11 @@ def load_model_class(source: ModelSource) -> type:
             raise PluginImportError(
                 f"model {source.name} ({source.file}): {_import_advice(error)}"
             ) from error
+        except SystemExit as error:  # argparse ends so
+            raise PluginImportError(
+                f"model {source.name} ({source.file}) ends the program while it is imported "
+                f"(status {error.code}); if it parses a command line, give its arguments defaults"
+            ) from error
         finally:
             forget_stand_ins()
     return getattr(module, source.name)

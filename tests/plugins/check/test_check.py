@@ -195,7 +195,10 @@ BROKEN = {
         {"imports": "cannot import name 'NoSuchLoss'"},
     ),
     "error in the file": ("x = 1 / 0", {"imports": r"mine.py line 22, in Mine: ZeroDivisionError"}),
-    "exit": ("raise SystemExit('bye')", {"imports": "SystemExit: bye"}),
+    "exit": (
+        "raise SystemExit('bye')",
+        {"imports": "ends the program while it is imported .status bye"},
+    ),
     "constructor": (
         """
         def __init__(self, config, dataset):
@@ -229,6 +232,17 @@ BROKEN = {
     "hook after": (
         "def post_epoch_processing(self):\n    return self.not_there",
         {"post-epoch hook": "in post_epoch_processing: AttributeError"},
+    ),
+    "leak": (
+        """
+        def __init__(self, config, dataset):
+            super().__init__(config, dataset)
+            from utils.dataset import RecDataset
+
+            held = RecDataset(config).df.query("x_label > 0").itemID
+            self.item.weight.data[held.to_numpy()] += 1
+        """,
+        {"leaks": "with the validation and test rows removed it raises DataError|item.weight"},
     ),
     "list loss": (
         "def calculate_loss(self, batch):\n    return [super().calculate_loss(batch)]",
@@ -407,18 +421,6 @@ BROKEN = {
             return super().calculate_loss(batch)
         """,
         {"mirror gradient": "ValueError: the same batch again"},
-    ),
-    "reads held-out rows": (
-        """
-        def __init__(self, config, dataset):
-            super().__init__(config, dataset)
-            folder = config['data_path'] + config['dataset']
-            with open(f"{folder}/{config['dataset']}.inter") as file:
-                self.held = sum(int(line.split()[1]) for line in file if line.endswith('2\\n'))
-        def calculate_loss(self, batch):
-            return super().calculate_loss(batch) * (1 + self.held % 7)
-        """,
-        {"leaks": "with other validation and test rows, the losses of batch 1 differ"},
     ),
     "writes beside itself": (
         """

@@ -26,7 +26,7 @@ from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import usage
-from ld4mrec.plugins.check.leaks import audit
+from ld4mrec.plugins.check.leaks import EPOCHS, STEPS, audit
 from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, describe, uses_of
 from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in_words, predict
 from ld4mrec.plugins.check.speed import measure_speed
@@ -42,8 +42,8 @@ HOOKS = ("pre_epoch_processing", "post_epoch_processing")
 ROWS = ("user", "positive", "negative", "neighbour", "stranger")  # of a batch
 CHECKS = (
     *("imports", "configuration", "constructs", "pre-epoch hook", "loss", "short batch"),
-    *("post-epoch hook", "trains", "scores", "reloads", "repeats", "resumes", "mirror gradient"),
-    *("leaks", "last grid point", "files"),
+    *("post-epoch hook", "trains", "scores", "reloads", "repeats", "leaks", "resumes"),
+    *("mirror gradient", "last grid point", "files"),
 )
 ONLY_TRAINED = ("loss", "short batch", "resumes", "mirror gradient")  # not without training
 
@@ -137,12 +137,11 @@ class _Check:
         """What a trained model is asked."""
         self._step("scores", self._scores)
         self._step("reloads", self._reloads)
-        repeats = self._step("repeats", self._repeats)
+        if self._step("repeats", self._repeats):
+            self._step("leaks", self._leaks)
         if self.point["req_training"]:
             self._step("resumes", self._resumes)
             self._step("mirror gradient", self._mirrors)
-        if repeats:
-            self._step("leaks", self._leaks)
         if self.times:
             folder = self.trial.folder / "speed"
             self.speed = measure_speed(self.source, self.trial.settings, folder)
@@ -325,6 +324,14 @@ class _Check:
             raise Wrong(f"a second run of the same seed gives other numbers, {where}")
         return "a second run gives the same numbers" + f", with {there} there" * bool(there)
 
+    def _leaks(self):
+        if leaks := audit(self.point, self.trial.splits, self.trial.model_class):
+            raise Wrong("; ".join(leaks))
+        return (
+            f"{EPOCHS} epochs of {STEPS} steps at most give the same losses, weights and scores "
+            "with the validation and test rows replaced and removed"
+        )
+
     def _resumes(self):
         if len(epochs_of(self.whole)) < 2:
             return "one epoch only: nothing to resume"
@@ -341,15 +348,6 @@ class _Check:
         clash = ", ".join(sorted(own & read_yaml(CONFIGS / "mg.yaml").keys()))
         text = "two losses of one batch are no problem (--mg)"
         return text + f"; mg.yaml overwrites its own {clash}" * bool(clash)
-
-    def _leaks(self):
-        trial = self.trial
-        if where := audit(self.source, trial.dataset, trial.settings, trial.folder / "audit"):
-            raise Wrong(where)
-        return (
-            "losses of the first batches, weights and scores are the same with other held-out rows "
-            "and without"
-        )
 
     def _last_point(self):
         point = self.trial.points[-1]
