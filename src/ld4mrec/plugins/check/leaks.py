@@ -300,10 +300,15 @@ def _likeness(array, counts):
 
 
 def _leaks_of_graph(name, graph, train):
-    """A sentence if a graph dictionary joins rows that share no training row."""
+    """A sentence if a graph dictionary joins rows that share no training row. Of another form than
+    {row: [neighbours, counts]} nothing is said.
+    """
     rows = train if name.startswith("user") else train.T.tocsr()
     shared = (rows @ rows.T).tocsr()
-    for row, (others, *_) in graph.items():
+    for row, listed in graph.items():
+        others = listed[0] if isinstance(listed, list | tuple) and listed else ()
+        if not isinstance(others, list | tuple | np.ndarray):
+            return []
         joined = set(map(int, others)) - set(shared.indices[slice(*shared.indptr[row : row + 2])])
         if joined:
             kind = "item" if name.startswith("user") else "user"
