@@ -182,7 +182,7 @@ def test_the_second_of_two_commands_waits_and_takes_over(command, tmp_path):
         lines = iter(second.stdout.readline, "")
         assert any("another process is training this run in" in line for line in lines)
         first.kill()
-        assert any("epoch 0 |" in line for line in lines)
+        assert any("epoch 1 |" in line for line in lines)
     finally:
         for child in filter(None, (first, second)):
             child.kill()
