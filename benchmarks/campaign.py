@@ -4,6 +4,8 @@
         all of it; the same command goes on where it was stopped
     python benchmarks/campaign.py --kills 200 --fuzz 20000 --minutes 20
         as much as twenty minutes hold; cases of all kinds in turn
+    python benchmarks/campaign.py --kills 200 --fuzz 20000 --again failures
+        after a mending: also the cases that failed at another commit
     python benchmarks/campaign.py --only interactions:17
         one case again, with what the command printed and the smallest edits that do it
 
@@ -68,16 +70,27 @@ import toy_encoders  # noqa: E402
 from ld4mrec import places  # noqa: E402
 from ld4mrec.commands import compare, recommend, train  # noqa: E402
 from ld4mrec.config import configuration  # noqa: E402
+from ld4mrec.plugins import sources  # noqa: E402
 from ld4mrec.plugins.check.toy_data import write_toy_data  # noqa: E402
 from ld4mrec.preprocessing import hm, microlens, sample, tmall  # noqa: E402
 from ld4mrec.preprocessing.steps import features  # noqa: E402
 from ld4mrec.progress import Display  # noqa: E402
+from ld4mrec.report import figures  # noqa: E402
+from ld4mrec.report.svg import Svg  # noqa: E402
+from ld4mrec.runs.model_code import code_fingerprint  # noqa: E402
 from ld4mrec.terminal import init_logger  # noqa: E402
 from ld4mrec.training import checkpoint  # noqa: E402
 
 WARM = (  # what the commands import where they use it: here, before the forks
     *("ld4mrec.comparison.compare", "ld4mrec.search.train", "models.ld4mrec", "models.pop"),
-    *("torch._dynamo", "pyarrow.parquet", "lmdb", "PIL.JpegImagePlugin"),
+    *("torch._dynamo", "pyarrow.parquet", "pyarrow.dataset", "lmdb", "PIL.JpegImagePlugin"),
+    *(
+        "PIL.BmpImagePlugin",
+        "PIL.GifImagePlugin",
+        "PIL.PpmImagePlugin",
+        "multiprocessing.synchronize",
+    ),
+    *("ld4mrec.serving.recommend", "pandas.io.formats.csvs"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_svg", "matplotlib.backends.backend_pdf"),
 )
 FAILURES = ("different", "traceback", "hang", "memory", "died", "lost", "litter")
@@ -359,6 +372,7 @@ def _confine(world):
     places.SOURCE = world / "here"  # where the yamls' relative paths start
     os.fsync = lambda _: None  # the machine stays on, and others want the disk
     toys = {"text": toy_encoders.ToyTexts(), "image": toy_encoders.ToyImages()}
+    figures.draw = lambda figure: (Svg(b"<svg/>", figure.name, "", ""), b"")  # tables have it all
     load, read, configs = features.load_encoder, configuration.read_yaml, world / "configs"
     features.load_encoder = lambda name, kind, *more: (
         load(name, kind, *more) if name.startswith("file:") else toys[kind]
@@ -487,11 +501,11 @@ class Case(NamedTuple):
 
 class Campaign:
     """Cases in a folder. out: for ledger, base and world; seed: of all draws; seconds: that a fuzz
-    case may take.
+    case may take, four times as many in a second try; commit: of the code that is tried.
     """
 
-    def __init__(self, out: Path, seed: int, seconds: float = SECONDS):
-        self.out, self.seed, self.seconds = out.resolve(), seed, seconds
+    def __init__(self, out: Path, seed: int, seconds: float = SECONDS, commit: str = ""):
+        self.out, self.seed, self.seconds, self.commit = out.resolve(), seed, seconds, commit
         self.base, self.world = self.out / "base", self.out / "world"
         self._whole: dict[str, dict] = {}
         self.base.mkdir(parents=True, exist_ok=True)
@@ -564,16 +578,19 @@ class Campaign:
         """(class, where, how it ended) of a case."""
         use, legal = USES[case.use], True
         whole, steps = self.whole(case.use, use), split_steps(use.steps)
-        self.lay(use, *(["configs"] if case.file.startswith("configs/") else []))
         if kind == "words":
             edited = m.apply("\n".join(steps[-1]).encode(), case.edits)
             steps[-1] = edited.decode().split("\n")
-        else:
-            before = self.part(case.file).read_bytes()
-            after = m.apply(before, case.edits)
-            (self.world / case.file).write_bytes(after)
-            legal = KINDS[kind].legal(before, after)
-        ended = in_fork(self.world, lambda: do_steps(self.world, steps), self.seconds)
+        for limit in (self.seconds, 4 * self.seconds):  # others may keep the machine busy
+            self.lay(use, *(["configs"] if case.file.startswith("configs/") else []))
+            if kind != "words":
+                before = self.part(case.file).read_bytes()
+                after = m.apply(before, case.edits)
+                (self.world / case.file).write_bytes(after)
+                legal = KINDS[kind].legal(before, after)
+            ended = in_fork(self.world, lambda: do_steps(self.world, steps), limit)
+            if ended.why != "time":
+                break
         found = {} if ended.status else outcome(self.world, use.products)
         return *judged(ended, found, whole, legal), ended
 
@@ -624,7 +641,7 @@ class Campaign:
             case = self.case(kind, number)
             found, place, ended = self.fuzz(kind, case)
         line = {"name": name, "kind": kind, "number": number, "class": found}
-        line |= {"seconds": round(ended.seconds, 2)}
+        line |= {"seconds": round(ended.seconds, 2), "commit": self.commit}
         if found in FAILURES:
             tail = (ended.output.strip().splitlines() or [""])[-1][:300]
             edits = case and case.edits
@@ -675,7 +692,8 @@ def agenda(kills: int, fuzz: int) -> list[tuple[str, str, int]]:
 
 
 def report(campaign: Campaign, lines: list[dict], asked: dict) -> None:
-    """Write report.md and report.json."""
+    """Write report.md and report.json. lines: of the ledger; of a case's the last one counts."""
+    tried, lines = lines, list({case_of(line): line for line in lines}.values())
     counts: dict[str, Counter] = {}
     groups: dict[str, list[dict]] = {}
     for line in lines:
@@ -684,7 +702,18 @@ def report(campaign: Campaign, lines: list[dict], asked: dict) -> None:
             groups.setdefault(line["failure"], []).append(line)
     total = sum(counts.values(), Counter())
     shown = [name for name in CLASSES if total[name] or name in FAILURES]
-    text = [f"{len(lines):,} cases, seed {campaign.seed}, commit {asked['commit']}", ""]
+    commits = Counter(line["commit"] for line in lines)
+    at = ", ".join(f"{many:,} at {commit}" for commit, many in commits.most_common())
+    seconds = sum(line["seconds"] for line in tried)
+    text = [f"{len(lines):,} cases, seed {campaign.seed}: {at}; {seconds:,.0f} s in all"]
+    mended = {line["failure"] for line in tried if "failure" in line} - set(groups)
+    if mended:
+        text += [
+            "",
+            "Failed at earlier commits, mended:",
+            *(f"- {name}" for name in sorted(mended)),
+        ]
+    text.append("")
     text += [f"| kind | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for name, row in [*sorted(counts.items()), ("all", total)]:
         text.append(f"| {name} | {' | '.join(str(row[found]) for found in shown)} |")
@@ -705,14 +734,35 @@ def report(campaign: Campaign, lines: list[dict], asked: dict) -> None:
     (campaign.out / "report.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
-def go(campaign: Campaign, cases: list[tuple[str, str, int]], minutes: float) -> list[dict]:
-    """Do the cases that the ledger lacks, for some minutes; all its lines."""
+def case_of(line: dict) -> tuple[str, str, int]:
+    """(name, kind, number) of a line of the ledger."""
+    return line["name"], line["kind"], line["number"]
+
+
+def go(
+    campaign: Campaign, cases: list[tuple[str, str, int]], minutes: float, again: str | None = None
+) -> list[dict]:
+    """Do the cases that the ledger lacks, for some minutes; all its lines.
+
+    again: a pattern of kinds whose cases of other commits are done too, or "failures".
+    """
     path, until = campaign.out / "ledger.jsonl", time.monotonic() + 60 * minutes
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    done = {(line["name"], line["kind"], line["number"]) for line in lines}
+    done = {case_of(line): line for line in lines}
     seen = {line.get("failure") for line in lines} - {None}
+    if again is not None:
+        done = {
+            case: line
+            for case, line in done.items()
+            if line["commit"] == campaign.commit
+            or not (
+                line["class"] in FAILURES
+                if again == "failures"
+                else fnmatch.fnmatch(case[1], again)
+            )
+        }
     with Display("campaign", len(cases), "cases") as shown, open(path, "a") as file:
-        shown.advance(len(done & set(cases)), 0)
+        shown.advance(len(done.keys() & set(cases)), 0)
         for case in cases:
             if case not in done and time.monotonic() < until:
                 line = campaign.do(*case, seen)
@@ -735,6 +785,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
     parser.add_argument("--only", metavar="KIND:NUMBER", help="this case alone")
     parser.add_argument("--kill", action="store_true", help="with --only: a kill of this work")
+    parser.add_argument(
+        "--again", metavar="KINDS", help="also what other commits did: kinds (*), or failures"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "campaign")
     given = parser.parse_args(arguments)
     kind, _, number = (given.only or "").rpartition(":")
@@ -743,15 +796,17 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--only is {given.only}; wanted KIND:NUMBER, KIND one of {', '.join(kinds)}")
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    asked, head = {"seed": given.seed, "commit": commit}, given.out / "campaign.json"
+    asked, head = {"seed": given.seed}, given.out / "campaign.json"
     earlier = json.loads(head.read_text()) if head.is_file() else asked
     if earlier != asked and not given.only:
         parser.error(f"{given.out} is of {earlier}, this is {asked}; give another --out")
     init_logger()
     for name in WARM:
         importlib.import_module(name)
+    for name in ("LD4MRec", "Pop"):
+        code_fingerprint(sources.find_model(name))  # read once: no case changes the code
     gc.freeze()  # what is here is left alone by the forks' collections
-    campaign = Campaign(given.out, given.seed)
+    campaign = Campaign(given.out, given.seed, commit=commit)
     if given.only:
         line = campaign.do("kill" if given.kill else "fuzz", kind, int(number), set())
         case = None if given.kill else campaign.case(kind, int(number))
@@ -764,14 +819,15 @@ def main(arguments: list[str] | None = None) -> int:
     head.write_text(json.dumps(asked) + "\n")
     cases = agenda(given.kills, given.fuzz)
     try:
-        lines = go(campaign, cases, given.minutes)
+        lines = go(campaign, cases, given.minutes, given.again)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     report(campaign, lines, asked)
     print((campaign.out / "report.md").read_text(encoding="utf-8"))
-    print(f"{len(lines):,} of {len(cases):,} cases are done; {campaign.out}/report.md")
-    return int(any(line["class"] in FAILURES for line in lines))
+    last = {case_of(line): line["class"] for line in lines}
+    print(f"{len(last):,} of {len(cases):,} cases are done; {campaign.out}/report.md")
+    return int(any(found in FAILURES for found in last.values()))
 
 
 if __name__ == "__main__":
