@@ -25,6 +25,12 @@ def refuse_nul(path: Path) -> None:
             read += len(block)
 
 
+def has_byte(path: Path, byte: int) -> bool:
+    """Whether a file holds a byte of this value."""
+    with open(path, "rb") as file:
+        return any(byte in block for block in iter(lambda: file.read(BLOCK), b""))
+
+
 def check_header(path: Path, separator: str) -> list[str]:
     """The names in a table's first line. separator: between the fields, which may be quoted.
 

@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import support
-from ld4mrec.comparison import ledger
+from ld4mrec.comparison import curves, ledger
 from ld4mrec.comparison.entries import Entry
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, DamagedError, RunError
@@ -225,6 +226,20 @@ def test_a_single_damaged_run_is_trained_anew(keys, name, how, caplog):
         assert re.search(rf"(training anew|starting afresh|damaged).*{name}", caplog.text)
     row.done[0].folder.check_arrays()
     assert ledger.per_user(row.done[0])
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"epoch": 0, "loss": [9.0]}\n'])
+def test_curves_leave_out_a_run_whose_epochs_are_damaged(keys, damage, caplog):
+    row = trained(keys)
+    before, _, _, _ = curves.training([row], "recall@20", "BPR")
+    path = row.done[0].folder.path / "metrics.jsonl"
+    kept, content = row.done[1:], path.read_bytes()
+    path.write_bytes(damage + content.partition(b"\n")[2])
+    found, _, _, _ = curves.training([row], "recall@20", "BPR")
+    assert f"no curve of this run: {path} is damaged (its content is not what was" in caplog.text
+    alone, _, _, _ = curves.training([replace(row, runs=kept)], "recall@20", "BPR")
+    assert dict(found.lines())["BPR"] == dict(alone.lines())["BPR"]
+    assert dict(found.lines())["BPR"] != dict(before.lines())["BPR"]
 
 
 def test_runs_of_before_there_were_checksums_are_read(keys):

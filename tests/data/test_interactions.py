@@ -209,6 +209,20 @@ def test_lines_are_counted_as_lines(tmp_path):
         RecDataset(config)
 
 
+def test_blanks_beside_numbers_are_named(tmp_path, caplog):
+    rows = "0\t0\t0\ta b\n0 \t1\t1\tc\n0\t2\t2\t\n"
+    data = RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\tnote\n{rows}"))
+    assert len(data) == 3
+    assert "1 rows have a blank beside a number" in caplog.text
+    assert "the first: line 3, ['0 ', '1', '1']" in caplog.text
+
+
+def test_blanks_in_other_columns_are_let_be(tmp_path, caplog):
+    rows = "0\t0\t0\ta b\n0\t1\t1\t c\n0\t2\t2\t\n"
+    RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\tnote\n{rows}"))
+    assert "blank" not in caplog.text
+
+
 def test_ratings_of_0_count_as_interactions_and_are_named(tmp_path, caplog):
     rows = "0\t0\t0\t5\n0\t1\t1\t0\n0\t2\t2\t\n"
     data = RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\trating\n{rows}"))

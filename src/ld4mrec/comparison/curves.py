@@ -10,7 +10,7 @@ from ld4mrec.comparison.ledger import Row
 from ld4mrec.report.figures import Figure
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.tables import Cell, Table
-from ld4mrec.runs.curve import epochs_of
+from ld4mrec.runs.curve import intact_epochs_of
 
 MOST_COLUMNS = 14
 NOT_KEPT = "the runs have no metrics.jsonl (those of --archive have none)"
@@ -30,7 +30,7 @@ def training(rows: Sequence[Row], metric: str, target: str) -> tuple[str | Table
     metric: of validation. target: the row that stands out.
     """
     trained = [row for row in rows if row.done[0].config["req_training"]]
-    curves = {row.label: [epochs_of(run) for run in row.done] for row in trained}
+    curves = {row.label: [intact_epochs_of(run) for run in row.done] for row in trained}
     longest = max((len(lines) for runs in curves.values() for lines in runs), default=0)
     if not longest:
         return (f"No curves: {NOT_KEPT if trained else 'no row is trained by gradient'}.",)

@@ -11,7 +11,7 @@ import pandas as pd
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, inside
 from ld4mrec.errors import ConfigError, DataError, nearest
-from ld4mrec.tables import refuse_nul
+from ld4mrec.tables import has_byte, refuse_nul
 
 MOST_DIGITS = 300  # that a float64 can take
 SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
@@ -99,6 +99,7 @@ class RecDataset:
             self._check_ids(frame[column])
         labels = frame[self.splitting_label]
         self._refuse(~labels.isin((0, 1, 2)), labels, "0 (train), 1 (validation) or 2 (test)")
+        self._warn_of_blanks(columns)
         return frame.astype(np.int64)
 
     def _line(self, row):
@@ -117,6 +118,22 @@ class RecDataset:
                 "%s: %d rows have no rating above 0 and count as interactions all the same (the "
                 "first: line %d, %s)",
                 *(self.inter_path, n, self._line(row), value),
+            )
+
+    def _warn_of_blanks(self, columns):
+        """Name numbers that stand beside a blank: a damaged digit may have been one."""
+        blanks = b" \v\f\t".replace((self.config["field_separator"] or "\t").encode(), b"")
+        if not any(has_byte(self.inter_path, blank) for blank in blanks):
+            return
+        texts = [self._texts(column) for column in columns]
+        bad = np.any([column != column.str.strip() for column in texts], axis=0)
+        if bad.any():
+            row = int(bad.argmax())
+            self.logger.warning(
+                "%s: %d rows have a blank beside a number, which is read as if it were not there "
+                "(the first: line %d, %s)",
+                *(self.inter_path, int(bad.sum()), self._line(row)),
+                [column.iloc[row] for column in texts],
             )
 
     def _warn_of_repeats(self):

@@ -1,11 +1,27 @@
 """The validation curve of a run, read from its folder."""
 
+import logging
+
+from ld4mrec.errors import DamagedError
 from ld4mrec.runs.folder import metrics_in
+
+logger = logging.getLogger(__name__)
 
 
 def epochs_of(run) -> list[dict]:
     """The lines of a Run's metrics.jsonl so far: epoch (from 0), loss (a list), perhaps valid."""
     return metrics_in(run.folder.path)
+
+
+def intact_epochs_of(run) -> list[dict]:
+    """`epochs_of` a finished Run; none, with a warning, where the file is not what was written."""
+    try:
+        if (run.folder.path / "metrics.jsonl").is_file():  # an archive has none
+            run.folder.check("metrics.jsonl")
+    except DamagedError as error:
+        logger.warning("no curve of this run: %s", error)
+        return []
+    return epochs_of(run)
 
 
 def validation_curve(run) -> list[tuple[int, float]]:
