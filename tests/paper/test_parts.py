@@ -15,10 +15,17 @@ from ld4mrec.paper import bound, datasets, inference, noise, sensitivity
 from ld4mrec.paper.runs import Setup, check_keys, check_models, entry_of, why_missing
 
 
+class Settings(dict):
+    """A configuration of a model of ours that is trained."""
+
+    ours = True
+
+
 def finished(seed, **metrics):
     """A run that has a result on the test split."""
     result = {"test": metrics, "epochs": 1}
-    return SimpleNamespace(config={"seed": seed}, result=result, failure=None)
+    config = Settings(seed=seed, req_training=True)
+    return SimpleNamespace(config=config, result=result, failure=None)
 
 
 def row(*runs, reason=None):
@@ -211,8 +218,12 @@ def test_counts_by_hand(toy):
 
 
 def test_reasons():
-    failed = SimpleNamespace(config={"seed": 2}, result=None, failure="it diverged")
-    open_run = SimpleNamespace(config={"seed": 3}, result=None, failure=None)
+    failed = SimpleNamespace(
+        config=Settings(seed=2, req_training=True), result=None, failure="it diverged"
+    )
+    open_run = SimpleNamespace(
+        config=Settings(seed=3, req_training=True), result=None, failure=None
+    )
     assert why_missing(row(finished(1))) is None
     assert why_missing(row(finished(1), failed)) == "1 of 2 seeds; it diverged"
     assert why_missing(row(open_run)) == "not run"
