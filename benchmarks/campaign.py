@@ -213,7 +213,7 @@ KINDS = {
     "history csv": Kind("history.csv", ("history csv",), m.draw_rows, m.good_table),
     "history jsonl": Kind("history.jsonl", ("history jsonl",), m.draw_text, m.always),
     "history parquet": Kind("history.parquet", ("history parquet",), m.draw_bytes, m.always),
-    "own vectors csv": Kind("vectors.csv", ("own csv",), m.draw_rows, m.good_table),
+    "own vectors csv": Kind("vectors.csv", ("own csv",), m.draw_rows, m.good_vectors),
     "own vectors npz": Kind("vectors.npz", ("own npz",), m.draw_zip, m.good_zip),
     "store of vectors": Kind("store/vectors/data.mdb", ("stored",), m.draw_bytes),
     "store of covers": Kind("store/covers/data.mdb", ("stored",), m.draw_bytes),

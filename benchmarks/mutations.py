@@ -323,9 +323,9 @@ def never(before: bytes, after: bytes) -> bool:
 
 def _table(content):
     """Header and rows, all as wide, of a plain table; None for anything else."""
-    *lines, last = content.decode("ascii", "replace").split("\n")
+    lines = content.decode("ascii", "replace").removesuffix("\n").split("\n")
     table = [line.split(_separator(content)) for line in lines]
-    plain = not last and content.isascii() and not any(sign in content for sign in b'"\0\r')
+    plain = content.isascii() and not any(sign in content for sign in b'"\0\r')
     fits = len(table) > 1 and len({len(row) for row in table}) == 1 and all(table[0])
     return table if fits and plain else None
 
@@ -350,6 +350,18 @@ def good_table(before: bytes, after: bytes) -> bool:
         return False
     numbers = [c for c in range(len(old[0])) if all(row[c].isdigit() for row in old[1:])]
     return all(row[c].isdigit() for row in table[1:] for c in numbers)
+
+
+def good_vectors(before: bytes, after: bytes) -> bool:
+    """Rows as wide as the header, whose names but the first mean nothing, distinct ids first, which
+    need not be known, and finite numbers.
+    """
+    old, table = _table(before), _table(after)
+    like = table is not None and (table[0][0], len(table[0])) == (old[0][0], len(old[0]))
+    if not like or len({row[0] for row in table}) < len(table):
+        return False
+    number = r"-?\d+(\.\d+)?(e-?\d{1,2})?"
+    return all(row[0] and all(re.fullmatch(number, f) for f in row[1:]) for row in table[1:])
 
 
 def good_array(before: bytes, after: bytes) -> bool:

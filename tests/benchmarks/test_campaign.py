@@ -158,6 +158,29 @@ def test_the_judge_of_interactions(edit, legal):
     assert m.good_interactions(content, m.apply(content, [edit])) == legal
 
 
+def test_the_judge_of_tables_takes_a_last_line_without_its_end():
+    whole = b"user,item,rating\na,b,3\nc,d,3\n"
+    assert m.good_table(whole, whole[:-1])
+    assert not m.good_table(whole, whole[:-2])
+    assert not m.good_table(whole, whole[:-4])
+
+
+@pytest.mark.parametrize(
+    ("after", "legal"),
+    [
+        ("item,x\n1e3,2.5\n", True),
+        ("item,x\n1,1e3\n", True),
+        ("item,y\n1,2.5\n", True),
+        ("x,item\n1,2.5\n", False),
+        ("item,x\n1,\n", False),
+        ("item,x\n1,nan\n", False),
+        ("item,x\n1,2\n1,3\n", False),
+    ],
+)
+def test_the_judge_of_own_vectors(after, legal):
+    assert m.good_vectors(b"item,x\n1,2.5\n", after.encode()) is legal
+
+
 def test_edits_of_every_drawer_can_be_applied(trial):
     rng = random.Random(0)
     content = {

@@ -9,7 +9,7 @@ from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import ConfigError, RunError, UserError
+from ld4mrec.errors import ConfigError, RunError, UndeclaredKeyError, UserError
 from ld4mrec.plugins import sources
 from ld4mrec.terminal import get_local_time
 from ld4mrec.training import memory, randomness
@@ -66,6 +66,14 @@ def build(model_class, config: Config, train: TrainDataLoader) -> nn.Module:
     except (MemoryError, RuntimeError) as error:
         if memory.is_exhausted(error):
             raise memory.too_small(config["model"], error) from error
+        raise
+    except KeyError as error:  # of a copy of the configuration: Config's own is a UserError
+        name = error.args[0] if error.args else None
+        if config.ours and isinstance(name, str) and name not in config:
+            raise UndeclaredKeyError(
+                f"{config['model']} reads the key '{name}' and no yaml declares it; declare it in "
+                "the model's yaml, as null if optional"
+            ) from error
         raise
     except ValueError as error:
         if not config.ours:
