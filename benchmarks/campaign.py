@@ -619,9 +619,11 @@ class Campaign:
                 self.lay(use)
                 moment /= 1.5
         ended = self.run(use)
-        if ended.status:
-            return "lost", " ".join(judged(ended, {}, whole, True)[:2]), ended
         found, wanted = outcome(self.world, use.products), whole["outcome"]
+        # killed after its last rename, a command says that its folder is there
+        made = "is there already" in ended.output and found == wanted
+        if ended.status and not made:
+            return "lost", " ".join(judged(ended, {}, whole, True)[:2]), ended
         if found != wanted:
             names = sorted(n for n in found | wanted if found.get(n) != wanted.get(n))
             return "lost", ", ".join(names[:3]), ended

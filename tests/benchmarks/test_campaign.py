@@ -111,6 +111,48 @@ def test_a_planted_kill_gets_its_class(wanted, trial, monkeypatch):
     assert trial.kill("run", 0)[0] == wanted
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_kill_after_the_last_rename_leaves_what_was_made(whole, trial, monkeypatch):
+    def fault(world, content):
+        if (world / "runs").exists():
+            print("error: W is there already", file=sys.stderr)
+            return 2
+        product(world, b"a")
+        if whole:
+            time.sleep(0.3)
+            return 0
+        product(world, b"b")
+        time.sleep(0.3)
+        return product(world, b"a")
+
+    plant(monkeypatch, fault)
+    assert trial.kill("run", 0)[0] == ("resumed" if whole else "lost")
+
+
+def test_failures_of_other_commits_are_done_again(trial, monkeypatch):
+    trial.commit = "bad"
+    intact = trial.part("data/toy/toy.inter").read_bytes()
+
+    def fault(world, content):
+        if trial.commit == "bad" and content != intact:
+            raise KeyError("a key")
+        return 0
+
+    plant(monkeypatch, fault)
+    cases = [("fuzz", "interactions", number) for number in range(2)]
+    assert {line["class"] for line in c.go(trial, cases, 1)} == {"traceback"}
+    trial.commit = "good"
+    assert len(c.go(trial, cases, 1)) == 2
+    assert len(c.go(trial, cases, 1, again="id maps")) == 2
+    lines = c.go(trial, cases, 1, again="failures")
+    assert [line["class"] for line in lines[2:]] == ["equal"] * 2
+    assert len(c.go(trial, cases, 1, again="failures")) == 4
+    c.report(trial, lines, {"seed": 0})
+    text = (trial.out / "report.md").read_text()
+    assert "2 cases, seed 0: 2 at good" in text
+    assert "Failed at earlier commits, mended:\n- traceback: " in text
+
+
 def test_the_seed_decides_the_cases(trial, tmp_path):
     again, other = c.Campaign(tmp_path, 0), c.Campaign(tmp_path, 1)
     for kind in ("interactions", "features", "id maps", "data yaml", "words"):
