@@ -240,9 +240,8 @@ def test_a_piece_of_the_campaign(tmp_path):
     """Two kills (a run, a grid) and a case of each kind; the command goes on with the rest."""
     words = ["--kills=2", f"--fuzz={len(c.KINDS)}", f"--out={tmp_path}"]
     assert c.main([*words, "--minutes=0.2"]) in (0, 1)
-    assert c.main(words) in (0, 1)
+    assert c.main(words) == 0  # no failure
     lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
     assert len({(line["kind"], line["number"]) for line in lines}) == len(lines) == 2 + len(c.KINDS)
     assert [line["class"] for line in lines if line["name"] == "kill"] == ["resumed"] * 2
-    assert not {line["class"] for line in lines} & {"hang", "lost", "memory"}
     assert json.loads((tmp_path / "report.json").read_text())["counts"]
