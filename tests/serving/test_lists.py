@@ -143,6 +143,17 @@ def test_a_bom_and_numbers_of_any_size_are_read(tmp_path):
     assert read_table(path, ("user", "item")).to_numpy().tolist() == [["007", "12"]]
 
 
+def test_a_quote_in_an_id_is_named(tmp_path, caplog):
+    path = tmp_path / "h.csv"
+    path.write_text('user,item\na,1\nb",2\n"c",3\n')
+    assert read_table(path, ("user", "item"))["user"].tolist() == ["a", 'b"', "c"]
+    (told,) = caplog.messages
+    assert told.endswith(
+        "1 rows have a quote in an id, which is taken as it is (the first: row 2 "
+        'after the header, b", 2)'
+    )
+
+
 def test_repeats_and_ratings_of_zero_are_counted(tmp_path, caplog):
     path = tmp_path / "h.csv"
     path.write_text("user,item,rating\na,1,5\na,1,5\nb,2,0\nb,3,\n")

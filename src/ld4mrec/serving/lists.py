@@ -79,6 +79,14 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             *(path, n, row + 1, value),
         )
     frame = frame.astype(str)
+    quoted = frame.apply(lambda texts: texts.str.contains('"', regex=False)).any(axis=1).to_numpy()
+    if quoted.any():  # as where a quote has no partner: CSV has them around fields only
+        row = int(quoted.argmax())
+        logger.warning(
+            "%s: %d rows have a quote in an id, which is taken as it is (the first: row %d after "
+            "the header, %s)",
+            *(path, int(quoted.sum()), row + 1, ", ".join(frame.iloc[row])),
+        )
     again = frame.duplicated().to_numpy()
     if again.any():
         row = int(again.argmax())
