@@ -323,9 +323,12 @@ def never(before: bytes, after: bytes) -> bool:
 
 def _table(content):
     """Header and rows, all as wide, of a plain table; None for anything else."""
-    lines = content.decode("ascii", "replace").removesuffix("\n").split("\n")
+    try:
+        lines = content.decode("utf-8").removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        return None
     table = [line.split(_separator(content)) for line in lines]
-    plain = content.isascii() and not any(sign in content for sign in b'"\0\r')
+    plain = not any(sign in content for sign in b'"\0\r')
     fits = len(table) > 1 and len({len(row) for row in table}) == 1 and all(table[0])
     return table if fits and plain else None
 
@@ -337,7 +340,7 @@ def good_interactions(before: bytes, after: bytes) -> bool:
         return False
     at = [table[0].index(name) for name in wanted]
     picked = [tuple(row[place] for place in at) for row in table[1:]]
-    if not all(re.fullmatch(r"\d{1,9}", field) for row in picked for field in row):
+    if not all(re.fullmatch(r"[0-9]{1,9}", field) for row in picked for field in row):
         return False
     pairs = {(int(user), int(item)) for user, item, _ in picked}
     return len(pairs) == len(picked) and all(int(row[2]) < 3 for row in picked)
@@ -349,7 +352,7 @@ def good_table(before: bytes, after: bytes) -> bool:
     if table is None or table[0] != old[0]:
         return False
     numbers = [c for c in range(len(old[0])) if all(row[c].isdigit() for row in old[1:])]
-    return all(row[c].isdigit() for row in table[1:] for c in numbers)
+    return all(re.fullmatch("[0-9]+", row[c]) for row in table[1:] for c in numbers)
 
 
 def good_vectors(before: bytes, after: bytes) -> bool:
@@ -360,7 +363,7 @@ def good_vectors(before: bytes, after: bytes) -> bool:
     like = table is not None and (table[0][0], len(table[0])) == (old[0][0], len(old[0]))
     if not like or len({row[0] for row in table}) < len(table):
         return False
-    number = r"-?\d+(\.\d+)?(e-?\d{1,2})?"
+    number = r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]{1,2})?"
     return all(row[0] and all(re.fullmatch(number, f) for f in row[1:]) for row in table[1:])
 
 

@@ -200,9 +200,12 @@ def test_the_judge_of_interactions(edit, legal):
     assert m.good_interactions(content, m.apply(content, [edit])) == legal
 
 
-def test_the_judge_of_tables_takes_a_last_line_without_its_end():
+def test_the_judge_of_tables():
     whole = b"user,item,rating\na,b,3\nc,d,3\n"
     assert m.good_table(whole, whole[:-1])
+    assert m.good_table(whole, whole.replace(b"c", "é".encode()))
+    assert not m.good_table(whole, whole.replace(b"c", b"\xe9"))
+    assert not m.good_table(whole, whole.replace(b"c", b'c"'))
     assert not m.good_table(whole, whole[:-2])
     assert not m.good_table(whole, whole[:-4])
 

@@ -26,6 +26,7 @@ HEADER = ["t_dat", "customer_id", "article_id", "price", "sales_channel_id"]
 LINE = "a day YYYY-MM-DD, 64 characters of customer id, digits of article id, a price, a channel"
 DAY, CUSTOMER, ARTICLE = range(3)
 CUSTOMER_DIGITS, ARTICLE_DIGITS = 64, 10
+QUOTE = ord('"')
 LARGEST_ARTICLE = 2**31 - 1
 IMAGE_FOLDERS = ("images", "images_128_128")  # the competition's; a re-pack at 128 x 128
 TEXT_FIELDS = [
@@ -89,9 +90,10 @@ def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRo
         check_header(path, stream.readline(), HEADER)
         for table in tables(stream, size, ",", len(HEADER), bad):
             table.keep(table.width(CUSTOMER) == CUSTOMER_DIGITS, "customer id")
-            if table.data.max(initial=0) > 127:  # rare: the check of each row costs time
+            # both are rare: the check of each row costs time
+            if table.data.max(initial=0) > 127 or (table.data == QUOTE).any():
                 text = table.text(CUSTOMER, CUSTOMER_DIGITS)
-                table.keep((text < 128).all(axis=1), "customer id")
+                table.keep(((text < 128) & (text != QUOTE)).all(axis=1), "customer id")
             article = table.integers(ARTICLE)
             days = table.days(DAY)
             right = (article >= 0) & (article <= LARGEST_ARTICLE)
