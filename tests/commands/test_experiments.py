@@ -260,7 +260,9 @@ def test_a_dry_run_trains_and_writes_nothing(command, tmp_path, capsys):
     assert experiments.main(words) == 0
     out = capsys.readouterr().out
     assert f"ablation: {2 * len(PARTS)} runs, 0 of them finished" in out
-    assert f"LD4MRec: {2 * len(PARTS) - 2} runs of about 2 epochs of " in out  # one without a network
+    assert (
+        f"LD4MRec: {2 * len(PARTS) - 2} runs of about 2 epochs of " in out
+    )  # one without a network
     assert "efficiency: 15 measurements, 0 of them there" in out
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "reports").exists()

@@ -1,6 +1,5 @@
 """Search: what is drawn, what repeats, what is stopped, what a command leaves and refuses."""
 
-import json
 import re
 import sys
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from ld4mrec.comparison.entries import Entry
 from ld4mrec.comparison.tuning import tuning_of
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError
+from ld4mrec.runs.folder import metrics_line
 from ld4mrec.search.halving import Halving
 from ld4mrec.search.options import METHODS, Search
 from ld4mrec.search.proposals import Proposals
@@ -110,7 +110,7 @@ def ended(folder, values, rungs=None, result=None, metric="recall@20"):
     """A Run that ended with these validation values."""
     folder.mkdir()
     lines = [{"epoch": e, "loss": [], "valid": {metric: v}} for e, v in enumerate(values)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "metrics.jsonl").write_text("".join(map(metrics_line, lines)))
     config = {"valid_metric": metric}
     place = SimpleNamespace(path=folder)
     return SimpleNamespace(config=config, folder=place, rungs=rungs or {}, result=result)

@@ -213,7 +213,7 @@ class RunFolder:
     def append_metrics(self, line: dict) -> None:
         """Add a line to metrics.jsonl. `keep_metrics` mends what a kill may leave of it."""
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line | {CRC: _crc_of(line)}) + "\n")
+            file.write(metrics_line(line))
 
     def metrics(self) -> list[dict]:
         """The lines of metrics.jsonl that are whole."""
@@ -232,7 +232,7 @@ class RunFolder:
             )
         with files.replacing(self.path / "metrics.jsonl", "w") as file:
             for _, line in sorted(lines.items()):
-                file.write(json.dumps(line | {CRC: _crc_of(line)}) + "\n")
+                file.write(metrics_line(line))
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """An .npz of arrays; the same arrays give the same bytes."""
@@ -251,6 +251,11 @@ class RunFolder:
             raise DamagedError(f"{self.path / name} is damaged ({error}); {self._mend}") from error
 
 
+def metrics_line(line: dict) -> str:
+    """A line of metrics.jsonl: the value and its checksum."""
+    return json.dumps(line | {CRC: _crc_of(line)}) + "\n"
+
+
 def metrics_in(folder: Path) -> list[dict]:
     """The lines of a run folder's metrics.jsonl that are whole."""
     path = folder / "metrics.jsonl"
@@ -267,7 +272,7 @@ def _line_of(text):
     """A line of metrics.jsonl as a value without its checksum, None where it is not whole."""
     try:
         line = json.loads(text)
-        if CRC in line and line.pop(CRC) != _crc_of(line):
+        if line.pop(CRC) != _crc_of(line):
             return None
         return line if type(line["epoch"]) is int and line["epoch"] >= 0 else None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
