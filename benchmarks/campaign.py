@@ -67,12 +67,13 @@ import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
 
 import toy_encoders  # noqa: E402
+import toy_sources  # noqa: E402
 from ld4mrec import places  # noqa: E402
 from ld4mrec.commands import compare, recommend, train  # noqa: E402
 from ld4mrec.config import configuration  # noqa: E402
 from ld4mrec.plugins import sources  # noqa: E402
 from ld4mrec.plugins.check.toy_data import write_toy_data  # noqa: E402
-from ld4mrec.preprocessing import hm, microlens, sample, tmall  # noqa: E402
+from ld4mrec.preprocessing import hm, microlens, own, sample, tmall  # noqa: E402
 from ld4mrec.preprocessing.steps import features  # noqa: E402
 from ld4mrec.progress import Display  # noqa: E402
 from ld4mrec.report import figures  # noqa: E402
@@ -102,7 +103,7 @@ TRIES = {"hang": 4}  # to make a failure's edits smaller; of the other classes:
 MORE_TRIES = 24
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     module.__name__.rpartition(".")[2]: module.main
-    for module in (train, compare, recommend, sample, tmall, microlens, hm)
+    for module in (train, compare, recommend, sample, tmall, microlens, hm, own)
 }
 
 
@@ -153,6 +154,12 @@ for kind in ("csv", "jsonl", "parquet"):
 for kind in ("csv", "npz"):
     steps = f"{HM} --image-encoder=none --text-encoder=file:W/vectors.{kind}"
     USES[f"own {kind}"] = Use(f"raw/hm vectors.{kind}", steps, DATA)
+OWN = "--out=W/made/own --store=W/store --k-core=1 --max-bad-lines=0.05 --force"
+with tempfile.TemporaryDirectory() as place:  # for the words, which name the files
+    for write in toy_sources.WRITERS:
+        steps = f"own {OWN} " + " ".join(map(str, write(Path(place))[0]))
+        name = f"own/{write.__name__}"
+        USES[name] = Use(name, steps.replace(place, f"W/{name}"), DATA)
 
 WORKS = {  # that are killed
     "run": Use("data", f"{LONG} --resume --run_dir=W/mine", RUN),
@@ -210,7 +217,7 @@ KINDS = {
     "hm rows": Kind("raw/hm/*_train.csv", ("hm",), m.draw_rows, m.good_table),
     "hm articles": Kind("raw/hm/articles.csv", ("hm",), m.draw_text, m.always),
     "hm pictures": Kind("raw/hm/images*/*/*.jpg", ("hm",), m.draw_bytes, m.always),
-    "history csv": Kind("history.csv", ("history csv",), m.draw_rows, m.good_table),
+    "history csv": Kind("history.csv", ("history csv",), m.draw_rows, m.good_ids),
     "history jsonl": Kind("history.jsonl", ("history jsonl",), m.draw_text, m.always),
     "history parquet": Kind("history.parquet", ("history parquet",), m.draw_bytes, m.always),
     "own vectors csv": Kind("vectors.csv", ("own csv",), m.draw_rows, m.good_vectors),
@@ -218,6 +225,23 @@ KINDS = {
     "store of vectors": Kind("store/vectors/data.mdb", ("stored",), m.draw_bytes),
     "store of covers": Kind("store/covers/data.mdb", ("stored",), m.draw_bytes),
     "store of logs": Kind("store/logs/*.npz", ("log",), m.draw_zip),
+    "own ratings": Kind("own/csv_file/*", ("own/csv_file",), m.draw_rows, m.good_ids),
+    "own tabs": Kind(
+        "own/tsv_without_header/*", ("own/tsv_without_header",), m.draw_rows, m.good_ids
+    ),
+    "own gzip": Kind("own/packed_by_gzip/*", ("own/packed_by_gzip",), m.draw_bytes),
+    "own zip": Kind("own/packed_by_zip/*", ("own/packed_by_zip",), m.draw_zip, m.good_zip),
+    "own parquet": Kind("own/parquet_file/*", ("own/parquet_file",), m.draw_bytes, m.always),
+    "own lines": Kind("own/json_lines/*", ("own/json_lines",), m.draw_text, m.always),
+    "own recbole": Kind("own/recbole/*.inter", ("own/recbole",), m.draw_rows, m.good_ids),
+    "own recbole items": Kind("own/recbole/*.item", ("own/recbole",), m.draw_text),
+    "own lightgcn": Kind("own/lightgcn/*.txt", ("own/lightgcn",), m.draw_text, m.good_lists),
+    "own mmssl": Kind("own/mmssl/*.json", ("own/mmssl",), m.draw_tree, m.always),
+    "own diffmm": Kind("own/diffmm/*Mat.npz", ("own/diffmm",), m.draw_zip, m.good_zip),
+    "own features": Kind("own/mmrec/*.npy", ("own/mmrec",), m.draw_array, m.good_array),
+    "own mmrec": Kind("own/mmrec/*.inter", ("own/mmrec",), m.draw_rows, m.good_ids),
+    "own amazon": Kind("own/amazon_2023/*", ("own/amazon_2023",), m.draw_text, m.always),
+    "own movielens": Kind("own/movielens_1m/*.dat", ("own/movielens_1m",), m.draw_text, m.always),
     "cached signals": Kind("cache/*.npy", ("cached",), m.draw_array),
 }
 
@@ -284,11 +308,18 @@ def make_tables(base: Path) -> None:
     np.savez(base / "vectors.npz", ids=ids, vectors=vectors.iloc[:, 1:].to_numpy())
 
 
+def make_own(base: Path) -> None:
+    for write in toy_sources.WRITERS:
+        folder = base / "own" / write.__name__
+        folder.mkdir(parents=True)
+        write(folder)
+
+
 MAKERS = {
     **{"data": make_data, "settings.yaml": make_settings, "runs": make_runs, "cache": make_runs},
     **{"half": make_half, "raw": make_raw, "store": make_store, "made": make_store},
     **{"configs": lambda base: shutil.copytree(places.CONFIGS, base / "configs")},
-    **{"history": make_tables, "vectors": make_tables},
+    **{"history": make_tables, "vectors": make_tables, "own": make_own},
 }
 
 

@@ -355,6 +355,17 @@ def good_table(before: bytes, after: bytes) -> bool:
     return all(re.fullmatch("[0-9]+", row[c]) for row in table[1:] for c in numbers)
 
 
+def good_ids(before: bytes, after: bytes) -> bool:
+    """The header that was and rows as wide: ids are any text."""
+    old, table = _table(before), _table(after)
+    return table is not None and table[0] == old[0]
+
+
+def good_lists(before: bytes, after: bytes) -> bool:
+    """Lines of small whole numbers."""
+    return re.fullmatch(rb"(([0-9]{1,9} ?)*\n)+", after.rstrip(b"\n") + b"\n") is not None
+
+
 def good_vectors(before: bytes, after: bytes) -> bool:
     """Rows as wide as the header, whose names but the first mean nothing, distinct ids first, which
     need not be known, and finite numbers.

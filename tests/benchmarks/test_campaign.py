@@ -119,10 +119,10 @@ def test_a_kill_after_the_last_rename_leaves_what_was_made(whole, trial, monkeyp
             return 2
         product(world, b"a")
         if whole:
-            time.sleep(0.3)
+            time.sleep(1)
             return 0
         product(world, b"b")
-        time.sleep(0.3)
+        time.sleep(1)
         return product(world, b"a")
 
     plant(monkeypatch, fault)

@@ -191,6 +191,14 @@ def written(folder, text):
 ROWS = "0\t0\t0\n0\t1\t1\n0\t2\t2\n"
 
 
+@pytest.mark.parametrize(("separator", "between"), [("[[", "[["), ("::", "::"), (r"\s+", " ")])
+def test_a_separator_of_several_signs_is_meant_literally(tmp_path, separator, between):
+    rows = ["userID itemID x_label", *(" ".join(map(str, row)) for row in GOOD)]
+    written(tmp_path / "d", "\n".join(rows).replace(" ", between) + "\n")
+    data = RecDataset(config_for(tmp_path / "d", field_separator=separator))
+    assert list(data.df.itertuples(index=False, name=None)) == GOOD
+
+
 def test_two_rows_joined_by_a_lost_newline_are_refused(tmp_path):
     config = written(tmp_path / "d", f"userID\titemID\tx_label\n{ROWS}0\t1\t01\t1\t0\n")
     with pytest.raises(DataError, match="line 5, saw 5"):

@@ -101,6 +101,8 @@ GOOD = f"2019-01-01,{CUSTOMERS[0]},0108775015,0.02,1"
         (GOOD.replace("0108775015", "9999999999"), "line 3: date or article id"),
         (GOOD.replace("0" * 64, "0" * 63), "line 3: customer id"),
         (GOOD.replace("0" * 64, "0" * 63 + '"'), "line 3: customer id"),
+        (GOOD.replace("0" * 64, "0" * 63 + "\0"), "line 3: customer id"),
+        (GOOD.replace("0" * 64, "0" * 63 + "\x7f"), "line 3: customer id"),
     ],
 )
 def test_lines_that_cannot_be_used(tmp_path, line, why):

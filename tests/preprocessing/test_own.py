@@ -7,34 +7,43 @@ import os
 import re
 import subprocess
 import sys
-import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 
 import support
 from ld4mrec.preprocessing import own
 from ld4mrec.search.train import run
 from ld4mrec.serving.recommend import Wanted, recommend
-
-USERS, ITEMS, DAY = 12, 15, 86_400
-FIRST_DAY = 1_600_000_000
-
-
-def interactions():
-    """(user, item, rating, seconds): everybody has 6 of 15 items."""
-    generator = np.random.default_rng(0)
-    rows = []
-    for user in range(USERS):
-        for place, item in enumerate(generator.permutation(ITEMS)[:6]):
-            rows.append((user, int(item), 1 + (user + place) % 5, FIRST_DAY + place * DAY + user))
-    return rows
-
-
-NAMED = [(f"ann {user}@example.org", f"00{item}é", r, t) for user, item, r, t in interactions()]
-NUMBERED = [(str(user), str(item), r, t) for user, item, r, t in interactions()]
+from toy_sources import (
+    FIRST_DAY,
+    ITEMS,
+    NAMED,
+    NUMBERED,
+    USERS,
+    WRITERS,
+    amazon_2018,
+    amazon_2018_ratings_only,
+    amazon_2023,
+    amazon_2023_csv,
+    csv_file,
+    diffmm,
+    json_lines,
+    lightgcn,
+    mmrec,
+    mmssl,
+    movielens_1m,
+    movielens_100k,
+    movielens_csv,
+    packed_by_gzip,
+    packed_by_zip,
+    parquet_file,
+    parts_of,
+    recbole,
+    text,
+    tsv_without_header,
+)
 
 
 class Made:
@@ -107,169 +116,6 @@ def made(tmp_path, capsys):
     return Made(tmp_path, capsys)
 
 
-def text(rows, separator=",", header=("user", "item", "rating", "time")):
-    lines = [header, *rows] if header else rows
-    return "".join(separator.join(map(str, row)) + "\n" for row in lines)
-
-
-def csv_file(folder):
-    (folder / "ratings.csv").write_text(text(NAMED), encoding="utf-8-sig")
-    return ["--interactions", folder / "ratings.csv"], NAMED
-
-
-def tsv_without_header(folder):
-    (folder / "rows.tsv").write_text(text(NAMED, "\t", None), encoding="utf-8")
-    return ["--interactions", folder / "rows.tsv", "--columns=1,2,3,4"], NAMED
-
-
-def packed_by_gzip(folder):
-    path = folder / "ratings.csv.gz"
-    path.write_bytes(gzip.compress(text(NAMED, ";").encode()))
-    return ["--interactions", path], NAMED
-
-
-def packed_by_zip(folder):
-    path = folder / "ratings.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("inner/ratings.csv", text(NAMED, "|"))
-    return ["--interactions", path], NAMED
-
-
-def parquet_file(folder):
-    frame = pd.DataFrame(NAMED, columns=["customer", "sku", "stars", "date"])
-    frame["date"] = pd.to_datetime(frame["date"], unit="s")
-    frame.to_parquet(folder / "rows.parquet")
-    return ["--interactions", folder / "rows.parquet"], NAMED
-
-
-def json_lines(folder):
-    rows = [dict(zip(("uid", "iid", "rating", "ts"), row, strict=True)) for row in NAMED]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    columns = "--columns=user=uid,item=iid,rating=rating,time=ts"
-    return ["--interactions", folder / "rows.jsonl", columns], NAMED
-
-
-def recbole(folder):
-    header = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
-    (folder / "set.inter").write_text(text(NAMED, "\t", header), encoding="utf-8")
-    names = [(item, f"Name of {item}") for item in sorted({row[1] for row in NAMED})]
-    items = text(names, "\t", ("item_id:token", "title:token_seq"))
-    (folder / "set.item").write_text(items, encoding="utf-8")
-    return ["--interactions", folder, "--no-features"], NAMED
-
-
-def lightgcn(folder):
-    for part, places in (("train", (0, 1, 2, 3)), ("test", (4, 5))):
-        lines = []
-        for user in range(USERS):
-            mine = [row for row in NUMBERED if row[0] == str(user)]
-            lines.append(" ".join([str(user), *(mine[place][1] for place in places)]))
-        (folder / f"{part}.txt").write_text("\n".join(lines) + "\n")
-    return ["--interactions", folder], NUMBERED
-
-
-def parts_of(rows):
-    """Rows by part: each user's last two for test and validation."""
-    places = {"train": (0, 1, 2, 3), "val": (4,), "test": (5,)}
-    return {
-        part: [row for user in range(USERS) for row in _some(rows, user, wanted)]
-        for part, wanted in places.items()
-    }
-
-
-def _some(rows, user, places):
-    mine = rows[6 * user : 6 * user + 6]
-    return [mine[place] for place in places]
-
-
-def features(folder):
-    rows = np.arange(ITEMS * 3, dtype=np.float32).reshape(ITEMS, 3)
-    np.save(folder / "image_feat.npy", rows)
-    np.save(folder / "audio_feat.npy", -rows)
-
-
-def mmssl(folder):
-    for part, rows in parts_of(NUMBERED).items():
-        lists = {}
-        for user, item, *_ in rows:
-            lists.setdefault(user, []).append(int(item))
-        (folder / f"{part}.json").write_text(json.dumps(lists))
-    features(folder)
-    return ["--interactions", folder], NUMBERED
-
-
-def diffmm(folder):
-    for part, rows in parts_of(NUMBERED).items():
-        users, items = ([int(row[side]) for row in rows] for side in (0, 1))
-        matrix = sp.coo_matrix((np.ones(len(rows)), (users, items)), shape=(USERS, ITEMS))
-        name = {"train": "trn", "val": "val", "test": "tst"}[part]
-        sp.save_npz(folder / f"{name}Mat.npz", matrix)
-    features(folder)
-    return ["--interactions", folder], NUMBERED
-
-
-def mmrec(folder):
-    labels = {"train": 0, "val": 1, "test": 2}
-    parts = parts_of(NUMBERED).items()
-    rows = [(*row, labels[part]) for part, some in parts for row in some]
-    header = ("userID", "itemID", "rating", "timestamp", "x_label")
-    (folder / "toy.inter").write_text(text(rows, "\t", header))
-    features(folder)
-    return ["--interactions", folder], NUMBERED
-
-
-def amazon_2018(folder):
-    rows = [
-        {"overall": float(r), "verified": True, "reviewerID": user, "asin": item, "style": {"a": 1}}
-        | {"reviewText": 'so "good", really', "unixReviewTime": time}
-        for user, item, r, time in NAMED
-    ]
-    content = "\n".join(map(json.dumps, rows)).encode()
-    (folder / "Some.json.gz").write_bytes(gzip.compress(content))
-    return ["--interactions", folder / "Some.json.gz"], NAMED
-
-
-def amazon_2018_ratings_only(folder):
-    rows = [(item, user, float(r), time) for user, item, r, time in NAMED]
-    (folder / "Some.csv").write_text(text(rows, header=None), encoding="utf-8")
-    return ["--interactions", folder / "Some.csv", "--format=amazon2018"], NAMED
-
-
-def amazon_2023(folder):
-    rows = [
-        {"rating": float(r), "title": "t", "text": "x", "images": [], "asin": f"{item}-red"}
-        | {"parent_asin": item, "user_id": user, "timestamp": 1000 * time, "helpful_vote": 0}
-        for user, item, r, time in NAMED
-    ]
-    (folder / "Some.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return ["--interactions", folder / "Some.jsonl"], NAMED
-
-
-def amazon_2023_csv(folder):
-    header = ("user_id", "parent_asin", "rating", "timestamp")
-    rows = [(user, item, float(r), 1000 * time) for user, item, r, time in NAMED]
-    (folder / "Some.csv").write_text(text(rows, header=header), encoding="utf-8")
-    return ["--interactions", folder / "Some.csv"], NAMED
-
-
-def movielens_csv(folder):
-    header = ("userId", "movieId", "rating", "timestamp")
-    (folder / "ratings.csv").write_text(text(NUMBERED, header=header))
-    return ["--interactions", folder], NUMBERED
-
-
-def movielens_1m(folder):
-    (folder / "ratings.dat").write_text(text(NUMBERED, "::", None))
-    films = [(item, f"Amélie {item} (2001)", "Comedy|Drama") for item in range(ITEMS)]
-    (folder / "movies.dat").write_text(text(films, "::", None), encoding="latin-1")
-    return ["--interactions", folder, "--no-features"], NUMBERED
-
-
-def movielens_100k(folder):
-    (folder / "u.data").write_text(text(NUMBERED, "\t", None))
-    return ["--interactions", folder], NUMBERED
-
-
 FORMATS = {
     csv_file: "text with ','",
     tsv_without_header: "text with TAB",
@@ -290,6 +136,10 @@ FORMATS = {
     movielens_1m: "MovieLens",
     movielens_100k: "MovieLens",
 }
+
+
+def test_every_toy_source_is_tried():
+    assert tuple(FORMATS) == WRITERS
 
 
 @pytest.mark.parametrize("write", FORMATS, ids=lambda write: write.__name__)
@@ -490,6 +340,39 @@ def test_a_window_in_the_sources_unit(made):
     days = pd.to_datetime(made.table()["timestamp"], unit="ms")
     assert days.min() >= pd.Timestamp("2020-09-14")
     assert days.max() < pd.Timestamp("2020-09-18")
+
+
+def test_an_id_that_is_no_number_among_numbers_is_told(made):
+    words, _ = lightgcn(made.folder)
+    path = made.folder / "train.txt"
+    path.write_text(path.read_text().replace("2 12 2 7 8\n", "2 12 2 7 <\n"))
+    out = made.made(*words)
+    assert "1 item id is no whole number as the others are, such as '<'" in out
+    assert "user id" not in out
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("11\n", "a user without an item: '11'"), ("11 1\0 2\n", "a NUL: '11 1")],
+)
+def test_a_line_of_lists_that_cannot_be_meant_is_counted(made, line, why):
+    words, _ = lightgcn(made.folder)
+    path = made.folder / "train.txt"
+    path.write_text(path.read_text() + line)
+    out = made.made(*words, "--max-bad-lines=0.1")
+    assert f"1 of 13 lines cannot be used (line 13: {why}" in out
+    status, _, err = made.prepare(*words, "--force")
+    assert (status, "1 of 13 lines cannot be used" in err) == (2, True)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_line_that_is_no_text_and_cannot_be_cut_prints_no_traceback(made):
+    words, _ = mmrec(made.folder)
+    path = made.folder / "toy.inter"
+    path.write_bytes(path.read_bytes().replace(b"\t1600259201\t", b"\x891600259201\t"))
+    status, _, err = made.prepare(*words)
+    assert (status, "Expected 5 columns, got 4" in err) == (2, True)
+    assert "Traceback" not in err
 
 
 BAD = {

@@ -3,7 +3,9 @@
 import csv
 import itertools
 import logging
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from ld4mrec.data.features import data_folder, inside
 from ld4mrec.errors import ConfigError, DataError, nearest
 from ld4mrec.tables import has_byte, refuse_nul
 
+BLANKS = r"\s+"  # as a separator: pandas' word for any number of them
 MOST_DIGITS = 300  # that a float64 can take
 SPLITS = ("train", "validation", "test")  # what the labels 0, 1, 2 mean
 
@@ -84,7 +87,7 @@ class RecDataset:
                     "is which cannot be told; mend the header"
                 )
             # all columns: of a part of them pandas reads rows that are longer than the header
-            frame = pd.read_csv(path, sep=separator, quoting=csv.QUOTE_NONE, low_memory=False)
+            frame = pd.read_csv(path, **how_to_cut(separator))
             self._warn_of_ratings(frame)
             frame = frame[columns]
         except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -166,9 +169,9 @@ class RecDataset:
 
     def _texts(self, name):
         """A column of the file as texts."""
-        how = {"quoting": csv.QUOTE_NONE, "keep_default_na": False, "dtype": str}
-        separator = self.config["field_separator"] or "\t"
-        frame = pd.read_csv(self.inter_path, sep=separator, usecols=[name], **how)
+        how = how_to_cut(self.config["field_separator"] or "\t")
+        how |= {"keep_default_na": False, "dtype": str}
+        frame = pd.read_csv(self.inter_path, usecols=[name], **how)
         return frame[name].fillna("")
 
     def _check_ids(self, column):
@@ -278,9 +281,16 @@ def no_likes(frame: pd.DataFrame) -> tuple[int, int, object] | None:
     return (int(bad.sum()), first, texts.iloc[first]) if bad.any() else None
 
 
+def how_to_cut(separator: str) -> dict[str, Any]:
+    """pandas' options for columns between separators, taken literally but for \\s+: blanks."""
+    if len(separator) == 1 or separator == BLANKS:
+        return {"sep": separator, "quoting": csv.QUOTE_NONE, "low_memory": False}
+    return {"sep": re.escape(separator), "quoting": csv.QUOTE_NONE, "engine": "python"}
+
+
 def _header(path, separator):
     """The names of the columns, and how many fields the first row has."""
-    how = {"sep": separator, "quoting": csv.QUOTE_NONE, "header": None, "dtype": str}
+    how = how_to_cut(separator) | {"header": None, "dtype": str}
     names = pd.read_csv(path, nrows=1, keep_default_na=False, **how).iloc[0].tolist()
     try:
         return names, pd.read_csv(path, skiprows=1, nrows=1, **how).shape[1]

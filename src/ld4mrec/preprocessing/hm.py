@@ -90,10 +90,11 @@ def read_transactions(path: Path, window: Window, max_bad_lines: float) -> RawRo
         check_header(path, stream.readline(), HEADER)
         for table in tables(stream, size, ",", len(HEADER), bad):
             table.keep(table.width(CUSTOMER) == CUSTOMER_DIGITS, "customer id")
-            # both are rare: the check of each row costs time
-            if table.data.max(initial=0) > 127 or (table.data == QUOTE).any():
+            data = table.data  # all three are rare: the check of each row costs time
+            if data.max(initial=0) > 126 or data.min(initial=10) < 10 or (data == QUOTE).any():
                 text = table.text(CUSTOMER, CUSTOMER_DIGITS)
-                table.keep(((text < 128) & (text != QUOTE)).all(axis=1), "customer id")
+                plain = (text > 32) & (text < 127) & (text != QUOTE)
+                table.keep(plain.all(axis=1), "customer id")
             article = table.integers(ARTICLE)
             days = table.days(DAY)
             right = (article >= 0) & (article <= LARGEST_ARTICLE)

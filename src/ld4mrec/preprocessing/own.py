@@ -42,7 +42,7 @@ from ld4mrec.preprocessing.steps.encoders.base import FILE, NONE, EncoderError
 from ld4mrec.preprocessing.steps.encoders.own_vectors import OwnVectors, read_array
 from ld4mrec.preprocessing.steps.features import positive, share
 from ld4mrec.preprocessing.steps.images import ImageFolder, Images, ImageZip
-from ld4mrec.preprocessing.steps.interactions import Interactions
+from ld4mrec.preprocessing.steps.interactions import Ids, Interactions
 from ld4mrec.preprocessing.steps.options import check_options, parser_of
 from ld4mrec.preprocessing.steps.raw import RawError
 from ld4mrec.preprocessing.steps.report import Report
@@ -52,6 +52,7 @@ PLACE = "{item}"  # in --image-pattern
 DEFAULT_PATTERN = PLACE + ".jpg"
 VALID_SHARE = 0.1
 CORE = 5
+ODD = 0.1  # share of ids that is told apart from the rest
 LONGEST_PREVIEW = 3
 MODALITY = re.compile("[A-Za-z][A-Za-z0-9_]*")
 CLICKS = (
@@ -257,6 +258,13 @@ class Own(DataSet):
                 f"{over_lines:,} ids hold the end of a line, between quotes; --no-quotes takes "
                 "quotes as they are"
             )
+        for side in ("user", "item"):
+            if odd := odd_ids(getattr(read.interactions, f"{side}_ids")):
+                n, first = odd
+                report.note(
+                    f"{n:,} {side} id{'s are' if n > 1 else ' is'} no whole number as the others "
+                    f"are, such as {first!r}"
+                )
         self._report(read, options, report)
         self.time_unit = None if read.times is None else read.times.unit or "as in the source"
         return read.interactions, read.records
@@ -397,6 +405,15 @@ def ids_over_lines(interactions: Interactions) -> int:
     """How many ids hold a line end: few do, where a quote was not closed all do."""
     ids = (interactions.user_ids.texts(), interactions.item_ids.texts())
     return sum("\n" in text for texts in ids for text in texts)
+
+
+def odd_ids(ids: Ids) -> tuple[int, str] | None:
+    """(how many, the first) of the ids that are no whole numbers where nearly all are."""
+    if ids.values.dtype.kind != "O":
+        return None
+    texts = pd.Series(ids.values)
+    odd = ~texts.str.fullmatch("[0-9]{1,18}").to_numpy(dtype=bool)
+    return (int(odd.sum()), texts[odd].iloc[0]) if 0 < odd.sum() <= len(texts) * ODD else None
 
 
 def _two(ids):

@@ -23,7 +23,7 @@ from common.graph import binary_csr
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
 from ld4mrec.data.features import ID_MAPS, data_folder, modality_files
-from ld4mrec.data.interactions import RecDataset, inter_path
+from ld4mrec.data.interactions import RecDataset, how_to_cut, inter_path
 from ld4mrec.errors import RunError
 from ld4mrec.files import link_or_copy
 from ld4mrec.plugins.check.scores import predict
@@ -183,7 +183,7 @@ class _Worlds:
 
     def _write_rows(self, inter, target, world):
         separator = self.config["field_separator"] or "\t"
-        frame = pd.read_csv(inter, sep=separator, dtype=str, keep_default_na=False, quoting=3)
+        frame = pd.read_csv(inter, dtype=str, keep_default_na=False, **how_to_cut(separator))
         split = self.splits[0]
         held = (frame[split.splitting_label].str.strip() != "0").to_numpy()
         if world == REMOVED:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,29 +95,48 @@ def _delimited(stream, layout, columns, bad):
 
     encoding = "utf8" if layout.encoding in ("utf-8", "utf-8-sig") else layout.encoding
     names = None if layout.header else list(layout.names)
-    reader = arrow_csv.open_csv(
-        stream,
-        read_options=arrow_csv.ReadOptions(
-            use_threads=False, block_size=BLOCK, encoding=encoding, column_names=names
-        ),
-        parse_options=arrow_csv.ParseOptions(
-            delimiter=separator,
-            quote_char='"' if layout.quotes else False,
-            newlines_in_values=layout.quotes,
-            invalid_row_handler=skip,
-        ),
-        convert_options=arrow_csv.ConvertOptions(
-            column_types=types,
-            include_columns=list(columns.values()),
-            strings_can_be_null=False,
-            check_utf8=True,
-        ),
-    )
-    bad.lines += layout.header
-    for batch in reader:
-        bad.lines += len(batch)
-        yield {role: batch.column(name) for role, name in columns.items()}
-        bad.check_early()
+    with _lines_of_no_text():
+        reader = arrow_csv.open_csv(
+            stream,
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False, block_size=BLOCK, encoding=encoding, column_names=names
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=separator,
+                quote_char='"' if layout.quotes else False,
+                newlines_in_values=layout.quotes,
+                invalid_row_handler=skip,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(columns.values()),
+                strings_can_be_null=False,
+                check_utf8=True,
+            ),
+        )
+        bad.lines += layout.header
+        for batch in reader:
+            bad.lines += len(batch)
+            yield {role: batch.column(name) for role, name in columns.items()}
+            bad.check_early()
+
+
+@contextmanager
+def _lines_of_no_text():
+    """Where a line that pyarrow cannot cut is no UTF-8, it prints a traceback and raises an error
+    that says it all: without the traceback.
+    """
+    hook = sys.unraisablehook
+
+    def tell(told):
+        if not isinstance(told.exc_value, UnicodeDecodeError):
+            hook(told)
+
+    sys.unraisablehook = tell
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
 
 
 class _Replaced(io.RawIOBase):
@@ -165,7 +185,14 @@ def _pairs(stream, layout, columns, bad):
     """LightGCN's lines: a user and all of its items, blanks between."""
     numbered = enumerate(stream, 1)
     while some := list(itertools.islice(numbered, ROWS)):
-        words = [line.decode("utf-8").split() for _, line in some]
+        words = []
+        for number, line in some:
+            row = line.decode("utf-8").split()
+            if b"\0" in line or len(row) == 1:
+                why = "a NUL" if b"\0" in line else "a user without an item"
+                bad.add(why, [number], [line.rstrip(b"\n")])
+            else:
+                words.append(row)
         bad.lines += len(some)
         users = [row[0] for row in words if row]
         lengths = [len(row) - 1 for row in words if row]
