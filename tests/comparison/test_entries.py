@@ -38,6 +38,13 @@ def test_a_model_with_variants_has_a_row_for_each(keys):
     assert chosen.label == "LATTICE"
 
 
+def test_one_variant_is_named_as_reports_label_it(keys):
+    found = entries(["LD4MRec", "LD4MRec (paper)", "LATTICE (repaired)"], "blocks", keys)
+    assert [one.label for one in found] == ["LD4MRec", "LD4MRec (paper)", "LATTICE (repaired)"]
+    assert [one.model for one in found] == ["LD4MRec", "LD4MRec", "LATTICE"]
+    assert [one.settings.get("variant") for one in found] == [None, "paper", "repaired"]
+
+
 def test_names_that_do_not_exist_are_refused(keys, tmp_path):
     with pytest.raises(UserError, match=r"LightGCN"):
         entries(["LightGNC"], "blocks", keys)

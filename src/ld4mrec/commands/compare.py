@@ -41,7 +41,8 @@ def parser(prog: str = "compare.py") -> Parser:
     )
     words = Parser(prog, __doc__, usage)
     words.add_argument("-d", "--dataset", required=True, help="data set, as for main.py")
-    words.add_argument("-m", "--models", help="comma-separated names, or labels of --settings")
+    what = "comma-separated names, 'NAME (VARIANT)', or labels of --settings"
+    words.add_argument("-m", "--models", help=what)
     words.add_argument("--settings", type=Path, help="yaml: {label: {model: NAME, key: value}}")
     what = "a MMRec model file, a folder of such or a checkout; may be repeated"
     words.add_argument("--plugin", metavar="PATH", action="append", default=[], help=what)

@@ -1,5 +1,6 @@
 """What is compared: one entry per row of the report, a model with its settings."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from ld4mrec.search.train import plan
 
 Keys = dict[str, Any]
 VARIANTS = ("faithful", "repaired")  # of models whose reference computes something else than meant
+
+NAMED = re.compile(r"(\w+) \((\w+)\)")  # a model and its variant, as reports label them
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def entries(
 ) -> list[Entry]:
     """The entries of model names and of a settings file, those with variants once per variant.
 
-    names: labels of the file or class names, in the report's order; None: all labels of the file.
+    names: labels of the file or class names, one variant as `LD4MRec (paper)`, in the report's
+    order; None: all labels of the file.
     keys: overrides of all runs. plugins: third parties' files or folders, see `theirs`. Raises
     ConfigError for a name that is none of these, or given twice.
     """
@@ -64,6 +68,8 @@ def entries(
     for name in shown:
         given = dict(listed.get(name, {}))
         model = given.pop("model", name)
+        if (named := NAMED.fullmatch(name)) and name not in (*listed, *known):
+            model, given["variant"] = named.groups()
         origin = f"settings of {Path(settings_file).name}" if name in listed else "yaml defaults"
         source, plugin = known.get(model, (None, None))
         if source is None:
