@@ -39,6 +39,19 @@ class Fork(GeneralRecommender):
 
 
 @pytest.fixture
+def write(tmp_path):
+    """write(path, text): a file of the fork's checkout, below its src."""
+
+    def made(path, text):
+        file = tmp_path / "checkout" / "src" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    return made
+
+
+@pytest.fixture
 def fork(tmp_path):
     """fork(lines, arguments, yaml): the finished run of a model file on the toy world."""
 
@@ -159,3 +172,92 @@ def test_a_file_that_parses_the_command_line(fork, monkeypatch):
 def test_a_file_that_needs_words_of_its_own(fork):
     with pytest.raises(PluginImportError, match=r"ends the program .*status 2.*defaults"):
         fork(imports=PARSES.format(", required=True"))
+
+
+HELPERS = """
+import torch
+from common.loss import BPRLoss
+from utils.utils import build_sim as ours
+def build_sim(rows):
+    raise AssertionError("ours comes first")
+def get_item_item_graph(rows, k):
+    return ours(rows).topk(k).indices
+def _private():
+    pass
+"""
+OWN_BASE = """
+import numpy as np, torch
+from torch import nn
+class AbstractRecommender(nn.Module):
+    pass
+class GeneralRecommender(AbstractRecommender):
+    def __init__(self, config, dataloader):
+        super().__init__()
+        self.n_users = "another"
+        self.mm_feat = torch.ones(dataloader.dataset.get_item_num(), 2)
+        self.image_available = np.ones(dataloader.dataset.get_item_num(), dtype=bool)
+    def score(self, users, items):
+        return (self.user(users) * self.item(items)).sum(-1)
+"""
+
+
+class TestNamesOfTheCheckout:
+    def test_ours_first_then_the_checkouts(self, fork, write):
+        write("utils/utils.py", HELPERS)
+        write("common/loss.py", "class DiceLoss:\n    value = 3\n")
+        imports = "from utils.utils import build_sim, get_item_item_graph\n"
+        imports += "from common.loss import BPRLoss, DiceLoss\nimport utils.utils as helpers"
+        lines = ["assert get_item_item_graph(self.t_feat, 2).shape == (self.n_items, 2)"]
+        lines += ["assert build_sim(self.t_feat).shape == (self.n_items, self.n_items)"]
+        lines += ["assert DiceLoss.value == 3"]
+        lines += ["assert helpers.get_item_item_graph is get_item_item_graph"]
+        lines += ["assert not hasattr(helpers, 'get_other_graph')"]
+        done = fork(lines, imports=imports)
+        assert done.result
+        from common import loss
+
+        assert not hasattr(loss, "DiceLoss")
+        assert not [name for name in sys.modules if "checkout" in name]
+        code = done.folder.identity["code"]
+        assert {"plugin/get_item_item_graph", "plugin/DiceLoss"} <= code.keys()
+        write("utils/utils.py", HELPERS.replace("topk(k)", "topk(k, largest=False)"))
+        assert fork(lines, imports=imports).id != done.id  # what it lends decides its numbers
+
+    @pytest.mark.parametrize(
+        "imports", ["from utils.utils import *", "from src.utils.utils import *"]
+    )
+    def test_all_names_of_both(self, fork, write, imports):
+        write("utils/utils.py", HELPERS)
+        lines = ["assert get_item_item_graph(self.t_feat, 2).shape == (self.n_items, 2)"]
+        lines += ["assert build_sim(self.t_feat).shape == (self.n_items, self.n_items)"]
+        done = fork(lines, imports=imports)
+        assert "plugin/get_item_item_graph" in done.folder.identity["code"]
+
+    def test_a_file_that_does_not_run_lends_nothing(self, fork, write):
+        write("utils/utils.py", "import nowhere_to_be_found\n")
+        assert fork(imports="from utils.utils import *").result
+        with pytest.raises(PluginImportError, match=r"needs the package nowhere_to_be_found"):
+            fork(imports="from utils.utils import build_mixed_graph")
+
+    def test_without_the_checkout(self, fork):
+        wanted = (
+            r"imports build_mixed_graph from utils\.utils, .*utils/utils\.py .*CHECKOUT -m Fork"
+        )
+        with pytest.raises(PluginImportError, match=wanted):
+            fork(imports="from utils.utils import build_mixed_graph")
+
+    def test_what_its_base_class_adds(self, fork, write):
+        write("common/abstract_recommender.py", OWN_BASE)
+        lines = ["assert self.n_users == 5"]
+        lines += ["assert torch.equal(self.mm_feat, torch.ones(7, 2))"]
+        lines += ["assert self.image_available.all()"]
+        lines += ["assert self.score(torch.tensor([0, 1]), torch.tensor([2, 3])).shape == (2,)"]
+        lines += ["assert not hasattr(self, 'nothing')"]
+        done = fork(lines)
+        assert "plugin/GeneralRecommender" in done.folder.identity["code"]
+
+    def test_a_base_class_that_does_not_build(self, fork, write):
+        broken = OWN_BASE.replace("torch.ones(", "torch.load('absent')(")
+        write("common/abstract_recommender.py", broken)
+        with pytest.raises(AttributeError, match=r"own base class.* does not build: FileNotFound"):
+            fork(["self.mm_feat"])

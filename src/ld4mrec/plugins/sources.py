@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import os
+import re
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from ld4mrec.config.configuration import Config
 from ld4mrec.errors import UserError, nearest
 from ld4mrec.places import CONFIGS, MODELS
-from ld4mrec.plugins.import_roots import plugin_module, show_only
+from ld4mrec.plugins.import_roots import SHARED, plugin_module, show_only
 
 YAMLS = CONFIGS / "model"
 USER_GRAPH = "user_graph_dict.npy"
@@ -115,7 +116,7 @@ def load_model_class(source: ModelSource) -> type:
             module = plugin_module(module_name, source.file)
         except ImportError as error:
             raise PluginImportError(
-                f"model {source.name} ({source.file}): {_import_advice(error)}"
+                f"model {source.name} ({source.file}): {_import_advice(error, source.name)}"
             ) from error
         except SystemExit as error:  # argparse ends so
             raise PluginImportError(
@@ -238,9 +239,17 @@ def _names_once(file, stamp):
     return names
 
 
-def _import_advice(error):
+def _import_advice(error, model):
     if not isinstance(error, ModuleNotFoundError):
-        return str(error)
+        package, _, stem = (error.name or "").partition(".")
+        wanted = re.match(r"cannot import name '(\w+)'", str(error))
+        if package not in SHARED or not wanted:
+            return str(error)
+        return (
+            f"it imports {wanted[1]} from {error.name}, which MMRec has not and its fork adds; "
+            f"give the fork's whole checkout, whose {package}/{stem}.py defines it: --plugin "
+            f"CHECKOUT -m {model}"
+        )
     missing = error.name or ""
     package = missing.partition(".")[0]
     if package in ("models", "common", "utils"):

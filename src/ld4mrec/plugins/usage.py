@@ -122,12 +122,26 @@ def imports(file: Path) -> dict[str, list[str]]:
 
 def base_attributes(file: Path) -> tuple[list[str], list[str]]:
     """(read, assigned) of what the base class sets, sorted, in a Python file."""
-    found = {ast.Load: set(), ast.Store: set(), ast.Del: set()}
-    for node in _nodes(file):
-        of_self = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-        if of_self and node.value.id == "self" and node.attr in BASE_ATTRIBUTES:
-            found[type(node.ctx)].add(node.attr)
-    return sorted(found[ast.Load]), sorted(found[ast.Store])
+    read, assigned = (
+        _of_self(file, context) & BASE_ATTRIBUTES for context in (ast.Load, ast.Store)
+    )
+    return sorted(read), sorted(assigned)
+
+
+def assigned_attributes(file: Path) -> set[str]:
+    """Names of the attributes of `self` that a Python file assigns."""
+    return _of_self(file, ast.Store)
+
+
+def _of_self(file, context):
+    return {
+        node.attr
+        for node in _nodes(file)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, context)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
 
 
 def _nodes(file):
