@@ -347,17 +347,15 @@ BROKEN = {
     ),
     "unsaved state": (
         """
-        class Memory:
-            seen = 0
         def __init__(self, config, dataset):
             super().__init__(config, dataset)
-            self.memory = self.Memory()
+            self.memory = iter(range(1000))
         def calculate_loss(self, batch):
-            self.memory.seen += 1
+            next(self.memory)
             return super().calculate_loss(batch)
         """,
         {
-            "reloads": r"holds memory \(Memory\); return it from get_extra_state",
+            "reloads": r"holds memory \(range_iterator\); return it from get_extra_state",
             "resumes": "memory",
         },
     ),
