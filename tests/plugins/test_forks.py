@@ -8,9 +8,12 @@ import scipy.sparse as sp
 import torch
 
 import support
-from ld4mrec.errors import RunError
+from ld4mrec.commands.train import main
+from ld4mrec.comparison.entries import declared
+from ld4mrec.config.configuration import Config
+from ld4mrec.errors import ConfigError, RunError
 from ld4mrec.plugins.graph_dicts import graph_at, neighbours, offered
-from ld4mrec.plugins.sources import PluginImportError
+from ld4mrec.plugins.sources import PluginImportError, find_model, keys_read
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.search.train import run
 
@@ -55,7 +58,7 @@ def write(tmp_path):
 def fork(tmp_path):
     """fork(lines, arguments, yaml): the finished run of a model file on the toy world."""
 
-    def made(lines=(), arguments="", imports="", yaml=""):
+    def made(lines=(), arguments="", imports="", yaml="", **more):
         models = tmp_path / "checkout" / "src" / "models"
         models.mkdir(parents=True, exist_ok=True)
         body = "\n".join(f"        {line}" for line in lines)
@@ -64,7 +67,7 @@ def fork(tmp_path):
         (models / "Fork.yaml").write_text(yaml)
         folder = support.write_toy(tmp_path / "data")
         np.save(folder / "audio_feat.npy", np.ones((7, 3), dtype=np.float32))
-        keys = KEYS | {"data_path": f"{folder.parent}/", "runs_dir": f"{tmp_path}/runs"}
+        keys = KEYS | {"data_path": f"{folder.parent}/", "runs_dir": f"{tmp_path}/runs"} | more
         (done,) = run("Fork", "toy", keys, plugin=str(models.parents[1]))
         return done
 
@@ -261,3 +264,53 @@ class TestNamesOfTheCheckout:
         write("common/abstract_recommender.py", broken)
         with pytest.raises(AttributeError, match=r"own base class.* does not build: FileNotFound"):
             fork(["self.mm_feat"])
+
+
+class TestKeysOfItsOwnCommandLine:
+    LINES = ("self.weight = config['cl_weight']", "self.kind = helper(config)")
+    HELPER = "def helper(args):\n    return args['kind'] if 'kind' in args else 'none'\n"
+
+    def test_a_key_that_it_reads_and_no_yaml_declares(self, fork, write):
+        write("utils/own.py", self.HELPER)
+        imports = "from utils.own import helper"
+        known = ["assert (self.weight, self.kind) == (0.5, 'deep')"]
+        done = fork([*self.LINES, *known], imports=imports, cl_weight=0.5, kind="deep")
+        assert done.folder.identity["config"]["cl_weight"] == 0.5
+        absent = ["assert (self.weight, self.kind) == (None, 'none')"]
+        without = fork([*self.LINES, *absent], imports=imports)
+        assert "cl_weight" not in without.folder.identity["config"]
+
+    def test_a_key_that_it_does_not_read(self, fork, write):
+        write("utils/own.py", self.HELPER)
+        wanted = r"unknown key 'cl_wieght'.* mean 'cl_weight'\? Read by .* yaml: cl_weight, kind\."
+        with pytest.raises(ConfigError, match=wanted):
+            fork(self.LINES, imports="from utils.own import helper", cl_wieght=0.5)
+
+    def test_a_list_is_values_to_try(self, fork):
+        with pytest.raises(ValueError, match="too many values to unpack"):  # two runs
+            fork(["assert config['cl_weight'] in (1, 2)"], cl_weight=[1, 2])
+
+    def test_ours_stay_strict(self):
+        with pytest.raises(ConfigError, match="unknown key 'cl_weight'"):
+            Config("Pop", "tiktok", {"cl_weight": 1}, read=())
+
+    def test_on_the_command_line(self, fork, write, tmp_path, capsys):
+        fork([*self.LINES[:1], "assert config['cl_weight'] != 'no'"], yaml="dim: 3\n")
+        checkout = str(tmp_path / "checkout")
+        words = ["-m", "Fork", "-d", "toy", "--plugin", checkout, f"--data_path={tmp_path}/data"]
+        words += [f"--runs_dir={tmp_path}/runs", "--epochs=1", "--topk=[1, 2]"]
+        words += ["--valid_metric=recall@2"]
+        assert main([*words, "--cl_weight=0.25"]) == 0
+        configs = [path.read_text() for path in (tmp_path / "runs").rglob("config.yaml")]
+        assert sum("cl_weight: 0.25" in text for text in configs) == 1
+        with pytest.raises(SystemExit):
+            main(["--plugin", checkout, "--help"])
+        assert "no yaml declares, so None unless given: cl_weight" in capsys.readouterr().out
+
+    def test_they_are_found_without_running_it(self, write):
+        write(
+            "models/fork.py", MODEL.format(lines="        config['x1']", arguments="", imports="")
+        )
+        source = find_model("Fork", write("models/Fork.yaml", "a: 1\n").parent)
+        assert keys_read(source) == {"x1", "data_path", "dataset"}
+        assert {"x1", "a"} <= declared("Fork", "tiktok", {}, source)  # so a comparison takes them

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.errors import UserError, nearest
-from ld4mrec.places import CONFIGS, MODELS
+from ld4mrec.places import CONFIGS, MODELS, SOURCE
+from ld4mrec.plugins import usage
 from ld4mrec.plugins.import_roots import SHARED, plugin_module, show_only
 
 YAMLS = CONFIGS / "model"
@@ -91,10 +92,29 @@ def config_of(source: ModelSource, dataset: str, overrides: dict, mg: bool = Fal
     """The Config of a model on a data set; a third party's may bring yamls of data sets too."""
     theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
     yaml = source.yaml or os.devnull
-    config = Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree)
+    read = keys_read(source) if overrides and not source.in_tree else ()
+    config = Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree, read)
     if not source.in_tree and config["user_graph_dict_file"] is None:
         config["user_graph_dict_file"] = USER_GRAPH  # as MMRec's yamls of data sets have it
     return config
+
+
+def keys_read(source: ModelSource) -> set[str]:
+    """Keys of the configuration that a third party's file, and those of its own that it imports,
+    ask for by name; nothing is imported.
+    """
+    folder = source.file.parent
+    root = folder.parent if folder.name == "models" else folder
+    keys, files = set(), [source.file]
+    for file in files:  # grows while it is read
+        keys |= usage.keys_read(file)
+        for module in usage.imports(file):
+            parts = module.lstrip(".").split(".")
+            near = file.parent if module.startswith(".") else root
+            own = near.joinpath(*parts).with_suffix(".py") if parts[0] else None
+            if own and own.is_file() and own not in files and SOURCE not in own.parents:
+                files.append(own)
+    return keys
 
 
 def load_model_class(source: ModelSource) -> type:

@@ -22,6 +22,15 @@ HOST_MODULES = ("common.abstract_recommender", "common.trainer")
 BASE_ATTRIBUTES = {"USER_ID", "ITEM_ID", "NEG_ITEM_ID", "n_users", "n_items", "batch_size"}
 BASE_ATTRIBUTES |= {"device", "v_feat", "t_feat", "features"}
 CALLS = {"__len__": "len()", "__iter__": "iteration", "__getitem__": "[i]", "__str__": "str()"}
+CONFIGURATIONS = {
+    "cfg",
+    "conf",
+    "args",
+    "opt",
+    "opts",
+    "params",
+    "hparams",
+}  # or what has config in it
 _notes = None
 
 
@@ -131,6 +140,27 @@ def base_attributes(file: Path) -> tuple[list[str], list[str]]:
 def assigned_attributes(file: Path) -> set[str]:
     """Names of the attributes of `self` that a Python file assigns."""
     return _of_self(file, ast.Store)
+
+
+def keys_read(file: Path) -> set[str]:
+    """Keys of the configuration that a Python file asks for by name: config["key"], "key" in
+    config. A configuration is what is called so, or args or the like.
+    """
+    found = set()
+    for node in _nodes(file):
+        match node:
+            case ast.Subscript(value=of, slice=ast.Constant(value=str(key)), ctx=ast.Load()):
+                asked = of
+            case ast.Compare(
+                left=ast.Constant(value=str(key)), ops=[ast.In()], comparators=[asked]
+            ):
+                pass
+            case _:
+                continue
+        name = getattr(asked, "attr", getattr(asked, "id", "")).lower()
+        if "config" in name or name in CONFIGURATIONS:
+            found.add(key)
+    return found
 
 
 def _of_self(file, context):
