@@ -13,7 +13,14 @@ from ld4mrec.comparison.entries import declared
 from ld4mrec.config.configuration import Config
 from ld4mrec.errors import ConfigError, RunError
 from ld4mrec.plugins.graph_dicts import graph_at, neighbours, offered
-from ld4mrec.plugins.sources import PluginImportError, find_model, keys_read
+from ld4mrec.plugins.sources import (
+    ModelNotFound,
+    PluginImportError,
+    config_of,
+    find_model,
+    find_plugins,
+    keys_read,
+)
 from ld4mrec.plugins.stand_ins import stand_in
 from ld4mrec.search.train import run
 
@@ -58,13 +65,14 @@ def write(tmp_path):
 def fork(tmp_path):
     """fork(lines, arguments, yaml): the finished run of a model file on the toy world."""
 
-    def made(lines=(), arguments="", imports="", yaml="", **more):
+    def made(lines=(), arguments="", imports="", yaml="", template=MODEL, **more):
         models = tmp_path / "checkout" / "src" / "models"
         models.mkdir(parents=True, exist_ok=True)
         body = "\n".join(f"        {line}" for line in lines)
-        text = MODEL.format(lines=body, arguments=arguments, imports=imports)
+        text = template.format(lines=body, arguments=arguments, imports=imports)
         (models / "fork.py").write_text(text)
-        (models / "Fork.yaml").write_text(yaml)
+        if yaml is not None:
+            (models / "Fork.yaml").write_text(yaml)
         folder = support.write_toy(tmp_path / "data")
         np.save(folder / "audio_feat.npy", np.ones((7, 3), dtype=np.float32))
         keys = KEYS | {"data_path": f"{folder.parent}/", "runs_dir": f"{tmp_path}/runs"} | more
@@ -314,3 +322,77 @@ class TestKeysOfItsOwnCommandLine:
         source = find_model("Fork", write("models/Fork.yaml", "a: 1\n").parent)
         assert keys_read(source) == {"x1", "data_path", "dataset"}
         assert {"x1", "a"} <= declared("Fork", "tiktok", {}, source)  # so a comparison takes them
+
+
+class TestATrainerOfItsOwn:
+    TRAINER = "from common.trainer import Trainer\nclass {}(Trainer):\n    pass\n"
+
+    @pytest.mark.parametrize("name", ["ForkTrainer", "FORKTrainer"])
+    @pytest.mark.parametrize("path", ["common/trainer.py", "utils/own.py", "trainers/fork.py"])
+    def test_of_its_name_in_the_checkout(self, fork, write, name, path):
+        write(path, self.TRAINER.format(name))
+        with pytest.raises(RunError, match=rf"Fork asks for .*, {name} in .*{path}, .*outside the"):
+            fork()
+
+    def test_in_its_own_file(self, fork):
+        with pytest.raises(RunError, match=r"its own, ForkTrainer in .*fork\.py"):
+            fork(imports=self.TRAINER.format("ForkTrainer"))
+
+    def test_named_by_its_yaml(self, fork, write):
+        write("common/trainer.py", self.TRAINER.format("Alternating"))
+        assert fork().result  # somebody else's
+        assert fork(yaml="trainer: Trainer\n").result
+        with pytest.raises(RunError, match=r"its own, Alternating in .*trainer\.py"):
+            fork(yaml="trainer: Alternating\n")
+
+    def test_a_method_in_place_of_a_loss(self, fork):
+        with_fit = MODEL + "\n    def fit(self, loader):\n        pass\n"
+        assert fork(template=with_fit).result  # beside a loss it is one more method
+        wanted = r"trains itself by fit\(\) and has no calculate_loss"
+        with pytest.raises(RunError, match=wanted):
+            fork(template=with_fit.replace("calculate_loss", "another"))
+
+
+class TestNamesInAnotherCase:
+    def test_a_file_that_is_not_lower_case(self, write):
+        text = MODEL.format(lines="        pass", arguments="", imports="")
+        file = write("models/Fork.py", text)
+        checkout = file.parents[2]
+        assert find_model("Fork", checkout).file == file
+        assert [source.name for source in find_plugins(checkout)] == ["Fork"]
+        write("models/broken.py", "class")
+        assert find_model("Fork", checkout).file == file
+        file.rename(file.with_name("model_v2.py"))
+        assert find_model("Fork", checkout).file.name == "model_v2.py"
+        with pytest.raises(ModelNotFound, match=r"there is no fork2.py for model 'Fork2'"):
+            find_model("Fork2", checkout)
+
+    @pytest.mark.parametrize("path", ["models/fork.yaml", "configs/model/FORK.yaml"])
+    def test_a_yaml_in_another_case_is_taken_and_named(self, fork, write, caplog, path):
+        yaml = write(path, "dim: 9\n")
+        write("models/Fork.yaml", "").unlink()
+        assert fork(["assert config['dim'] == 9"], yaml=None).result
+        assert f"{yaml} is taken for Fork.yaml, from which it differs in case" in caplog.text
+
+    def test_the_exact_one_first(self, write):
+        write("models/fork.py", MODEL.format(lines="        pass", arguments="", imports=""))
+        write("models/fork.yaml", "dim: 9\n")
+        exact = write("configs/model/Fork.yaml", "dim: 8\n")
+        assert find_model("Fork", exact.parents[3]).yaml == exact
+
+
+def test_a_full_width_comma_in_a_list_is_named_by_its_key(fork):
+    with pytest.raises(ConfigError, match=r"Fork\.yaml: dims has a full-width comma in '8， 16'"):
+        fork(yaml="dims: [8， 16]\n")
+    with pytest.raises(ConfigError, match="hyper_parameters has a full-width comma"):
+        fork(yaml="a: [1]\nb: [2]\nhyper_parameters: [a， b]\n")
+    assert fork(yaml="note: 'eins， zwei'\n").result  # a text
+
+
+@pytest.mark.parametrize("dataset", ["baby", "microlens", "tiktok", "tmall"])
+def test_our_data_sets_hide_no_users_graph(dataset, write):
+    """MMRec's yamls of baby and microlens name the file; ours of that name come first."""
+    write("models/fork.py", MODEL.format(lines="        pass", arguments="", imports=""))
+    theirs = write(f"configs/dataset/{dataset}.yaml", "user_graph_dict_file: another.npy\n")
+    config = config_of(find_model("Fork", theirs.parents[3]), dataset, {})
+    assert config["user_graph_dict_file"] == "user_graph_dict.npy"

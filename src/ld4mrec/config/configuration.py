@@ -65,6 +65,8 @@ class Config:
         self.overridden = sorted(overrides)
         self.defaults = {}
         layers = self._layers(dataset, overrides, model, model_yaml, more_datasets)
+        for file, layer in layers:
+            _check_commas(file, layer)
         listed = self._listed(layers, overrides)
         values = {}
         unlisted = {name: self.defaults[name] for name in self.defaults if name not in listed}
@@ -310,6 +312,17 @@ def _dataset_layer(dataset, data_path, more):
         f"unknown data set '{dataset}': there is no {yaml_file} and no {inter}."
         f"{nearest(dataset, known)}"
     )
+
+
+def _check_commas(file, layer):
+    """ConfigError for a list that a full-width comma makes one text of."""
+    for key, value in layer.items():
+        for item in value if isinstance(value, list) else ():
+            if isinstance(item, str) and "，" in item:
+                raise ConfigError(
+                    f"{file}: {key} has a full-width comma in {shown(item)}, which separates "
+                    "nothing in yaml; write a plain one (,)"
+                )
 
 
 def _names(value, where):

@@ -376,11 +376,12 @@ BROKEN = {
         """
         def __init__(self, config, dataset):
             super().__init__(config, dataset)
-            self.count = dataset.inter_matrix(form='csr')
+            seen = []
+            self.count = lambda: seen.append(1) or len(seen)
         def pre_epoch_processing(self):
-            self.count.data += 1
+            self.epoch = self.count()
         def calculate_loss(self, batch):
-            return super().calculate_loss(batch) / float(self.count.data[0])
+            return super().calculate_loss(batch) / self.epoch
         """,
         {"resumes": "after an interruption it gives other numbers, from epoch 1 on"},
     ),
