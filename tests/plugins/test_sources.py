@@ -263,8 +263,14 @@ class TestLoading:
 
     def test_absent_name(self, write):
         file = write("mine.py", "from common.loss import Nothing\n" + model("Mine"))
-        with pytest.raises(PluginImportError, match="cannot import name 'Nothing'"):
+        wanted = (
+            r"imports Nothing from common.loss, which MMRec .*common/loss.py .*CHECKOUT -m Mine"
+        )
+        with pytest.raises(PluginImportError, match=wanted):
             load_model_class(find_model("Mine", file))
+        file = write("other.py", "from torch import Nothing\n" + model("Other"))
+        with pytest.raises(PluginImportError, match="cannot import name 'Nothing' from 'torch'"):
+            load_model_class(find_model("Other", file))
 
     def test_other_errors_are_the_plugins_own(self, write):
         file = write("mine.py", "1 / 0\n" + model("Mine"))

@@ -312,7 +312,7 @@ class _Check:
         if not close(ours, theirs):
             raise Wrong(
                 "a model built anew and given the saved state scores otherwise: it keeps state "
-                "where no checkpoint looks (a scipy matrix, a module's global, a file)"
+                "where no checkpoint looks (a module's global, a file)"
             )
         return "a model built anew and given best.pt scores the same"
 
