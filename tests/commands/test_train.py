@@ -180,7 +180,7 @@ def test_the_second_of_two_commands_waits_and_takes_over(command, tmp_path):
         wait_until(lambda: list(tmp_path.glob("runs/**/metrics.jsonl")))
         second = process(long)
         lines = iter(second.stdout.readline, "")
-        assert any("another process is training this run in" in line for line in lines)
+        assert any(f"process {first.pid} is training this run in" in line for line in lines)
         first.kill()
         assert any("epoch 1 |" in line for line in lines)
     finally:
