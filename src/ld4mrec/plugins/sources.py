@@ -11,6 +11,7 @@ from pathlib import Path
 from ld4mrec.config.configuration import Config
 from ld4mrec.errors import UserError, nearest
 from ld4mrec.places import CONFIGS, MODELS
+from ld4mrec.plugins.faults import describe, trace_in
 from ld4mrec.plugins.import_roots import plugin_module, show_only
 
 YAMLS = CONFIGS / "model"
@@ -23,7 +24,7 @@ class ModelNotFound(UserError):
 
 
 class PluginImportError(UserError, ImportError):
-    """A third-party model imports something that is not there."""
+    """A third-party model that cannot be imported, for what it imports or for what it raises."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def load_model_class(source: ModelSource) -> type:
     """The class itself. Loading it again gives the same class unless its file has changed since.
 
     A third-party file is imported under `plugin_shims()`; it must also be run under them.
-    Raises PluginImportError if it imports a module or a name that is not there.
+    Raises PluginImportError if it imports what is not there, raises anything or ends the program.
     """
     module_name = f"models.{source.name.lower()}"
     if source.in_tree:
@@ -122,6 +123,13 @@ def load_model_class(source: ModelSource) -> type:
                 f"model {source.name} ({source.file}) ends the program while it is imported "
                 f"(status {error.code}); if it parses a command line, give its arguments defaults"
             ) from error
+        except Exception as error:
+            refused = PluginImportError(
+                f"model {source.name} cannot be imported: {describe(error, source.file.parent)} "
+                f"(in {source.file.parent}); this is an error of its file, to be mended there"
+            )
+            refused.trace = trace_in(error, source.file.parent)
+            raise refused from error
         finally:
             forget_stand_ins()
     return getattr(module, source.name)
