@@ -489,6 +489,22 @@ def test_what_is_no_table(made):
     assert "trnMat.pkl are pickles" in err
 
 
+@pytest.mark.parametrize("packed", [packed_by_gzip, packed_by_zip])
+def test_damage_that_only_a_checksum_shows(made, packed):
+    (_, path), _ = packed(made.folder)
+    content = bytearray(path.read_bytes())
+    # a digit of a stored member; in gzip the CRC itself, before four bytes of the size
+    place = (
+        content.rindex(b"1", 0, content.rindex(b"PK\x01\x02")) if packed is packed_by_zip else -6
+    )
+    content[place] ^= 1
+    path.write_bytes(content)
+    err = made.refused("--interactions", path)
+    where = f"{path}:inner/ratings.csv" if packed is packed_by_zip else f"{path}"
+    assert f"{where} is damaged or incomplete" in err
+    assert re.search("CRC check failed|Bad CRC-32 for file 'inner/ratings.csv'", err)
+
+
 def test_other_encodings(made):
     rows = [(user, item, r, t) for user, item, r, t in NAMED]
     assert one(made, text(rows).encode("latin-1"), "--encoding=latin-1")[0] == 0

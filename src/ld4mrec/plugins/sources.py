@@ -13,6 +13,7 @@ from ld4mrec.config.configuration import Config
 from ld4mrec.errors import UserError, nearest
 from ld4mrec.places import CONFIGS, MODELS, SOURCE
 from ld4mrec.plugins import usage
+from ld4mrec.plugins.faults import describe, trace_in
 from ld4mrec.plugins.import_roots import SHARED, plugin_module, show_only
 from ld4mrec.plugins.own_trainer import refuse_own_trainer
 
@@ -26,7 +27,7 @@ class ModelNotFound(UserError):
 
 
 class PluginImportError(UserError, ImportError):
-    """A third-party model imports something that is not there."""
+    """A third-party model that cannot be imported, for what it imports or for what it raises."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def load_model_class(source: ModelSource) -> type:
     """The class itself. Loading it again gives the same class unless its file has changed since.
 
     A third-party file is imported under `plugin_shims()`; it must also be run under them.
-    Raises PluginImportError if it imports a module or a name that is not there, RunError if it asks
-    for a trainer of its own.
+    Raises PluginImportError if it imports what is not there, raises anything or ends the program,
+    RunError if it asks for a trainer of its own.
     """
     module_name = f"models.{source.name.lower()}"
     if source.in_tree:
@@ -145,6 +146,13 @@ def load_model_class(source: ModelSource) -> type:
                 f"model {source.name} ({source.file}) ends the program while it is imported "
                 f"(status {error.code}); if it parses a command line, give its arguments defaults"
             ) from error
+        except Exception as error:
+            refused = PluginImportError(
+                f"model {source.name} cannot be imported: {describe(error, source.file.parent)} "
+                f"(in {source.file.parent}); this is an error of its file, to be mended there"
+            )
+            refused.trace = trace_in(error, source.file.parent)
+            raise refused from error
         finally:
             forget_stand_ins()
     found = getattr(module, source.name)
