@@ -395,6 +395,14 @@ def test_bad_rows_are_counted_and_shown(name, made):
     assert "--max-bad-lines" in err
 
 
+def test_features_that_go_on_after_their_array_are_damaged(made):
+    words, _ = mmrec(made.folder)
+    path = made.folder / "image_feat.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:149] + b"{" + content[149:])
+    assert "image_feat.npy is not a .npy file of numbers (it goes on after" in made.refused(*words)
+
+
 def test_no_rating_is_a_bad_row_only_where_ratings_count(made):
     content = text(NAMED) + "a,b,none,1600000000\n"
     assert one(made, content, "--max-bad-lines=0")[0] == 0
