@@ -15,7 +15,7 @@ from common.graph import binary_csr
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import DamagedError, DivergedError, UnresumableError
+from ld4mrec.errors import DamagedError, DivergedError, UnresumableError, counted
 from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.plugins.graph_dicts import offered
 from ld4mrec.runs.curve import below_a_rung
@@ -184,7 +184,7 @@ def _train(run, model_class, splits, resume, seconds):
         model = build(model_class, config, train)
         seconds["model"] = time.monotonic() - started
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        size = f"{type(model).__name__}: {trainable:,} trainable parameters"
+        size = f"{type(model).__name__}: {counted(trainable, 'trainable parameter')}"
         logger.info("%s, built in %.1f s", size, seconds["model"])
         logger.info("%s", used(config, splits, model))
         trainer = Trainer(config, model, config.mg, folder, run.on_epoch)

@@ -10,6 +10,7 @@ from torch import nn
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import SPLITS, RecDataset
+from ld4mrec.errors import counted
 
 LISTED = 8  # files of a folder that a line names
 
@@ -19,8 +20,8 @@ def used(config: Config, splits: Sequence[RecDataset], model: nn.Module) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return (
         f"{data_used(config['dataset'], splits)}; features: {features_used(config)}; "
-        f"{type(model).__name__} with {parameters:,} parameters on {machine_used(config)}, "
-        f"seed {config['seed']}"
+        f"{type(model).__name__} with {counted(parameters, 'parameter')} on "
+        f"{machine_used(config)}, seed {config['seed']}"
     )
 
 
@@ -31,7 +32,8 @@ def data_used(name: str, splits: Sequence[RecDataset]) -> str:
     parts = ", ".join(f"{split} {n:,}" for split, n in zip(SPLITS, rows, strict=True))
     density = sum(rows) / max(1, users * items)
     return (
-        f"{name} of {users:,} users, {items:,} items, {sum(rows):,} interactions ({parts}), "
+        f"{name} of {counted(users, 'user')}, {counted(items, 'item')}, "
+        f"{counted(sum(rows), 'interaction')} ({parts}), "
         f"density {density:.4%}"
     )
 
