@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import support
-from ld4mrec.errors import ConfigError, exit_status
+from ld4mrec.errors import ConfigError, counted, exit_status
 
 
 def raising(error):
@@ -117,3 +117,17 @@ def test_a_full_disk_behind_standard_output_is_a_sentence(tmp_path):
     assert done.stderr.startswith(b"error: No space left on device; make room on the disk")
     assert b"Traceback" not in done.stderr
     assert b"Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (0, ("run",), "0 runs"),
+        (1, ("run",), "1 run"),
+        (2000, ("run",), "2,000 runs"),
+        (1, ("batch", "batches"), "1 batch"),
+        (2, ("row has", "rows have"), "2 rows have"),
+    ],
+)
+def test_one_is_not_many(number, words, text):
+    assert counted(number, *words) == text

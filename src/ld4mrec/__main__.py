@@ -39,8 +39,7 @@ def _run(prog, known, package, words):
     """Hand the words to the module that the first of them names."""
     word, *rest = words or [None]
     if word in ("-h", "--help"):
-        print(_help(prog, known))
-        return 0
+        return exit_status(lambda: print(_help(prog, known)), "interrupted")
     if word not in known:
         wrong = "no command is given" if word is None else f"there is no command '{word}'"
         print(f"error: {prog}: {wrong}.{nearest(word or '', known)}", file=sys.stderr)

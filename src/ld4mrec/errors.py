@@ -106,6 +106,11 @@ def of_the_system(error: OSError) -> str:
     return f"{where}{what}; look at the path, its permissions and its disk"
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """'1 run', '2,000 runs'. several: the word for more or none, if not `one` with an s."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def nearest(word: object, known: Iterable, how_many: int = 1) -> str:
     """' Did you mean ...?' with the most similar of the known words; all of them when none is
     similar.

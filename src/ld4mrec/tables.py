@@ -7,7 +7,7 @@ names for columns without one, and reads zero bytes as nothing.
 import csv
 from pathlib import Path
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 
 BLOCK = 2**24  # bytes read at a time
 SHOWN = 12  # names that a message shows
@@ -58,8 +58,8 @@ def check_header(path: Path, separator: str) -> list[str]:
         raise DataError(f"{path} has two columns named {again!r}; rename one of them")
     if len(row) != len(names):
         raise DataError(
-            f"{path} line {reader.line_num} has {len(row)} fields and the header {len(names)}: "
-            "which column is which cannot be told; mend the header or the rows"
+            f"{path} line {reader.line_num} has {counted(len(row), 'field')} and the header "
+            f"{len(names)}: which column is which cannot be told; mend the header or the rows"
         )
     return names
 

@@ -175,7 +175,7 @@ def test_recommendations_in_original_ids(bpr, data):
     assert len(bpr.recommend(k=1)) == 40
     one = bpr.recommend("ann 3@example.org", k=4)
     pd.testing.assert_frame_equal(one, lists[:4], check_exact=False)
-    with pytest.raises(ld4mrec.UserError, match="unknown user ids: 'bob'"):
+    with pytest.raises(ld4mrec.UserError, match="unknown user id: 'bob'"):
         bpr.recommend(["bob"])
     with pytest.raises(ld4mrec.UserError, match="k is 0; wanted at least 1"):
         bpr.recommend(k=0)

@@ -105,7 +105,7 @@ def test_command_prints_all_tables(parent, capsys):
     for title in ("training, seconds", "inference, seconds", "peak memory", "reverse chain"):
         assert f"**{title}" in out.replace("build once (seconds), ", "")
     assert out.count("| blocks |") == 3 + len(light_diffusion.CHAIN_STEPS)
-    assert "1 threads, torch" in out
+    assert "1 thread, torch" in out
 
 
 def test_command_refuses_what_it_does_not_know(parent, capsys):

@@ -163,7 +163,7 @@ def test_keys_reach_the_models_and_experiments_that_have_them(command, capsys):
     out = capsys.readouterr().out
     assert "noise: 12 runs, 0 of them finished" in out
     assert "cannot be" not in out
-    assert "inference: 1 runs, 0" in out
+    assert "inference: 1 run, 0" in out
     assert "sensitivity: 3 runs, 0" in out
 
 
@@ -191,7 +191,7 @@ def test_what_one_experiment_lacks_does_not_stop_the_others(command, capsys):
     assert experiments.main([*words, "--seeds", "1"]) == 1
     found = capsys.readouterr()
     assert "noise: error: " in found.err
-    assert "bound: 1 runs, 0 of them finished" in found.out
+    assert "bound: 1 run, 0 of them finished" in found.out
 
 
 def test_metrics_that_the_reports_show_are_asked_for_first(command, capsys):
@@ -224,7 +224,7 @@ def test_a_model_that_refuses_the_data_is_an_empty_cell(command, blocks, tmp_pat
         path.unlink()
     words = [*command, "--only", "tables,ablation", "-m", "BPR,MGCN", "--seeds", "1"]
     assert experiments.main(words) == 0
-    assert "MGCN: 1 runs that cannot be" in capsys.readouterr().out
+    assert "MGCN: 1 run that cannot be" in capsys.readouterr().out
     text = written(tmp_path / "reports" / "tables")
     assert re.search(r"<sup>\w</sup> .*MGCN .*modalit", text)
     text = written(tmp_path / "reports" / "ablation")

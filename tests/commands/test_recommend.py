@@ -63,7 +63,7 @@ def rows_of(path):
 
 def test_everybodys_lists_are_the_models(bpr, tmp_path, capsys):
     assert recommend.main([bpr, "-k", "5", "--out", str(tmp_path / "top.csv")]) == 0
-    assert "60 users' lists in" in capsys.readouterr().err
+    assert "lists of 60 users in" in capsys.readouterr().err
     trained = open_run(bpr)
     scores = trained.model.full_sort_predict([torch.arange(61), None]).clone()
     scores[trained.known("all").toarray() > 0] = -np.inf
@@ -125,7 +125,7 @@ def test_batches_change_nothing(ease, tmp_path):
 def test_users_without_history(bpr, world, place, tmp_path, capsys):
     out = str(tmp_path / "top.csv")
     assert recommend.main([bpr, "--out", out]) == 0
-    assert "left out: 1 users have no training history, of which BPR" in capsys.readouterr().err
+    assert "left out: 1 user has no training history, of which BPR" in capsys.readouterr().err
     assert recommend.main([bpr, "--users", "u60,u1", "--out", out]) == 2
     error = capsys.readouterr().err
     assert "BPR has learned nothing: u60; take them out of --users (Pop serves anybody)" in error
@@ -141,7 +141,7 @@ def test_users_without_history(bpr, world, place, tmp_path, capsys):
 def test_a_catalogue_that_is_too_small_is_said(ease, tmp_path, capsys):
     out = tmp_path / "top.csv"
     assert recommend.main([ease, "-k", "100", "--out", str(out)]) == 0
-    assert re.search(r"60 users get fewer than 100 items: of 40 items", capsys.readouterr().err)
+    assert re.search(r"60 users get fewer than 100 items: of 40 that", capsys.readouterr().err)
     known = open_run(ease).known("all")
     assert len(rows_of(out)) == 60 * 40 - known[:60].nnz
 
@@ -158,7 +158,7 @@ def test_new_users(ease, tmp_path, capsys):
     assert out.read_text().replace("new", "u") == own.read_text()
     history.write_text("user,item\na,i1\na,x9\n")
     assert recommend.main([ease, "--history", str(history)]) == 2
-    assert "column item, has 1 unknown item ids: 'x9'" in capsys.readouterr().err
+    assert "column item, has 1 unknown item id: 'x9'" in capsys.readouterr().err
 
 
 def test_unknown_ids_are_skipped_and_counted_where_that_is_asked_for(ease, tmp_path, capsys):
@@ -198,8 +198,8 @@ def test_ids_that_a_spreadsheet_would_run(world, place, tmp_path, capsys):
     assert recommend.main([*words, "--out", str(out)]) == 0
     assert [row["user"] for row in rows_of(out)] == users  # programs read what was written
     assert (
-        """4 ids would be formulas in a spreadsheet (the first: "=cmd|' /C calc'!A0"); for one, """
-        "write the table with --spreadsheet"
+        """4 ids a spreadsheet would run as formulas (the first: "=cmd|' /C calc'!A0"); for """
+        "one, write the table with --spreadsheet"
     ) in capsys.readouterr().err
     assert recommend.main([*words, "--out", str(out), "--spreadsheet"]) == 0
     safe = [f"'{user}" for user in users]
@@ -243,7 +243,7 @@ def test_export(ease, tmp_path, capsys):
         (["--skip-unknown"], "--skip-unknown goes with --users or --history"),
         (["--out", "top.xls"], "whose suffix '.xls' names no format"),
         (["--history", "h.txt"], "--history is h.txt"),
-        (["--users", "u1,nobody"], "unknown user ids: 'nobody'; the run knows ids such as 'u0'"),
+        (["--users", "u1,nobody"], "unknown user id: 'nobody'; the run knows ids such as 'u0'"),
         (["--users", "absent.txt"], "there is no file absent.txt"),
         (["--users", " , "], "names no user"),
         (["--threads=many"], "threads"),

@@ -51,11 +51,11 @@ def test_an_estimate_says_what_is_missing(keys):
     rule = {"epochs": 1000, "stopping_step": 20, "patience_steps": 0}
     patient = ledger.rows_of([BPR], "blocks", keys | rule, [1])
     first, last = ledger.estimate({"BPR": patient})
-    assert first.startswith("BPR: 1 runs of at least 22 epochs of ")
+    assert first.startswith("BPR: 1 run of at least 22 epochs of ")
     assert last.startswith("in all at least ")
     row = trained(keys, [1])
     (row,) = ledger.rows_of([BPR], "blocks", keys, [1, 2])
-    assert ledger.estimate({"BPR": [row]})[0].startswith("BPR: 1 runs of about 2 epochs of ")
+    assert ledger.estimate({"BPR": [row]})[0].startswith("BPR: 1 run of about 2 epochs of ")
     assert ledger.estimate({"BPR": [trained(keys)]}) == []
 
 
@@ -307,4 +307,4 @@ def test_a_row_that_refuses_the_data_leaves_the_others_alone(keys, blocks, engin
 def test_a_cut_off_beyond_the_catalogue_is_a_sentence_of_the_estimate(keys):
     rows = ledger.rows_of([BPR], "blocks", keys | {"topk": [20, 500]}, [1])
     (refused,) = ledger.estimate({"BPR": rows})
-    assert refused.startswith("BPR: 1 runs that cannot be: topk has 500, but there are only")
+    assert refused.startswith("BPR: 1 run that cannot be: topk has 500, but there are only")

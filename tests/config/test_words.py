@@ -1,17 +1,22 @@
 """Words of the command line: read as the schema's kinds say, text literally."""
 
 import itertools
+import os
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 
+import support
 from ld4mrec.commands import compare, experiments, first_result, train
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.meanings import explained, listed_keys, meanings
 from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, model_yamls
 from ld4mrec.config.words import parse_overrides, seeds_of
+from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 
@@ -209,6 +214,34 @@ def test_help_explains_a_key(words, parts, capsys):
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert [part for part in parts if part not in out] == []
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_help_explains_every_key_of_every_yaml_in_words(path):
+    """What a model changes of a key of the host needs no words of its own."""
+    keys = [key for key in read_yaml(path) if key not in ABOUT_KEYS]
+    for key in keys:
+        text = explained(key)
+        found = meanings(path)[key].text
+        if key in HOST and path.stem != "overall":
+            found = meanings(CONFIGS / "overall.yaml")[key].text
+        assert len(re.findall(r"[A-Za-z]{2,}", found)) >= 3, f"{path.name}: {key} is {found!r}"
+        assert " ".join(found.split()) in " ".join(text.split())
+        assert "default: " in text
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--help", "topk"], ["--help", "--grid"]])
+def test_help_that_nobody_reads_or_no_disk_takes_is_no_traceback(words):
+    program = [sys.executable, str(support.ROOT / "src" / "main.py"), *words]
+    read, handle = os.pipe()
+    os.close(read)
+    done = subprocess.run(program, stdout=handle, stderr=subprocess.PIPE, timeout=60)
+    os.close(handle)
+    assert (done.returncode, done.stderr) == (141, b"")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: No space left on device; make room .*\n", done.stderr)
 
 
 def test_help_names_the_key_nearest_to_a_mistyped_one(capsys):

@@ -59,7 +59,7 @@ def test_third_parties_keep_mmrecs_assertion(toy):
         (np.full((7, 2), "a"), "holds <U1 of shape"),
         (
             np.where(np.arange(14).reshape(7, 2) == 9, np.nan, 1),
-            "NaN or infinite values in 1 rows, first in row 4",
+            "NaN or infinite values in 1 row, first in row 4",
         ),
         (np.full((7, 2), 1e300), "NaN or infinite values in 7 rows.*beyond float32"),
     ],
@@ -89,7 +89,9 @@ def test_a_file_longer_than_its_header_says_is_damaged(toy, more):
     if not more:
         load_features(config_for(toy), 7)
         return
-    message = rf"text_feat\.npy has {size + len(more)} bytes, its header says {size}: it is damaged"
+    message = (
+        rf"text_feat\.npy has {size + len(more):,} bytes, its header says {size}: it is damaged"
+    )
     with pytest.raises(DataError, match=message):
         load_features(config_for(toy), 7)
 

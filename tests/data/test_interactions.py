@@ -79,7 +79,7 @@ def test_copy_and_shuffle(toy):
         ),
         (
             [(0, 0, 0), (1, 0, 1), (0, 1, 2)],
-            r"no validation rows .*after dropping 1 rows",
+            r"no validation rows .*after dropping 1 row",
         ),
         ([], "has a header and no interactions"),
     ],
@@ -170,7 +170,7 @@ def test_pairs_that_stand_twice_are_named_with_their_first_line(tmp_path, caplog
     rows = [*GOOD, (1, 0, 2), (0, 0, 2), (0, 2, 1)]
     read(tmp_path / "d", rows)
     assert (
-        "d.inter: 1 rows repeat a row of the same split; in the metrics each pair counts once "
+        "d.inter: 1 row repeats a pair of the same split; in the metrics each pair counts once "
         "(the first: line 7, user 1, item 0)" in caplog.text
     )
     assert (
@@ -221,7 +221,7 @@ def test_blanks_beside_numbers_are_named(tmp_path, caplog):
     rows = "0\t0\t0\ta b\n0 \t1\t1\tc\n0\t2\t2\t\n"
     data = RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\tnote\n{rows}"))
     assert len(data) == 3
-    assert "1 rows have a blank beside a number" in caplog.text
+    assert "1 row with a blank beside a number" in caplog.text
     assert "the first: line 3, ['0 ', '1', '1']" in caplog.text
 
 
@@ -235,5 +235,5 @@ def test_ratings_of_0_count_as_interactions_and_are_named(tmp_path, caplog):
     rows = "0\t0\t0\t5\n0\t1\t1\t0\n0\t2\t2\t\n"
     data = RecDataset(written(tmp_path / "d", f"userID\titemID\tx_label\trating\n{rows}"))
     assert len(data) == 3
-    assert "2 rows have no rating above 0 and count as interactions all the same" in caplog.text
+    assert "2 rows without a rating above 0, taken for interactions all the same" in caplog.text
     assert "the first: line 3, 0" in caplog.text

@@ -56,7 +56,7 @@ def files(setup):
 
 @pytest.mark.slow
 def test_a_measurement_is_kept_and_reported(setup):
-    assert efficiency.estimate(setup)[0] == "1 measurements, 0 of them there"
+    assert efficiency.estimate(setup)[0] == "1 measurement, 0 of them there"
     efficiency.measure(setup)
     (file,) = files(setup)
     found = json.loads(file.read_text())
@@ -67,7 +67,7 @@ def test_a_measurement_is_kept_and_reported(setup):
     stamp = file.stat().st_mtime_ns
     efficiency.measure(setup)  # nothing is left to do
     assert file.stat().st_mtime_ns == stamp
-    assert efficiency.estimate(setup) == ["1 measurements, 1 of them there"]
+    assert efficiency.estimate(setup) == ["1 measurement, 1 of them there"]
     (table,) = efficiency.report(setup).tables
     assert table.column("training, s per epoch")["BPR"].value == found["epoch"]
     assert table.column("peak memory, GB")["BPR"].value == found["peak_bytes"] / 1e9
@@ -99,9 +99,9 @@ def test_a_limit_is_the_reason_and_a_longer_one_tries_again(setup, monkeypatch):
     (table,) = efficiency.report(setup).tables
     note = "stopped after 5 minutes (--cell-minutes)"
     assert table.column("full inference, s")["BPR"].note == note
-    assert efficiency.estimate(setup)[0] == "1 measurements, 1 of them there"
+    assert efficiency.estimate(setup)[0] == "1 measurement, 1 of them there"
     longer = replace(setup, cell_minutes=6.0)
-    assert efficiency.estimate(longer)[0] == "1 measurements, 0 of them there"
+    assert efficiency.estimate(longer)[0] == "1 measurement, 0 of them there"
 
 
 def test_a_failure_is_the_reason_and_is_tried_again(setup, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_failure_is_the_reason_and_is_tried_again(setup, monkeypatch):
     efficiency.measure(setup)
     (table,) = efficiency.report(setup).tables
     assert table.column("training, s per epoch")["BPR"].note == "error: no room"
-    assert efficiency.estimate(setup)[0] == "1 measurements, 0 of them there"
+    assert efficiency.estimate(setup)[0] == "1 measurement, 0 of them there"
 
 
 def test_what_has_no_epochs_is_refused(setup):

@@ -42,7 +42,7 @@ def test_all_free_pairs_can_be_had_and_no_more():
     taken = np.array([(0, 0), (1, 2), (3, 1)])  # user 3 may not occur
     pairs = random_pairs([0, 1], 3, taken, 4, 5)
     assert sorted(map(tuple, pairs.tolist())) == [(0, 1), (0, 2), (1, 0), (1, 1)]
-    with pytest.raises(DataError, match="5 pairs to add, but only 4 user-item pairs"):
+    with pytest.raises(DataError, match="5 pairs to add, but 4 user-item pairs are in no split"):
         random_pairs([0, 1], 3, taken, 5, 5)
 
 

@@ -122,7 +122,7 @@ def test_a_model_is_measured_at_each_step():
     assert [cell.value for cell in table.column("shift").values()] == [0.0, 3.0, 12.0]
     assert table.column(bound.ADDED)["forward-free"].note == bound.AT_ZERO
     (error, *_) = bound.words({1: found})
-    assert "rises with every step in 1 of 1 seeds" in error
+    assert "rises with every step in 1 of 1 seed" in error
 
 
 # --- inference

@@ -42,7 +42,7 @@ class Download:
     def steps(self):
         """{step: its row}, rounds left out of the core's name."""
         steps = self.manifest()["steps"]
-        return {re.sub(r" \(\d+ rounds\)", "", row["step"]): row for row in steps}
+        return {re.sub(r" \(\d+ rounds?\)", "", row["step"]): row for row in steps}
 
 
 @pytest.fixture

@@ -306,8 +306,8 @@ def test_vectors_of_a_table(name, text, tmp_path):
         ("a,1,2\nb,1,x\n", "has 'x' in line 2; wanted an id and then 2 numbers"),
         ("a,1,2\nb,1\n", "has 2 fields in line 2; wanted an id and then 2 numbers"),
         ("a,1,2\nb,1,2,3\n", "is not a table.*line 2, saw 4"),
-        ("a,1,2\na,3,4\n", "1 repeated ids, first 'a'"),
-        ("a,1,1e39\n", "beyond float32 in 1 vectors, first that of item 'a'"),
+        ("a,1,2\na,3,4\n", "1 repeated id, first 'a'"),
+        ("a,1,1e39\n", "beyond float32 in 1 vector, first that of item 'a'"),
         ("a,1,inf\n", "beyond float32"),
         ("a,1,nan\n", "has something else than finite numbers"),
         ("a\nb\n", "wanted numbers, one row per item"),
@@ -357,7 +357,7 @@ def test_other_bad_files(tmp_path):
     np.savez(tmp_path / "float.npz", ids=np.ones(2), vectors=np.eye(2))
     refused("float.npz", "ids of type float64")
     np.savez(tmp_path / "length.npz", ids=["a"], vectors=np.eye(2))
-    refused("length.npz", "has 1 ids and 2 vectors")
+    refused("length.npz", "has 1 id and 2 vectors")
     np.savez(tmp_path / "flat.npz", ids=["a", "b"], vectors=np.ones(2))
     refused("flat.npz", r"type float64 and shape \(2,\)")
 

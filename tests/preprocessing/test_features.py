@@ -187,7 +187,7 @@ def test_broken_images_beyond_the_share_stop_the_run(toys, tmp_path, out):
         whole = (folder / f"{item}.jpg").read_bytes()
         (folder / f"{item}.jpg").write_bytes(whole[: len(whole) // 2] + item.encode())
     store = tmp_path / "store"
-    with pytest.raises(DataError, match=r"4 of 60 images are broken.*--max-broken 0.05(?s:.*)i0.j"):
+    with pytest.raises(DataError, match=r"4 of 60 images broken.*--max-broken 0.05(?s:.*)i0.j"):
         features.encode(options(store), ITEMS, TEXTS, source(folder), out)
     assert not (out / "image_feat.npy").exists()
     part = features.encode(options(store, "--max-broken", 0.1), ITEMS, TEXTS, source(folder), out)
@@ -202,7 +202,7 @@ def test_empty_files_alone_can_stop_the_run(toys, tmp_path, out):
     folder = write_images(tmp_path / "images")
     for item in ITEMS[:6]:
         (folder / f"{item}.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="6 of 60 images are broken"):
+    with pytest.raises(DataError, match="6 of 60 images broken"):
         features.encode(options(tmp_path / "store"), ITEMS, None, source(folder), out)
 
 

@@ -119,7 +119,7 @@ def test_lines_that_cannot_be_used(tmp_path, line, why):
 def test_a_wrong_file_is_refused_before_its_end(tmp_path):
     path = tmp_path / hm.TRANSACTIONS
     path.write_text(HEADER + "\n" + "a,b\n" * 2000)
-    with pytest.raises(RawError, match="2000 of 2001 lines cannot be used"):
+    with pytest.raises(RawError, match="2,000 of 2,001 lines cannot be used"):
         read(path, share=0.01)
 
 

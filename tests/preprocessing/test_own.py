@@ -376,7 +376,7 @@ def test_a_line_that_is_no_text_and_cannot_be_cut_prints_no_traceback(made):
 
 
 BAD = {
-    "one field too few": ("x\n", "1 fields, not 4"),
+    "one field too few": ("x\n", "1 field, not 4"),
     "an empty id": (",b,1,1600000000\n", "an id is empty or no UTF-8"),
     "no UTF-8": (b"caf\xe9,b,1,1600000000\n", "an id is empty or no UTF-8"),
     "no time": ("a,b,1,yesterday\n", "no time"),
@@ -453,7 +453,7 @@ def test_what_is_ambiguous_is_asked_for_with_the_first_rows(name, made):
     ("words", "said"),
     [
         ("--columns=user,thing", "has no column 'thing'. Did you mean"),
-        ("--columns=user", "--columns names 1 columns; wanted user, item"),
+        ("--columns=user", "--columns names 1 column; wanted user, item"),
         ("--columns=user=user,item=user", "--columns gives one column two roles"),
         ("--columns=user=user,rating=rating", "--columns names no item column"),
         ("--columns=usr=user,item=item", "--columns has 'usr=user'; wanted role=column"),

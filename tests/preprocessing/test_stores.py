@@ -288,7 +288,7 @@ def test_a_flipped_bit_of_an_array_makes_it_absent(store, caplog):
 
     change_value(store, space.id + KEYS[1], flip)
     assert space.absent(KEYS[:3]) == KEYS[1:2]
-    assert "1 stored arrays are damaged and made anew" in caplog.text
+    assert "1 stored array is damaged and made anew" in caplog.text
     with pytest.raises(StoreError, match="holds damage under"):
         space.read(KEYS[:3])
     space.write(KEYS[1:2], rows(3)[1:2])

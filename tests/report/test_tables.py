@@ -158,7 +158,7 @@ def test_columns_are_marked_each_in_its_direction():
         ({"columns": ()}, "wants columns of different names"),
         ({"rows": ()}, "wants rows of different names"),
         ({"rows": [("x", (Cell(1),) * 2)] * 2}, "wants rows of different names: .'x', 'x'."),
-        ({"rows": [("x", (Cell(1),))]}, "table 'fine', row 'x': 1 cells for 2 columns"),
+        ({"rows": [("x", (Cell(1),))]}, "table 'fine', row 'x': 1 cell for 2 columns"),
     ],
 )
 def test_what_a_table_refuses(change, message):

@@ -33,7 +33,7 @@ def test_steps_memory_and_disk_are_those_of_the_run(toy):
 def test_a_model_that_is_not_trained_needs_no_steps(toy):
     found, config = measured(toy, "Pop")
     assert (found.steps, found.train) == (0, 0.0)
-    assert any(line.startswith("a run: 1 epochs, ") for line in found.lines(config))
+    assert any(line.startswith("a run: 1 epoch, ") for line in found.lines(config))
 
 
 def test_the_sentences(toy):
@@ -43,13 +43,13 @@ def test_the_sentences(toy):
         "the line",
         "memory: about 3.0 GiB, the process as a whole",
         "an epoch: 10 s in 46 steps, and 5 s for a validation; 2 s to build the model",
-        "a run: 22 to 1000 epochs, 6 minutes to 4.2 hours, as patience decides",
+        "a run: 22 to 1,000 epochs, 6 minutes to 4.2 hours, as patience decides",
         "disk: about 1 MiB",
     ]
     on_gpu = Forecast(2.0, 10.0, 5.0, 1, 2**30, 2**31, 2**20, "the line")
     lines = on_gpu.lines(config, runs=3)
     assert lines[1] == "memory: about 1.0 GiB and 2.0 GiB of the GPU's, the process as a whole"
-    assert lines[3] == "a run: 1000 epochs, 4.2 hours"
+    assert lines[3] == "a run: 1,000 epochs, 4.2 hours"
     assert lines[-1] == "all 3 runs, one after the other: 12.5 hours, 3 MiB"
 
 

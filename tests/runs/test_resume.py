@@ -464,7 +464,7 @@ def test_a_run_that_diverged_says_so_and_why(world):
         world("Exploding", "run")
     reason = json.loads((world.folder / "run" / "failed.json").read_text())["reason"]
     assert "not finite in epoch 1, batch 1: parts [inf]" in reason
-    with pytest.raises(RunError, match=r"all 2 runs of the grid failed; the first: .* not finite"):
+    with pytest.raises(RunError, match=r"the grid failed, 2 runs of it; the first: .* not finite"):
         world("Exploding", "grid", seed=[1, 2])
 
 

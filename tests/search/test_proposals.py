@@ -251,7 +251,7 @@ def test_the_command_prints_the_table_and_names_what_changes_nothing(command, ca
     out = capsys.readouterr().out
     assert "learning_rate lists 0.1 more than once; it is tried once" in out
     assert "random search: 5 trials in 2 points" in out
-    assert "the space has no more than these 2 points" in out
+    assert "the space has no more than 2 points" in out
     assert "winner by validation recall@20: learning_rate=0." in out
     assert "changes nothing" not in out
     axes = ["--hyper_parameters=[learning_rate]", "--learning_rate=[0.1,0.01]"]

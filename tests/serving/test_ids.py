@@ -46,13 +46,13 @@ def test_unknown_ids_are_named(config):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("user_id\tuserID\na\t0\n", "gives 1 original ids to 1 of the 2 users"),
-        ("user_id\tuserID\na\t0\na\t1\n", "gives 1 original ids to 2 of the 2 users, in 2 rows"),
+        ("user_id\tuserID\na\t0\n", "gives 1 original id to 1 of the 2 users"),
+        ("user_id\tuserID\na\t0\na\t1\n", "gives 1 original id to 2 of the 2 users, in 2 rows"),
         ("user_id\tuserID\na\t0\nb\t0\n", "wanted one for each of 0 to 1"),
         ("user_id\tuserID\na\t0\nb\tx\n", "wanted one for each of 0 to 1"),
         ("user_id\tnumber\na\t0\n", r"columns \['user_id', 'number'\]; wanted .* userID"),
         ("", "has no header in its first line"),
-        ("user_id\tuserID\n \t0\nb\t1\n", "has 1 empty original ids, the first for userID 0"),
+        ("user_id\tuserID\n \t0\nb\t1\n", "has 1 empty original id, the first for userID 0"),
         ("\tuser_id\tuserID\n0\ta\t0\n1\tb\t1\n", "without a name; was it written with an index"),
         ("user_id\tuserID\n0\ta\t0\n1\tb\t1\n", "line 2 has 3 fields and the header 2"),
         ("a\tb\tuserID\nx\ty\t0\nz\tw\t1\n", "where there are more, the original id as user_id"),

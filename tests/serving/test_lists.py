@@ -97,7 +97,7 @@ def no_pyarrow(name):
     [
         ("h.csv", "user,items\na,1\n", r"has no column 'item'; .*Did you mean 'items'"),
         ("h.csv", "user,item\n", "has no rows"),
-        ("h.csv", "user,item\na,1\nb,\n", r"row 2 after the header lacks a value .*\(1 such rows"),
+        ("h.csv", "user,item\na,1\nb,\n", r"row 2 after the header lacks a value .*\(1 such row\)"),
         ("h.csv", "", "has no header in its first line"),
         ("h.csv", "user,item,rating\n900,3,5,\n", "line 2 has 4 fields and the header 3"),
         ("h.csv", "user,item\n900,3\n900,3,5\n", "cannot be read as csv: .*line 3, saw 3"),
@@ -149,7 +149,7 @@ def test_a_quote_in_an_id_is_named(tmp_path, caplog):
     assert read_table(path, ("user", "item"))["user"].tolist() == ["a", 'b"', "c"]
     (told,) = caplog.messages
     assert told.endswith(
-        "1 rows have a quote in an id, which is taken as it is (the first: row 2 "
+        "1 row with a quote in an id, which is taken as it is (the first: row 2 "
         'after the header, b", 2)'
     )
 
@@ -159,10 +159,10 @@ def test_repeats_and_ratings_of_zero_are_counted(tmp_path, caplog):
     path.write_text("user,item,rating\na,1,5\na,1,5\nb,2,0\nb,3,\n")
     assert len(read_table(path, ("user", "item"))) == 4
     first, second = caplog.messages
-    assert "2 rows have no rating above 0 and count" in first
+    assert "2 rows without a rating above 0, taken" in first
     assert "the first: row 3 after the header, 0" in first
     assert (
-        "1 rows repeat another and count once (the first: row 2 after the header, a, 1)" in second
+        "1 row left out as a repeat of another (the first: row 2 after the header, a, 1)" in second
     )
 
 

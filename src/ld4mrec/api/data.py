@@ -13,7 +13,7 @@ from ld4mrec.api.checks import TABLE, check, check_path
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import feature_paths
 from ld4mrec.data.interactions import SPLITS, RecDataset
-from ld4mrec.errors import ConfigError, DataError
+from ld4mrec.errors import ConfigError, DataError, counted
 from ld4mrec.places import from_yaml
 from ld4mrec.preprocessing import own
 from ld4mrec.serving.ids import Ids
@@ -78,8 +78,8 @@ class Data:
         if steps:
             last = steps[-1]
             size = (
-                f": {last['users']:,} users, {last['items']:,} items, "
-                f"{last['interactions']:,} interactions"
+                f": {counted(last['users'], 'user')}, {counted(last['items'], 'item')}, "
+                f"{counted(last['interactions'], 'interaction')}"
             )
         return f"Data({str(self.folder)!r}){size}"
 

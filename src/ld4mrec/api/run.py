@@ -18,7 +18,7 @@ from ld4mrec.api.checks import check, check_path, plain_keys
 from ld4mrec.api.data import Data, open_data
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.yaml_files import read_yaml
-from ld4mrec.errors import ConfigError, RunError, UnresumableError
+from ld4mrec.errors import ConfigError, RunError, UnresumableError, counted
 from ld4mrec.report import drawing
 from ld4mrec.report.writing import NO_MATPLOTLIB
 from ld4mrec.runs.folder import metrics_in
@@ -78,7 +78,7 @@ class Curve:
         return values
 
     def __repr__(self) -> str:
-        return f"Curve({len(self.frame)} epochs, best {self.best_epoch}: {self.title})"
+        return f"Curve({counted(len(self.frame), 'epoch')}, best {self.best_epoch}: {self.title})"
 
 
 @dataclass(frozen=True)

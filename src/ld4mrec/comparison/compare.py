@@ -12,7 +12,7 @@ from ld4mrec.comparison.tuning import Tuning, tuning_of
 from ld4mrec.config.configuration import of_the_host
 from ld4mrec.config.words import metrics_of
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, RunError, UserError, nearest
+from ld4mrec.errors import ConfigError, RunError, UserError, counted, nearest
 from ld4mrec.places import reports
 from ld4mrec.plugins.check.leaks import audit_request
 from ld4mrec.report.report import Report
@@ -151,8 +151,8 @@ def _audit(requests: dict[str, Request]):
         leaky += [name] if found else []
     if leaky:
         raise RunError(
-            f"{len(leaky)} of {len(requests)} rows read what they are tested on: "
-            f"{', '.join(leaky)}; leave them out, or mend them"
+            f"{len(leaky)} of {counted(len(requests), 'row')} with a model that reads what it is "
+            f"tested on: {', '.join(leaky)}; leave them out, or mend them"
         )
 
 
@@ -160,7 +160,7 @@ def _announce(rows, engine):
     """Print how many runs there are, and what the missing ones take."""
     runs = [run for row in rows for run in row.runs]
     missing = [row for row in rows if row.missing]
-    say(f"{len(runs)} runs, {sum(run.ended for run in runs)} of them finished")
+    say(f"{counted(len(runs), 'run')}, {sum(run.ended for run in runs)} of them finished")
     if missing:
         for line in ledger.estimate({row.label: [row] for row in missing if not row.reason}):
             say(line)
@@ -173,17 +173,19 @@ def _announce_search(asked, tunings):
     searched, search = [tuning for tuning in tunings if tuning.is_search], asked.search
     if search:
         points = sum(tuning.trials(search) for tuning in searched)
-        what = f"{points} trials of --search {search.method}"
+        what = f"{counted(points, 'trial')} of --search {search.method}"
     else:
         runs = [run for tuning in searched for run in tuning.grid]
         done = sum(bool(run.result) for run in runs)
-        what = f"{len(runs)} grid points, {done} of them finished"
-    say(f"tuning {len(searched)} of {len(tunings)} rows on seed {asked.seeds[0]}: {what}")
+        what = f"{counted(len(runs), 'grid point')}, {done} of them finished"
+    say(
+        f"tuning {len(searched)} of {counted(len(tunings), 'row')} on seed {asked.seeds[0]}: {what}"
+    )
     rows = {}
     for tuning in searched:
         runs = tuning.grid
         if search:  # one is timed, as costly as the others
             runs = [run for run in runs if not run.result][:1] * tuning.trials(search)
         rows[tuning.entry.label] = [_row(asked, tuning, runs)]
-    then = f"then {len(asked.seeds)} runs of each row"
+    then = f"then {counted(len(asked.seeds), 'run')} of each row"
     say("\n".join([*ledger.estimate(rows), then]))

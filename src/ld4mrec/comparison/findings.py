@@ -13,6 +13,7 @@ from ld4mrec.comparison.colophon import colophon
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.data.features import load_features
 from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import counted
 from ld4mrec.report.figures import Bands, Dots, Figure, Forest, Scatter
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
@@ -73,7 +74,7 @@ class Findings:
             Section("Settings", (self.settings(),)),
         ]
         return Report(
-            title=f"{len(self.rows)} systems on {self.dataset}",
+            title=f"{counted(len(self.rows), 'system')} on {self.dataset}",
             lead=self.lead(),
             warnings=tuple(self.warnings()),
             sections=tuple(sections),
@@ -151,13 +152,13 @@ class Findings:
         valid = "no candidates" if masked else "candidates"
         n_seeds = [len(row.by_seed) for row in self.rows]
         least, most = min(n_seeds), max(n_seeds)
+        seeds = counted(most, "seed") if least == most else f"{least} to {most} seeds"
         n_users = len(ledger.per_user(self.target.done[0])["users"])
         notes = (
             "All-ranking: every item is a candidate but the user's training items; validation "
-            f"items are {valid} at test. {n_users:,} test users.",
-            f"Mean ± standard deviation over {least if least == most else f'{least} to {most}'} "
-            "seeds. Test numbers are those of the weights that were best on validation, and "
-            "decided nothing."
+            f"items are {valid} at test. {counted(n_users, 'test user')}.",
+            f"Mean ± standard deviation over {seeds}. Test numbers are those of the weights that "
+            "were best on validation, and decided nothing."
             + " What is not trained has one run for all seeds, and no spread."
             * any(len(row.by_seed) > len(row.done) for row in self.rows),
         )
@@ -211,8 +212,8 @@ class Findings:
         tested = sum(found.p_t is not None for found in compared.values())
         notes = (
             f"{self.target.label} minus the other, paired by {unit}; two-sided p-values, Holm's "
-            f"over the {tested} comparisons that were tested. d_z: mean over standard deviation of "
-            "the differences.",
+            f"over the {counted(tested, 'comparison')} that could be tested. d_z: mean over "
+            "standard deviation of the differences.",
         )
         title = f"Test {shown(self.metric)}, {title}"
         return Table(f"significance-{unit}", title, columns, rows, notes)
@@ -245,9 +246,9 @@ class Findings:
 
         config = self.target.done[0].config
         notes = (
-            f"Wall seconds on {config['device'].type}, {config['threads']} threads, as the runs "
-            "were made: whatever else the machines did is in them. Training includes building the "
-            "model. MiB: peak memory of the process.",
+            f"Wall seconds on {config['device'].type}, {counted(config['threads'], 'thread')}, as "
+            "the runs were made: whatever else the machines did is in them. Training includes "
+            "building the model. MiB: peak memory of the process.",
         )
         return self._table("cost", "Cost", columns, cells, notes)
 
@@ -395,8 +396,8 @@ class Findings:
         fewest = min(len(row.by_seed) for row in self.rows)
         if fewest < significance.FEWEST_FOR_WILCOXON:
             yield (
-                f"{fewest} seeds at the least: too few for a test over seeds to say much, so trust "
-                "the differences over users together with the spread"
+                f"{counted(fewest, 'seed')} at the least: too few for a test over seeds to say "
+                "much, so trust the differences over users together with the spread"
             )
 
 
@@ -455,7 +456,7 @@ def _seeds_of(row: Row) -> str:
 
 def _fewer_seeds(row: Row) -> str | None:
     done, wanted = len(row.done), len(row.runs)
-    return f"{done} of {wanted} seeds" if done < wanted else None
+    return f"{done} of {counted(wanted, 'seed')}" if done < wanted else None
 
 
 def _mean_cell(values, row, undefined, form=".4f"):
@@ -464,7 +465,7 @@ def _mean_cell(values, row, undefined, form=".4f"):
         return Cell(None, note=undefined if values else NOT_KEPT)
     note = _fewer_seeds(row)
     if len(values) < len(row.done):
-        note = f"{len(values)} of {len(row.runs)} seeds; of the others {NOT_KEPT}"
+        note = f"{len(values)} of {counted(len(row.runs), 'seed')}; of the others {NOT_KEPT}"
     return over_seeds(values, form, note)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ld4mrec.comparison.entries import Entry, Keys
 from ld4mrec.data.interactions import RecDataset, check_topk, inter_path
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, RunError, UserError
+from ld4mrec.errors import ConfigError, RunError, UserError, counted
 from ld4mrec.runs import results
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.opening import open_model
@@ -211,7 +211,9 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
         refused, cost, missing = Counter(), None, []
         for row in group:
             if row.missing and row.entry.plugin:
-                lines.append(f"{row.label}: {len(row.missing)} runs of a plugin, not timed")
+                lines.append(
+                    f"{row.label}: {counted(len(row.missing), 'run')} of a plugin, not timed"
+                )
                 continue
             if row.missing and cost is None:
                 try:
@@ -221,7 +223,9 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
                     refused[str(error)] += len(row.missing)
                     continue
             missing += row.missing if not row.reason else []
-        lines += [f"{name}: {n} runs that cannot be: {why}" for why, n in refused.items()]
+        lines += [
+            f"{name}: {counted(n, 'run')} that cannot be: {why}" for why, n in refused.items()
+        ]
         if cost is None:
             continue
         built, epoch, steps = cost
@@ -232,10 +236,11 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
         about = "about" if known or least == config["epochs"] else "at least"
         bound |= about == "at least"
         total += len(missing) * (built + epochs * epoch)
-        text = f"{name}: {len(missing)} runs of {about} {epochs:.0f} epochs of {epoch:.2g} s"
+        what = f"{counted(len(missing), 'run')} of {about} {counted(round(epochs), 'epoch')}"
+        text = f"{name}: {what} of {epoch:.2g} s"
         lines.append(f"{text}, {built:.2g} s to build" if built > epoch else text)
     if total:
-        took = f"{total:.0f} seconds" if total < 90 else f"{total / 60:.0f} minutes"
+        took = counted(round(total), "second") if total < 90 else f"{total / 60:.0f} minutes"
         lines.append(f"in all {'at least' if bound else 'about'} {took}")
     return lines
 

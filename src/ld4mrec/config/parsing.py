@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ld4mrec.errors import ConfigError
+from ld4mrec.errors import ConfigError, exit_status
 
 GOES_ON = "interrupted; the same command goes on from here"  # of what is finished run by run
 SCRIPTS = {
@@ -64,17 +64,23 @@ class Parser(argparse.ArgumentParser):
         name = key.removeprefix("--")
         for action in self._actions:
             if f"--{name}" in action.option_strings and action.help:
-                print(f"--{name}: {action.help}")
-                self.exit()
+                self._show(f"--{name}: {action.help}")
         options = (
             word.removeprefix("--") for action in self._actions for word in action.option_strings
         )
         try:
-            print(explained(name, options))
+            text = explained(name, options)
         except ConfigError as error:
             print(f"error: {error}", file=sys.stderr)
             self.exit(2)
-        self.exit()
+        self._show(text)
+
+    def print_help(self, file=None) -> None:
+        """Print the page and end the program."""
+        self._show(self.format_help().rstrip())
+
+    def _show(self, text):
+        self.exit(exit_status(lambda: print(text), "interrupted"))
 
     def add_report_options(self, seeds: int) -> None:
         """What the commands that report on several runs share; seeds: how many by default."""

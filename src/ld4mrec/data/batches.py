@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 
 CELLS = 2**26  # scores in memory at once: 256 MiB
 
@@ -199,9 +199,9 @@ class TrainDataLoader(_Loader):
         full = np.flatnonzero(distinct >= len(self._train_items))
         if len(full):
             raise DataError(
-                f"user {full[0]} has all {len(self._train_items)} items of the training split, so "
-                f"no negative item can be drawn ({len(full)} such users); remove them from the "
-                "data or train without negatives"
+                f"user {full[0]} has all {counted(len(self._train_items), 'item')} of the training "
+                f"split, so no negative item can be drawn ({counted(len(full), 'such user')}); "
+                "remove them from the data or train without negatives"
             )
 
     @cached_property

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ld4mrec.config.configuration import Config
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 
 # The order in which models take them; others follow as named.
 LEADING_MODALITIES = ("text", "image")
@@ -106,11 +106,13 @@ def read_feature_file(path: str, n_items: int) -> np.ndarray:
     size, wanted = os.path.getsize(path), rows.offset + rows.nbytes
     if size != wanted:
         raise DataError(
-            f"{path} has {size} bytes, its header says {wanted}: it is damaged; write it again"
+            f"{path} has {counted(size, 'byte')}, its header says {wanted}: it is damaged; write "
+            "it again"
         )
     if len(rows) != n_items:
         raise DataError(
-            f"{path} has {len(rows)} rows but the interactions have {n_items} items; "
+            f"{path} has {counted(len(rows), 'row')} but the interactions have "
+            f"{counted(n_items, 'item')}; "
             "row r must belong to item r: prepare features and interactions together"
         )
     # in memory, for the file may change while the run lasts; what float32 cannot hold becomes
@@ -120,8 +122,8 @@ def read_feature_file(path: str, n_items: int) -> np.ndarray:
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise DataError(
-            f"{path} has NaN or infinite values in {int((~finite).sum())} rows, first in row "
-            f"{int(finite.argmin())} (beyond float32 counts as infinite); fill or drop these items "
-            "when preparing the data"
+            f"{path} has NaN or infinite values in {counted(int((~finite).sum()), 'row')}, first "
+            f"in row {int(finite.argmin())} (beyond float32 counts as infinite); fill or drop "
+            "these items when preparing the data"
         )
     return rows

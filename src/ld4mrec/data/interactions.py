@@ -12,7 +12,7 @@ import pandas as pd
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, inside
-from ld4mrec.errors import ConfigError, DataError, nearest
+from ld4mrec.errors import ConfigError, DataError, counted, nearest
 from ld4mrec.tables import has_byte, refuse_nul
 
 BLANKS = r"\s+"  # as a separator: pandas' word for any number of them
@@ -83,8 +83,8 @@ class RecDataset:
                 )
             if width > len(found):
                 raise DataError(
-                    f"{path} line 2 has {width} fields and the header {len(found)}: which column "
-                    "is which cannot be told; mend the header"
+                    f"{path} line 2 has {counted(width, 'field')} and the header {len(found)}: "
+                    "which column is which cannot be told; mend the header"
                 )
             # all columns: of a part of them pandas reads rows that are longer than the header
             frame = pd.read_csv(path, **how_to_cut(separator))
@@ -118,9 +118,9 @@ class RecDataset:
         if found := no_likes(frame):
             n, row, value = found
             self.logger.warning(
-                "%s: %d rows have no rating above 0 and count as interactions all the same (the "
-                "first: line %d, %s)",
-                *(self.inter_path, n, self._line(row), value),
+                "%s: %s without a rating above 0, taken for interactions all the same (the first: "
+                "line %d, %s)",
+                *(self.inter_path, counted(n, "row"), self._line(row), value),
             )
 
     def _warn_of_blanks(self, columns):
@@ -133,9 +133,10 @@ class RecDataset:
         if bad.any():
             row = int(bad.argmax())
             self.logger.warning(
-                "%s: %d rows have a blank beside a number, which is read as if it were not there "
-                "(the first: line %d, %s)",
-                *(self.inter_path, int(bad.sum()), self._line(row)),
+                "%s: %s with a blank beside a number, which is read as if it were not there (the "
+                "first: line %d, %s)",
+                *(self.inter_path, counted(int(bad.sum()), "row")),
+                self._line(row),
                 [column.iloc[row] for column in texts],
             )
 
@@ -148,13 +149,14 @@ class RecDataset:
             return
         alike = pd.Series(pairs * 3 + labels).duplicated().to_numpy()[again]
         for rows, how in (
-            (again[alike], "repeat a row of the same split; in the metrics each pair counts once"),
-            (again[~alike], "repeat a pair of another split; what the mask hides is never a hit"),
+            (again[alike], "the same split; in the metrics each pair counts once"),
+            (again[~alike], "another split; what the mask hides is never a hit"),
         ):
             if len(rows):
                 self.logger.warning(
-                    "%s: %d rows %s (the first: line %d, user %d, item %d)",
-                    *(self.inter_path, len(rows), how, self._line(rows[0])),
+                    "%s: %s a pair of %s (the first: line %d, user %d, item %d)",
+                    *(self.inter_path, counted(len(rows), "row repeats", "rows repeat"), how),
+                    self._line(rows[0]),
                     *(users[rows[0]], items[rows[0]]),
                 )
 
@@ -194,7 +196,7 @@ class RecDataset:
             value = f"{value!r:.60}" if isinstance(value, str) else value
             raise DataError(
                 f"{self.inter_path} line {self._line(row)}: {column.name} is {value}; wanted "
-                f"{wanted} ({int(bad.sum())} such rows)"
+                f"{wanted} ({counted(int(bad.sum()), 'such row')})"
             )
 
     def _drop_cold_users(self):
@@ -207,9 +209,9 @@ class RecDataset:
             self.dropped[split] = int((cold & (labels == label)).sum())
         if cold.any():
             self.logger.info(
-                "dropped %d validation and %d test rows of users without training rows",
+                "dropped %d validation and %s of users without training rows",
                 self.dropped["validation"],
-                self.dropped["test"],
+                counted(self.dropped["test"], "test row"),
             )
             self.df = self.df[~cold]
 
@@ -221,7 +223,10 @@ class RecDataset:
             rows = self.df.loc[labels == label, [self.uid_field, self.iid_field]]
             if not len(rows):
                 lost = self.dropped[split]
-                why = f" after dropping {lost} rows of users without training rows" * bool(lost)
+                why = (
+                    f" after dropping {counted(lost, 'row')} of users without training rows"
+                    * bool(lost)
+                )
                 raise DataError(
                     f"{self.inter_path} has no {split} rows (label {label}){why}; every split "
                     "needs some"
@@ -259,8 +264,9 @@ class RecDataset:
     def __str__(self):
         users, items = self.df[self.uid_field].nunique(), self.df[self.iid_field].nunique()
         return (
-            f"{self.dataset_name}: {self.user_num} users ({users} with rows here), {self.item_num} "
-            f"items ({items} with rows here), {len(self.df)} interactions, "
+            f"{self.dataset_name}: {counted(self.user_num, 'user')} ({users:,} with rows here), "
+            f"{counted(self.item_num, 'item')} ({items:,} with rows here), "
+            f"{counted(len(self.df), 'interaction')}, "
             f"density {len(self.df) / (self.user_num * self.item_num):.4%}"
         )
 
@@ -307,5 +313,5 @@ def check_topk(config: Config, n_items: int) -> None:
     """ConfigError for a cut-off beyond the catalogue."""
     longest = max(config["topk"])
     if longest > n_items:
-        text = f"topk has {longest}, but there are only {n_items} items"
+        text = f"topk has {longest}, but there are only {counted(n_items, 'item')}"
         raise ConfigError(f"{text}; lower it with --topk=[...]")

@@ -26,7 +26,7 @@ from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.engines.in_turn import PATIENCE
 from ld4mrec.engines.job import Job
 from ld4mrec.engines.ray_worker import SMALL_FILES, Worker
-from ld4mrec.errors import ConfigError, RunError
+from ld4mrec.errors import ConfigError, RunError, counted
 from ld4mrec.places import INSTALLED, PACKAGE, SOURCE
 from ld4mrec.progress import Display
 from ld4mrec.runs.curve import validation_curve
@@ -142,7 +142,7 @@ class RayEngine:
     def _state(self):
         """What the workers are doing, in words."""
         texts = [f"{run.id} {_epoch(run)}" for _, _, run in self._running.values()]
-        waiting = f"waiting for {len(self._starting)} workers"
+        waiting = f"waiting for {counted(len(self._starting), 'worker')}"
         return ", ".join(texts + [waiting] * bool(self._starting))
 
     def close(self) -> None:
@@ -181,8 +181,8 @@ class RayEngine:
             )
         if self.workers and room < self.workers:
             logger.warning(
-                "there is room for %d runs at a time, not for %d: a run asks for %s, Ray has %s",
-                *(room, self.workers, self._asked(), self._machines()),
+                "there is room for %s at a time, not for %d: a run asks for %s, Ray has %s",
+                *(counted(room, "run"), self.workers, self._asked(), self._machines()),
             )
 
     def _start_here(self):
@@ -365,7 +365,7 @@ def _summary(run, slot):
         return f"{point}: {f'stopped: {run.stopped}' if run.stopped else f'failed: {run.failure}'}"
     metric = run.config["valid_metric"].lower()
     return (
-        f"{point}: {run.result['epochs']} epochs, validation {metric} "
+        f"{point}: {counted(run.result['epochs'], 'epoch')}, validation {metric} "
         f"{run.result['valid'][metric]:.4f} at {run.result['best_epoch']}, on {slot.host}"
     )
 

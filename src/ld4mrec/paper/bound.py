@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ld4mrec.comparison.cells import over_seeds
 from ld4mrec.comparison.ledger import Row
+from ld4mrec.errors import counted
 from ld4mrec.paper.colophon import report_of
 from ld4mrec.paper.inference import rows as rows  # of the model as it is
 from ld4mrec.paper.measured import measured
@@ -149,5 +150,6 @@ def words(found: dict[int, dict[str, Any]]) -> Iterator[str]:
             change = f", {last / first - 1:+.2%}" if first > 0 else ""
             yield (
                 f"{name.partition(',')[0].capitalize()}: {first:.4g} at t = 0, {last:.4g} at the "
-                f"last step{change}; it rises with every step in {rising} of {len(curves)} seeds."
+                f"last step{change}; it rises with every step in {rising} of "
+                f"{counted(len(curves), 'seed')}."
             )

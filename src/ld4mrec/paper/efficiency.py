@@ -23,6 +23,7 @@ from ld4mrec.comparison.entries import Keys, keys_of
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.data.counts import TITLES
+from ld4mrec.errors import counted
 from ld4mrec.paper import published, sizes
 from ld4mrec.paper.colophon import colophon, folder_of
 from ld4mrec.paper.names import check_known
@@ -103,7 +104,7 @@ def missing(setup: Setup) -> list[Measurement]:
 def estimate(setup: Setup) -> list[str]:
     """Sentences on the measurements that are missing."""
     wanted, n_missing = len(asked(setup)), len(missing(setup))
-    lines = [f"{wanted} measurements, {wanted - n_missing} of them there"]
+    lines = [f"{counted(wanted, 'measurement')}, {wanted - n_missing} of them there"]
     if n_missing:
         minutes = n_missing * setup.cell_minutes
         lines.append(f"  at most {minutes:.0f} minutes (--cell-minutes {setup.cell_minutes:g})")

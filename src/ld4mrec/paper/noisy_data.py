@@ -20,7 +20,7 @@ from ld4mrec import checksums
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, feature_paths
 from ld4mrec.data.interactions import RecDataset, inter_path
-from ld4mrec.errors import ConfigError, DamagedError, DataError
+from ld4mrec.errors import ConfigError, DamagedError, DataError, counted
 from ld4mrec.files import link_or_copy, replacing, sha256, staged
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ def random_pairs(users: ArrayLike, items: int, taken: np.ndarray, n: int, seed: 
     excluded = np.unique(taken[:, 0].astype(np.int64) * items + taken[:, 1])
     room = len(users) * items - int(np.isin(excluded // items, users).sum())
     if n > room:
-        raise DataError(f"{n} pairs to add, but only {room} user-item pairs occur in no split")
+        n_free = counted(room, "user-item pair is", "user-item pairs are")
+        raise DataError(f"{counted(n, 'pair')} to add, but {n_free} in no split")
     generator = np.random.default_rng([VERSION, seed])
     keys = np.empty(0, dtype=np.int64)
     while len(keys) < n:

@@ -10,7 +10,7 @@ from ld4mrec.comparison.entries import Keys, check_common, read_settings
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.words import metrics_of
 from ld4mrec.data.counts import TITLES
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, UserError, counted
 from ld4mrec.paper import (
     ablation,
     bound,
@@ -120,7 +120,7 @@ def _announce(name, rows, setup):
     if rows:
         n_runs = sum(len(row.runs) for row in rows)
         missing = sum(len(row.missing) for row in rows)
-        say(f"{name}: {n_runs} runs, {n_runs - missing} of them finished")
+        say(f"{name}: {counted(n_runs, 'run')}, {n_runs - missing} of them finished")
         if missing and not setup.finished:
             say("\n".join(f"  {line}" for line in runs.estimate(rows)))
 

@@ -10,7 +10,7 @@ from ld4mrec.comparison.entries import Entry, Keys, entries, keys_of, read_setti
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, nearest
+from ld4mrec.errors import ConfigError, counted, nearest
 from ld4mrec.paper.names import check_known
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import sources
@@ -104,7 +104,7 @@ def why_missing(row: Row) -> str | None:
         return None
     failed = [run.failure for run in row.runs if run.failure]
     why = failed[0] if failed else row.reason or NOT_RUN
-    return f"{len(row.done)} of {len(row.runs)} seeds; {why}" if row.done else why
+    return f"{len(row.done)} of {counted(len(row.runs), 'seed')}; {why}" if row.done else why
 
 
 def cell(row: Row, split: str, metric: str, form: str = ".4f") -> Cell:

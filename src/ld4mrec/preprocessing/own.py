@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.data.splits import NAMES, TEST, TRAIN, VALIDATION
-from ld4mrec.errors import DataError, UserError, nearest
+from ld4mrec.errors import DataError, UserError, counted, nearest
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing.formats import contents, folders
 from ld4mrec.preprocessing.formats.contents import Contents
@@ -255,8 +255,8 @@ class Own(DataSet):
             report.lines_left_out(bad)
         if over_lines := ids_over_lines(read.interactions):
             report.note(
-                f"{over_lines:,} ids hold the end of a line, between quotes; --no-quotes takes "
-                "quotes as they are"
+                f"{counted(over_lines, 'id holds', 'ids hold')} the end of a line, between quotes; "
+                "--no-quotes takes quotes as they are"
             )
         for side in ("user", "item"):
             if odd := odd_ids(getattr(read.interactions, f"{side}_ids")):
@@ -284,8 +284,8 @@ class Own(DataSet):
         report.step(pairs, read.interactions.counts())
         if read.in_several_parts:
             report.note(
-                f"{read.in_several_parts:,} pairs are in several parts of the split; each counts "
-                "in the first of train, validation and test"
+                f"{counted(read.in_several_parts, 'pair is', 'pairs are')} in several parts of the "
+                "split; each counts in the first of train, validation and test"
             )
 
     def who_has(self, modality, items, options, report):
@@ -321,9 +321,14 @@ class Own(DataSet):
             report.lines_left_out(self.contents.bad)
             fields = ", ".join(self._fields) or "no text"
             repeated = self.contents.repeated
-            again = f"; {repeated:,} rows repeat an item, the first counts" * bool(repeated)
+            again = (
+                f"; {counted(repeated, 'row repeats', 'rows repeat')} an item, the first counts"
+                * bool(repeated)
+            )
             name = contents.source_name(self._items_source) or "the DataFrame of items"
-            report.say(f"{name}: {len(self.contents.order):,} items, text = {fields}{again}")
+            report.say(
+                f"{name}: {counted(len(self.contents.order), 'item')}, text = {fields}{again}"
+            )
         return self.contents
 
     def texts(self, options, items, report):
@@ -388,7 +393,7 @@ class Own(DataSet):
         if numbered and in_order is None:
             return numbers
         why = (
-            f"it has {n_rows} rows; "
+            f"it has {counted(n_rows, 'row')}; "
             + ("both the order of --items and the ids as row numbers fit" if numbered else "")
             + (
                 "the table of items has another number of rows and the ids are no row numbers"
@@ -464,7 +469,9 @@ def ids_in(path: Path, n_rows: int) -> list[str]:
             raise RawError(f"{path} cannot be read as a table: {error}") from error
         ids = _ordered(path, table)
     if len(ids) != n_rows:
-        raise RawError(f"{path} has {len(ids)} ids; wanted {n_rows}, one for each row of vectors")
+        raise RawError(
+            f"{path} has {counted(len(ids), 'id')}; wanted {n_rows}, one for each row of vectors"
+        )
     return ids
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec import checksums
-from ld4mrec.errors import UserError, nearest
+from ld4mrec.errors import UserError, counted, nearest
 from ld4mrec.files import replacing
 from ld4mrec.preprocessing import tmall_files
 from ld4mrec.preprocessing.steps.collecting import Collector
@@ -92,7 +92,7 @@ class TMALL(DataSet):
         self.report_window(log["inside"], options, report)
         name = self.pair_name
         if "click" in options.action:
-            name = f"distinct pairs of {options.users:,} users (seed {options.seed})"
+            name = f"distinct pairs of {counted(options.users, 'user')} (seed {options.seed})"
         interactions = coded(*log["columns"], "u")
         report.step(name, interactions.counts())
         return interactions, log["records"]

@@ -15,7 +15,7 @@ from itertools import chain, compress, count, product
 from string import ascii_lowercase
 from typing import Any
 
-from ld4mrec.errors import nearest
+from ld4mrec.errors import counted, nearest
 
 BEST, SECOND = "best", "second"
 MINUS, MISSING = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -146,8 +146,8 @@ class Table:
         for label, cells in rows:
             if len(cells) != len(self.columns):
                 raise ValueError(
-                    f"table {self.name!r}, row {label!r}: {len(cells)} cells for "
-                    f"{len(self.columns)} columns"
+                    f"table {self.name!r}, row {label!r}: {counted(len(cells), 'cell')} for "
+                    f"{counted(len(self.columns), 'column')}"
                 )
 
     @property

@@ -2,7 +2,7 @@
 
 import logging
 
-from ld4mrec.errors import DamagedError
+from ld4mrec.errors import DamagedError, counted
 from ld4mrec.runs.folder import metrics_in
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ def below_a_rung(run) -> str | None:
     for epochs, least in sorted(run.rungs.items()):
         best = best_until(curve, epochs)
         if best is not None and curve[-1][0] >= epochs and best < least:
-            return (
-                f"best {metric} {best:.4f} after {epochs} epochs, {least:.4f} was needed to go on"
-            )
+            after = f"after {counted(epochs, 'epoch')}"
+            return f"best {metric} {best:.4f} {after}, {least:.4f} was needed to go on"
     return None

@@ -23,7 +23,7 @@ import yaml
 
 from ld4mrec import checksums, files
 from ld4mrec.config.configuration import Config
-from ld4mrec.errors import DamagedError, RunError
+from ld4mrec.errors import DamagedError, RunError, counted
 from ld4mrec.places import INSTALLED, SOURCE
 from ld4mrec.runs.identity import id_maps, plain_value, run_id
 from ld4mrec.runs.results import unlike_a_result
@@ -231,8 +231,8 @@ class RunFolder:
         lost = up_to_epoch + 1 - len(lines)
         if lost:
             logger.warning(
-                "%s: the lines of %d of %d epochs are damaged or gone; the run goes on without",
-                *(self.path / "metrics.jsonl", lost, up_to_epoch + 1),
+                "%s: the lines of %d of %s are damaged or gone; the run goes on without",
+                *(self.path / "metrics.jsonl", lost, counted(up_to_epoch + 1, "epoch")),
             )
         with files.replacing(self.path / "metrics.jsonl", "w") as file:
             for _, line in sorted(lines.items()):

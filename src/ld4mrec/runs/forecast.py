@@ -9,6 +9,7 @@ import torch
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
+from ld4mrec.errors import counted
 from ld4mrec.runs.opening import build, make_loaders
 from ld4mrec.runs.used import used
 from ld4mrec.training import memory
@@ -42,10 +43,10 @@ class Forecast:
         least, most = fewest_epochs(config, self.steps), config["epochs"]
         times = [self.build + epochs * epoch for epochs in (least, most)]
         gpu = f" and {_size(self.gpu)} of the GPU's" if self.gpu else ""
-        epochs = f"{least} to {most} epochs" if least < most else f"{most} epochs"
+        epochs = f"{least:,} to {most:,} epochs" if least < most else counted(most, "epoch")
         took = " to ".join(dict.fromkeys(map(_duration, times)))
         each = " each" * (runs > 1)
-        steps = f"{self.steps:,} step{'s' * (self.steps != 1)}"
+        steps = counted(self.steps, "step")
         found = [
             self.line,
             f"memory: about {_size(self.ram)}{gpu}, the process as a whole",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ld4mrec.errors import DamagedError
+from ld4mrec.errors import DamagedError, counted
 
 NUMBERS = {"valid", "test", "seconds", "peak_memory"}
 SHAPE = {"id": str, "model": str, "dataset": str, "seed": int, "parameters": int}
@@ -75,7 +75,7 @@ def _unlike_lists(arrays):
     if users is None or items is None or not (_are_ids(users, 1) and _are_ids(items, 2)):
         return "it has no users with a list of items each"
     if len(users) != len(items) or not items.size:
-        return f"it has {len(users)} users and lists of shape {items.shape}"
+        return f"it has {counted(len(users), 'user')} and lists of shape {items.shape}"
     return None
 
 

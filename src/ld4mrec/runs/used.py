@@ -10,6 +10,7 @@ from torch import nn
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, feature_paths, modality_files
 from ld4mrec.data.interactions import SPLITS, RecDataset
+from ld4mrec.errors import counted
 
 LISTED = 8  # files of a folder that a line names
 
@@ -21,8 +22,8 @@ def used(config: Config, splits: Sequence[RecDataset], model: nn.Module) -> str:
     frozen = f", {trained:,} of them trained," * (trained < size)
     return (
         f"{data_used(config['dataset'], splits)}; features: {features_used(config)}; "
-        f"{type(model).__name__} with {size:,} parameters{frozen} on {machine_used(config)}, "
-        f"seed {config['seed']}"
+        f"{type(model).__name__} with {counted(size, 'parameter')}{frozen} on "
+        f"{machine_used(config)}, seed {config['seed']}"
     )
 
 
@@ -33,7 +34,8 @@ def data_used(name: str, splits: Sequence[RecDataset]) -> str:
     parts = ", ".join(f"{split} {n:,}" for split, n in zip(SPLITS, rows, strict=True))
     density = sum(rows) / max(1, users * items)
     return (
-        f"{name} of {users:,} users, {items:,} items, {sum(rows):,} interactions ({parts}), "
+        f"{name} of {counted(users, 'user')}, {counted(items, 'item')}, "
+        f"{counted(sum(rows), 'interaction')} ({parts}), "
         f"density {density:.4%}"
     )
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 
+from ld4mrec.errors import counted
 from ld4mrec.runs.run import Run
 
 
@@ -89,7 +90,7 @@ def _where(others, same, pairs):
         values = {key[place] for key in same}
         if all(key in same for key in pairs if key[place] in values):
             return f"where {other} is {' or '.join(sorted(values))}: equal numbers"
-    return f"in {len(same)} of {len(pairs)} comparisons: equal numbers"
+    return f"in {len(same)} of {counted(len(pairs), 'comparison')}: equal numbers"
 
 
 def _numbers(run):

@@ -3,7 +3,7 @@
 import logging
 import time
 
-from ld4mrec.errors import RunError
+from ld4mrec.errors import RunError, counted
 from ld4mrec.runs.run import Run
 from ld4mrec.search.idle import idle, unread, varied, written
 
@@ -34,8 +34,7 @@ class Pace:
             self.names = ()
         if left:
             minutes = left * (time.monotonic() - self.started) / self.trained / 60
-            runs = "1 run" if left == 1 else f"{left} runs"
-            logger.info("%s left, about %.0f minutes at this pace", runs, minutes)
+            logger.info("%s left, about %.0f minutes at this pace", counted(left, "run"), minutes)
 
 
 def ranked(runs: list[Run], what: str) -> list[Run]:
@@ -48,7 +47,7 @@ def ranked(runs: list[Run], what: str) -> list[Run]:
     )
     if not finished:
         first = runs[0].failure or runs[0].stopped
-        raise RunError(f"all {len(runs)} runs of the {what} failed; the first: {first}")
+        raise RunError(f"the {what} failed, {counted(len(runs), 'run')} of it; the first: {first}")
     stopped = [run for run in runs if run.stopped]
     failed = [run for run in runs if not run.result and not run.stopped]
     names, best = varied(runs), finished[0]

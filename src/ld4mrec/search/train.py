@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.engines.in_turn import InTurn
-from ld4mrec.errors import ConfigError, DivergedError
+from ld4mrec.errors import ConfigError, DivergedError, counted
 from ld4mrec.runs.forecast import forecast
 from ld4mrec.runs.request import Opened, Request, configure, open_request, runs_at, shims_for
 from ld4mrec.runs.run import Run, ended_earlier, finish, own_view
@@ -129,7 +129,9 @@ def preview(
     runs = plan(request, grid or bool(trials) or None)
     done = [run for run in runs if run.result]
     left = [run for run in runs if not run.ended] or runs
-    what = f"a search: {trials} of {len(runs)} points" if trials else f"{len(runs)} runs"
+    what = f"{len(runs)} runs"
+    if trials:
+        what = f"a search: {trials} of {counted(len(runs), 'point')}"
     where = left[0].folder.path
     lines = [f"{what if len(runs) > 1 else 'one run'}, {len(done)} finished; the next in {where}"]
     source, _ = configure(replace(request, keys=take_ranges(request.keys)[0]))
@@ -171,7 +173,7 @@ def _grid(opened: Opened, runs: list[Run], config: Config, engine: InTurn) -> li
     warn(same_runs(runs))
     runs = _different(runs)
     done = sum(planned.folder.is_finished for planned in runs)
-    logger.info("grid of %d runs, %d of them finished", len(runs), done)
+    logger.info("grid of %s, %d of them finished", counted(len(runs), "run"), done)
     engine.start(runs[0].config["threads"])
     pace, ended = Pace(varied(runs)), {}
     for planned in runs:
@@ -211,11 +213,11 @@ def _trials(opened: Opened, space: Space, some: Config, search: Search, engine: 
     halving = Halving(search.first_rung, some["epochs"])
     of, window, at_a_time = "", search.trials, ""
     if proposals.size < math.inf:
-        of = f" in {proposals.size} points"
+        of = f" in {counted(proposals.size, 'point')}"
     if search.method != "random":
         window, at_a_time = open_at_once, f", {open_at_once} at a time"
-    words = search.method, search.trials, of, search.seed, at_a_time
-    logger.info("%s search: %d trials%s, search seed %d%s", *words)
+    words = search.method, counted(search.trials, "trial"), of, search.seed, at_a_time
+    logger.info("%s search: %s%s, search seed %d%s", *words)
     trials, ended = [], {}  # (trial, Run) in the order drawn; {id: Run} of those that ended
     told, exhausted = 0, False
     pace = Pace([name for name, values in space.items() if not is_single(values)])
@@ -245,7 +247,7 @@ def _trials(opened: Opened, space: Space, some: Config, search: Search, engine: 
         told += 1
     runs = [ended[drawn.id] for _, drawn in trials]
     if exhausted:
-        logger.info("the space has no more than these %d points", len(runs))
+        logger.info("the space has no more than %s", counted(len(runs), "point"))
     warn(same_runs([drawn for _, drawn in trials]))
     return ranked(_different(runs), "search")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ld4mrec.data.features import ID_MAPS, data_folder
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 from ld4mrec.tables import check_header
 
 logger = logging.getLogger(__name__)
@@ -54,16 +54,17 @@ class Ids:
         if empty := int((original.str.strip() == "").sum()):
             first = frame[column][original.str.strip() == ""].iloc[0]
             raise DataError(
-                f"{path} has {empty} empty original ids, the first for {column} {first}; wanted a "
-                "text for each"
+                f"{path} has {counted(empty, 'empty original id')}, the first for {column} "
+                f"{first}; wanted a text for each"
             )
         numbers = pd.to_numeric(frame[column], errors="coerce")
         known = numbers.between(0, n - 1) & (numbers % 1 == 0)
         numbers, original = numbers[known].astype(np.int64), original[known]
         if len(numbers) != n or numbers.nunique() != n or original.nunique() != n:
             raise DataError(
-                f"{path} gives {original.nunique()} original ids to {numbers.nunique()} of the "
-                f"{n} {kind}s, in {len(numbers)} rows; wanted one for each of 0 to {n - 1}"
+                f"{path} gives {counted(original.nunique(), 'original id')} to "
+                f"{numbers.nunique():,} of the {counted(n, kind)}, in "
+                f"{counted(len(numbers), 'row')}; wanted one for each of 0 to {n - 1}"
             )
         texts = np.empty(n, dtype=object)
         texts[numbers.to_numpy()] = original.to_numpy(dtype=object)
@@ -97,8 +98,8 @@ class Ids:
         if len(unknown):
             named = ", ".join(map(repr, unknown[:NAMED])) + ", ..." * (len(unknown) > NAMED)
             raise UnknownIdError(
-                f"{where} has {len(unknown)} unknown {self.kind} ids: {named}; the run knows "
-                f"{like}. --skip-unknown (in Python skip_unknown=True) leaves the others out"
+                f"{where} has {counted(len(unknown), f'unknown {self.kind} id')}: {named}; the run "
+                f"knows {like}. --skip-unknown (in Python skip_unknown=True) leaves the others out"
             )
         return found
 

@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 import pandas as pd
 
 from ld4mrec.data.interactions import no_likes
-from ld4mrec.errors import ConfigError, DataError, nearest
+from ld4mrec.errors import ConfigError, DataError, counted, nearest
 from ld4mrec.files import replacing
 from ld4mrec.tables import check_header, is_number, refuse_nul
 
@@ -69,30 +69,32 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if empty.any():
         raise DataError(
             f"{path}: row {int(empty.to_numpy().argmax()) + 1} after the header lacks a value in "
-            f"{' or '.join(columns)} ({int(empty.sum())} such rows)"
+            f"{' or '.join(columns)} ({counted(int(empty.sum()), 'such row')})"
         )
     if doubtful:
         n, row, value = doubtful
         logger.warning(
-            "%s: %d rows have no rating above 0 and count as interactions all the same (the "
-            "first: row %d after the header, %s)",
-            *(path, n, row + 1, value),
+            "%s: %s without a rating above 0, taken for interactions all the same (the first: row "
+            "%d after the header, %s)",
+            *(path, counted(n, "row"), row + 1, value),
         )
     frame = frame.astype(str)
     quoted = frame.apply(lambda texts: texts.str.contains('"', regex=False)).any(axis=1).to_numpy()
     if quoted.any():  # as where a quote has no partner: CSV has them around fields only
         row = int(quoted.argmax())
         logger.warning(
-            "%s: %d rows have a quote in an id, which is taken as it is (the first: row %d after "
-            "the header, %s)",
-            *(path, int(quoted.sum()), row + 1, ", ".join(frame.iloc[row])),
+            "%s: %s with a quote in an id, which is taken as it is (the first: row %d after the "
+            "header, %s)",
+            *(path, counted(int(quoted.sum()), "row"), row + 1),
+            ", ".join(frame.iloc[row]),
         )
     again = frame.duplicated().to_numpy()
     if again.any():
         row = int(again.argmax())
         logger.warning(
-            "%s: %d rows repeat another and count once (the first: row %d after the header, %s)",
-            *(path, int(again.sum()), row + 1, ", ".join(frame.iloc[row])),
+            "%s: %s left out as a repeat of another (the first: row %d after the header, %s)",
+            *(path, counted(int(again.sum()), "row"), row + 1),
+            ", ".join(frame.iloc[row]),
         )
     return frame
 

@@ -14,7 +14,7 @@ from common.graph import binary_csr
 from common.largest import largest
 from common.servable import needs_history
 from ld4mrec.data.batches import take_groups, users_at_once
-from ld4mrec.errors import DivergedError, RunError
+from ld4mrec.errors import DivergedError, RunError, counted
 from ld4mrec.evaluation.evaluator import MASKED
 from ld4mrec.progress import progress
 from ld4mrec.runs.results import top_lists
@@ -132,7 +132,7 @@ def check_same_lists(trained: Trained) -> None:
     batches = top_items(Audience(users, model_scores(trained), known), then.shape[1], config)
     now = np.concatenate([items for _, items, _ in batches])
     same = int(((now == then) | (then < 0)).all(axis=1).sum())  # -1: behind the last candidate
-    text = f"{text}: of {len(now)} test users, {same} get the run's list"
+    text = f"{text}: of {counted(len(now), 'test user')}, {same:,} get the run's list"
     if same < len(now) / 2:
         raise RunError(
             f"{text}; that is another model than was evaluated. Use the code of the run's "

@@ -12,7 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from common.graph import HistoryRows, binary_csr
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 from ld4mrec.serving import ranking
 from ld4mrec.serving.choices import LISTED
 from ld4mrec.serving.export import write_export
@@ -69,7 +69,8 @@ def recommend(wanted: Wanted) -> None:
         manifest = write_export(trained, wanted.export, wanted.mask)
         size = sum(file["bytes"] for file in manifest["files"].values())
         logger.info(
-            "%d files, %.1f MB, in %s", len(manifest["files"]) + 1, size / 1e6, wanted.export
+            "%s, %.1f MB, in %s",
+            *(counted(len(manifest["files"]) + 1, "file"), size / 1e6, wanted.export),
         )
         return
     if wanted.history:
@@ -90,7 +91,7 @@ def recommend(wanted: Wanted) -> None:
         write_text(sys.stdout, frames)
         return
     write_table(wanted.out, frames)
-    logger.info("%d users' lists in %s", len(audience.users), wanted.out)
+    logger.info("lists of %s in %s", counted(len(audience.users), "user"), wanted.out)
 
 
 def lists_of(trained: Trained, audience: Audience, k: int) -> Iterator[pd.DataFrame]:
@@ -107,8 +108,8 @@ def own_users(trained: Trained, chosen_users: np.ndarray | None, mask: str) -> A
     users, without = ranking.with_history(trained.model, users, trained.train)
     if len(without):
         text = (
-            f"{len(without)} users have no training history, of which {trained.name} has learned "
-            f"nothing: {_named(trained.users.of(without))}"
+            f"{counted(len(without), 'user has', 'users have')} no training history, of which "
+            f"{trained.name} has learned nothing: {_named(trained.users.of(without))}"
         )
         if chosen_users is not None:
             raise DataError(f"{text}; take them out of --users ({for_anybody()} serves anybody)")
@@ -135,13 +136,15 @@ def new_users(
     usable = ranking.known_part(histories, trained.train)
     ignored = histories.nnz - usable.nnz
     if ignored:
-        logger.info("%d rows of %s are of items without training rows", ignored, where)
+        logger.info(
+            "%s in %s of items without training rows, left out", counted(ignored, "row"), where
+        )
     users, without = ranking.with_history(trained.model, np.arange(len(names)), usable)
     names = np.asarray(names, dtype=object)
     if len(without):
         logger.warning(
-            "left out: %d users without an item that the training data has: %s",
-            len(without),
+            "left out: %s without an item that the training data has: %s",
+            counted(len(without), "user"),
             _named(names[without]),
         )
     known = histories if mask != "none" else sp.csr_matrix(histories.shape)
@@ -177,9 +180,9 @@ def _warn_of_formulas(*names):
     ids = pd.Series(np.concatenate([texts for texts in names if texts.dtype == object] or [[]]))
     if (found := formulas(ids)).any():
         logger.warning(
-            "%d ids would be formulas in a spreadsheet (the first: %r); for one, write the table "
-            "with --spreadsheet, which puts ' before them",
-            *(int(found.sum()), ids[found].iloc[0]),
+            "%s a spreadsheet would run as formulas (the first: %r); for one, write the table with "
+            "--spreadsheet, which puts ' before them",
+            *(counted(int(found.sum()), "id"), ids[found].iloc[0]),
         )
 
 
@@ -191,9 +194,9 @@ def _warn_if_short(audience, k):
         raise DataError("these users are known to have every item; --mask none leaves none out")
     if (left < k).any():
         logger.warning(
-            "%d users get fewer than %d items: of %d items that many are left, %d at least",
-            int((left < k).sum()),
-            k,
+            "%s fewer than %s: of %d that many are left, %d at least",
+            counted(int((left < k).sum()), "user gets", "users get"),
+            counted(k, "item"),
             known.shape[1],
             int(left.min()),
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ld4mrec.config.configuration import Config
+from ld4mrec.errors import counted
 
 SHARE = 3  # of the least number of steps, one in three must lie behind the best evaluation
 FEW_STEPS = 100  # of the optimiser: fewer seldom learn anything
@@ -87,12 +88,12 @@ def too_early(config: Config, result: Mapping) -> list[str]:
     late = waited <= evaluations // LATE and evaluations >= FEW_EVALUATIONS
     if epochs >= config["epochs"] and late:
         sentences.append(
-            f"the limit of {config['epochs']} epochs ended the training while it was rising: the "
-            f"best is epoch {result['best_epoch'] + 1} of {epochs}; raise epochs"
+            f"the limit of {counted(config['epochs'], 'epoch')} ended the training while it was "
+            f"rising: the best is epoch {result['best_epoch'] + 1} of {epochs}; raise epochs"
         )
     elif steps is not None and epochs < config["epochs"] and steps < FEW_STEPS:
         sentences.append(
-            f"patience ended the training after {steps} steps of the optimiser, "
+            f"patience ended the training after {counted(steps, 'step')} of the optimiser, "
             f"{steps // max(1, epochs)} an epoch; few models learn in so few: lower "
             f"train_batch_size (now {config['train_batch_size']}) or raise patience_steps (now "
             f"{config['patience_steps']}) or stopping_step (now {config['stopping_step']})"

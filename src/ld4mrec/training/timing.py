@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ld4mrec.errors import counted
 from ld4mrec.training import memory
 
 WARM_UP = 3  # calls before the first one that counts
@@ -67,6 +68,7 @@ def machine(device: torch.device, kind: str) -> str:
     named = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
     return (
-        f"{gpu}{named[0] if named else platform.processor()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, seconds by {kind} clock"
+        f"{gpu}{named[0] if named else platform.processor()}, {counted(os.cpu_count(), 'core')}, "
+        f"{counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}, seconds by "
+        f"{kind} clock"
     )

@@ -21,6 +21,7 @@ from ld4mrec.errors import (
     RunError,
     UnresumableError,
     UserError,
+    counted,
 )
 from ld4mrec.evaluation.evaluator import TopKEvaluator
 from ld4mrec.progress import progress
@@ -339,10 +340,15 @@ class Trainer(AbstractTrainer):
         steps = epochs * n_batches
         if self.optimizer and epochs < self.epochs and steps < FEW_STEPS:
             self.logger.warning(
-                "an epoch is %d batches, and patience may end training after %d epochs: %d steps "
-                "of the optimiser; a smaller train_batch_size (now %d) or a longer patience "
+                "an epoch is %s, and patience may end training after %s: %s of the optimiser; a "
+                "smaller train_batch_size (now %d) or a longer patience "
                 "(patience_steps, now %d, stopping_step, now %d) gives it more",
-                *(n_batches, epochs, steps, self.config["train_batch_size"]),
+                *(
+                    counted(n_batches, "batch", "batches"),
+                    counted(epochs, "epoch"),
+                    counted(steps, "step"),
+                ),
+                self.config["train_batch_size"],
                 *(self.config["patience_steps"], self.config["stopping_step"]),
             )
 

@@ -176,7 +176,7 @@ def test_the_doors(tmp_path, world, capsys):
     assert compare.main(["-d", "blocks", "-m", "Pop,Mine", *words]) == 2
     told = capsys.readouterr()
     assert "Pop: no leak found" in told.out
-    assert "1 of 2 rows read what they are tested on: Mine" in told.err
+    assert "1 of 2 rows with a model that reads what it is tested on: Mine" in told.err
     assert not (tmp_path / "report").exists()
     search = ["--tune", "--search=random", "--trials=2"]  # nothing is searched before the audit
     search += ["--learning_rate={low: 0.001, high: 0.1}"]

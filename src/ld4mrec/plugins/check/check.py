@@ -23,12 +23,12 @@ import torch
 from common.abstract_recommender import AbstractRecommender
 from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.config.yaml_files import read_yaml
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, UserError, counted
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import usage
 from ld4mrec.plugins.check.leaks import EPOCHS, STEPS, audit
 from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, uses_of
-from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in_words, predict
+from ld4mrec.plugins.check.scores import Wrong, check_scores, close, in_words, predict
 from ld4mrec.plugins.check.speed import measure_speed
 from ld4mrec.plugins.check.trial import Trial, difference, epochs_of
 from ld4mrec.plugins.data_view import in_view
@@ -213,7 +213,7 @@ class _Check:
             text = f"{', '.join(outside)}: trained, but no optimiser sees it"
             self.report.add(NOTE, "parameters", text)
         self.model = model
-        return f"{self.size:,} numbers in {counted(len(self.start), 'parameter')}"
+        return f"{counted(self.size, 'number')} in {counted(len(self.start), 'parameter')}"
 
     def _score_untrained(self):
         """A note only: no run asks so early. On a model of its own: it may leave something."""
@@ -259,7 +259,8 @@ class _Check:
         if self.batch is None:
             self.batch, self.loss_form = given, in_words(loss)
         self.written = self.written or ", written into" * (not batch.equal(given))
-        return f"{total.item():.4g}, gradients for {len(gradients)} of {len(self.start)} parameters"
+        of = counted(len(self.start), "parameter")
+        return f"{total.item():.4g}, gradients for {len(gradients)} of {of}"
 
     def _short_batch(self, batches):
         full, last = batches[0].shape[-1], batches[-1].shape[-1]
@@ -378,7 +379,7 @@ class _Check:
         if self.model is not None:
             uses["hooks"] = ", ".join(name for name in HOOKS if self._defines(name))
             learner, rate = self.point["learner"], self.point["learning_rate"]
-            text = f"{learner}, learning rate {rate}, {self.size:,} numbers"
+            text = f"{learner}, learning rate {rate}, {counted(self.size, 'number')}"
             uses["optimiser"] = text if self.point["req_training"] else ""
         if self.batch is not None:
             shape = tuple(self.batch.shape)

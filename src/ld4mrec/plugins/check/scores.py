@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from ld4mrec.errors import counted
 from ld4mrec.evaluation.evaluator import MASKED
 from ld4mrec.training import randomness
 
@@ -78,7 +79,7 @@ def _usable(scores, n_users, n_items):
         raise Wrong(f"full_sort_predict returned {scores.dtype}; wanted floating point")
     if not scores.isfinite().all():
         bad = int((~scores.isfinite()).any(dim=1).sum())
-        raise Wrong(f"the scores of {bad} of {n_users} users are not finite")
+        raise Wrong(f"the scores of {bad} of {counted(n_users, 'user')} are not finite")
     return scores
 
 
@@ -94,10 +95,6 @@ def close(scores: torch.Tensor, others: torch.Tensor) -> bool:
     rtol = RTOL.get(others.dtype, 1e-4)
     largest = others.nan_to_num(0, 0, 0).abs().max().item()
     return torch.allclose(scores, others, rtol=rtol, atol=rtol * largest, equal_nan=True)
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def in_words(value: object) -> str:

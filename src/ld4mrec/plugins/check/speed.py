@@ -4,6 +4,7 @@ import statistics
 from pathlib import Path
 
 from ld4mrec.data.features import data_folder
+from ld4mrec.errors import counted
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.check.toy_data import write_large_data
 from ld4mrec.plugins.data_view import private_data_view
@@ -51,6 +52,6 @@ def measure_speed(source: sources.ModelSource, overrides: dict, folder: Path) ->
         return f"not measured on {what}: {type(error).__name__}: {error}"
     seconds, mib = statistics.median(taken), peak(config["device"]) / 2**20
     return (
-        f"{seconds:.3f} s a step of {steps.rows:,} rows, {len(opened.train)} steps an epoch, "
-        f"{mib:,.0f} MiB at most, on {what}"
+        f"{seconds:.3f} s a step of {counted(steps.rows, 'row')}, "
+        f"{counted(len(opened.train), 'step')} an epoch, {mib:,.0f} MiB at most, on {what}"
     )

@@ -11,7 +11,7 @@ import torch
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset, check_topk
-from ld4mrec.errors import ConfigError, UserError
+from ld4mrec.errors import ConfigError, UserError, counted
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.check.scores import Wrong
 from ld4mrec.plugins.check.toy_data import write_toy_data
@@ -99,7 +99,7 @@ class Trial:
         self._fingerprints = data_fingerprint(self.point), code_fingerprint(self.source)
         sizes = ", ".join(f"{key} {self.point[key]}" for key in (*TOY_SETTINGS, "epochs"))
         device = self.point["device"].type
-        self.data += f", {len(self.splits[0])} training rows, on the {device}; {sizes}"
+        self.data += f", {counted(len(self.splits[0]), 'training row')}, on the {device}; {sizes}"
 
     def config(self, mg=False, without=(), source=None) -> Config:
         settings = {key: value for key, value in self.settings.items() if key not in without}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ld4mrec.errors import UserError, nearest
+from ld4mrec.errors import UserError, counted, nearest
 from ld4mrec.preprocessing.steps.raw import RawError
 from ld4mrec.preprocessing.steps.sources import reading
 from ld4mrec.tables import is_number
@@ -410,8 +410,8 @@ def _said_columns(layout, source, words):
     else:
         if not 2 <= len(words) <= len(ROLES):
             raise UserError(
-                f"--columns names {len(words)} columns; wanted user, item, and if there are any "
-                "rating and time"
+                f"--columns names {counted(len(words), 'column')}; wanted user, item, and if there "
+                "are any rating and time"
             )
         roles = {role: name for role, name in zip(ROLES, words, strict=False) if name != "-"}
         if len(words) == 3 and role_of(words[2]) == "time":
@@ -431,7 +431,7 @@ def _said_columns(layout, source, words):
             roles[role] = layout.names[int(name) - 1]
         else:
             raise UserError(
-                f"--columns: {source} has {len(layout.names)} columns, no column {name}"
+                f"--columns: {source} has {counted(len(layout.names), 'column')}, no column {name}"
             )
     for role in ROLES[:2]:
         if role not in roles:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 from ld4mrec.preprocessing.formats.layout import Layout
 from ld4mrec.preprocessing.steps.raw import BadLines, RawError, blocks
 from ld4mrec.preprocessing.steps.sources import reading
@@ -86,7 +86,7 @@ def _delimited(stream, layout, columns, bad):
 
     def skip(row):
         text = (row.text or "").replace(UNIT.decode(), layout.separator)
-        why = f"{row.actual_columns} fields, not {row.expected_columns}"
+        why = f"{counted(row.actual_columns, 'field')}, not {row.expected_columns}"
         if layout.quotes and text.count('"') % 2:
             why += f", {UNCLOSED}"
         bad.add(why, [row.number or 0], [text.encode()])

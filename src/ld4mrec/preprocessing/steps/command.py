@@ -12,7 +12,7 @@ import pandas as pd
 
 from ld4mrec.data import splits
 from ld4mrec.data.counts import TABLE_1, Counts
-from ld4mrec.errors import DISK_IS_FULL, DataError, UserError, exit_status
+from ld4mrec.errors import DISK_IS_FULL, DataError, UserError, counted, exit_status
 from ld4mrec.preprocessing.steps import features, published, writing
 from ld4mrec.preprocessing.steps.data_set import DataSet
 from ld4mrec.preprocessing.steps.encoders.base import FILE, MODALITIES
@@ -41,18 +41,20 @@ def chosen(
     # equal where the rows were sampled while they were read
     if options.users is not None and options.users != left.counts().users:
         left = sample_users(left, options.users, options.seed)
-        report.step(f"sample of {options.users:,} users (seed {options.seed})", left.counts())
+        report.step(
+            f"sample of {counted(options.users, 'user')} (seed {options.seed})", left.counts()
+        )
     k, target = options.k_core, options.target_users
     if target is not None:
-        report.say(f"searching the sample of users whose {k}-core has {target:,} users")
+        report.say(f"searching the sample of users whose {k}-core has {counted(target, 'user')}")
         left, n = sample_for_core(left, k, target, options.seed)
-        report.step(f"sample of {n:,} users (seed {options.seed})", left.counts())
+        report.step(f"sample of {counted(n, 'user')} (seed {options.seed})", left.counts())
     left, rounds = k_core(left, k)
     why = (
         "Every user or item has too few interactions, directly or after others were dropped: use a "
         "smaller --k-core, more users, or a longer window."
     )
-    report.step(f"{k}-core ({len(rounds) - 1} rounds)", left.counts(), why)
+    report.step(f"{k}-core ({counted(len(rounds) - 1, 'round')})", left.counts(), why)
     return left.renumbered(), files, rounds
 
 
@@ -62,7 +64,7 @@ def check_images(images: Images, items: list[str]) -> None:
     if held < FEW_IMAGES * len(items):
         looked_for = ", ".join(images.where(item) for item in items[:3])
         raise DataError(
-            f"{images.path} has an image for {held} of {len(items)} items; looked for "
+            f"{images.path} has an image for {held} of {counted(len(items), 'item')}; looked for "
             f"{looked_for}, ... Is it the folder of another data set? --images PATH names the "
             "right one, --image-encoder none goes on without"
         )
@@ -155,8 +157,9 @@ def say_split(report: Report, rule: str, parts: dict) -> None:
     of_items = parts["held_out_rows_of_items_not_in_train"]
     if of_users or of_items:
         report.say(
-            f"training never shows {parts['users_not_in_train']:,} users and "
-            f"{parts['items_not_in_train']:,} items; {of_users:,} held-out rows are of such users "
+            f"training never shows {counted(parts['users_not_in_train'], 'user')} and "
+            f"{counted(parts['items_not_in_train'], 'item')}; "
+            f"{counted(of_users, 'held-out row is', 'held-out rows are')} of such users "
             f"(the host drops these) and {of_items:,} of such items (these stay)"
         )
 
@@ -184,7 +187,7 @@ def plain(options: Namespace) -> dict:
 def _plain(value):
     """A value as JSON has it: paths without the folders that lead there; a DataFrame's size."""
     if isinstance(value, pd.DataFrame):
-        return f"a DataFrame of {len(value)} rows"
+        return f"a DataFrame of {counted(len(value), 'row')}"
     if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 from ld4mrec.preprocessing.steps.encoders import inference
 from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError
 from ld4mrec.preprocessing.steps.images import BrokenImageError, Images, decode
@@ -158,8 +158,9 @@ class Pictures(Contents):
             for row, why in sorted(self.broken.items())[:SHOWN]
         )
         raise DataError(
-            f"{len(self.broken)} of {n_images} images are broken so far, more than --max-broken "
-            f"{self.most_broken} allows; the first:\n  {first}\nFetch them again, or allow more"
+            f"{len(self.broken)} of {counted(n_images, 'image')} broken so far, more than "
+            f"--max-broken {self.most_broken} allows; the first:\n  {first}\n"
+            "Fetch them again, or allow more"
         )
 
     def load(self, keys, pool):

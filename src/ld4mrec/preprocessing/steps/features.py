@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 from ld4mrec.files import replacing
 from ld4mrec.places import from_yaml
 from ld4mrec.preprocessing.steps import encoding
@@ -213,8 +213,8 @@ def _own(vectors: OwnVectors, items):
     found = int((where >= 0).sum())
     if found < FEWEST_OWN * len(items) or not found:
         raise DataError(
-            f"{vectors.path} has vectors for {found} of {len(items)} items; its ids look like "
-            f"{vectors.ids[0]!r}, the data set's like {items[0]!r}; leading zeros count"
+            f"{vectors.path} has vectors for {found} of {counted(len(items), 'item')}; its ids "
+            f"look like {vectors.ids[0]!r}, the data set's like {items[0]!r}; leading zeros count"
         )
     facts = {
         "encoder": vectors.name,
@@ -255,7 +255,7 @@ def _write(out, modality, items, made):
 def summary(modality: str, made: Made) -> str:
     """Lines on what a Made holds."""
     n_items, facts = len(made.features), made.facts
-    line = f"{modality}: {n_items:,} items, {facts['encoder']}, {facts['dimension']}-d"
+    line = f"{modality}: {counted(n_items, 'item')}, {facts['encoder']}, {facts['dimension']}-d"
     encoded = facts.get("encoded now")
     if encoded is not None:
         rate = encoded / max(facts["seconds"], 0.1)

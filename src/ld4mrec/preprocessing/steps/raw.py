@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 
 BLOCK = 1 << 22  # bytes; larger ones fall out of the cache and take memory
 LONGEST_LINE = 1 << 26  # beyond this it is no text file of lines
@@ -74,7 +74,8 @@ class BadLines:
     def describe(self) -> str:
         """How many lines are bad, and the first of them, in words."""
         more = "; ..." if self.bad > len(self.first) else ""
-        return f"{self.bad} of {self.lines} lines cannot be used ({'; '.join(self.first)}{more})"
+        bad = f"{self.bad:,} of {counted(self.lines, 'line')} cannot be used"
+        return f"{bad} ({'; '.join(self.first)}{more})"
 
     def as_dict(self) -> dict:
         """What the manifest says of the file's lines."""

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ld4mrec import files
-from ld4mrec.errors import UserError
+from ld4mrec.errors import UserError, counted
 from ld4mrec.preprocessing.steps.encoders.base import needed
 
 T = TypeVar("T")
@@ -212,8 +212,10 @@ class Space:
         lacking = self._store.transact(look)
         if damaged:
             logger.warning(
-                "%s: %d stored arrays are damaged and made anew (the first: %s)",
-                *(self._store.folder, len(damaged), damaged[0].hex()[:16]),
+                "%s: %s damaged and made anew (the first: %s)",
+                self._store.folder,
+                counted(len(damaged), "stored array is", "stored arrays are"),
+                damaged[0].hex()[:16],
             )
         return lacking
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ld4mrec.errors import counted
 from ld4mrec.preprocessing.steps.encoders.base import Encoder, EncoderError, versions_of
 
 LARGEST_BATCH, LARGEST_ON_GPU, SMALLEST_BATCH = 64, 256, 8
@@ -54,8 +55,10 @@ def vectors(
         rows = encoder.forward([*inputs, *filling])[: len(inputs)]
     rows = np.asarray(rows, dtype=np.float32)
     if rows.shape != (len(inputs), encoder.dimension):
-        got = f"an array of shape {rows.shape} for {len(inputs)} inputs"
-        raise EncoderError(f"{encoder.name} gave {got}, wanted {encoder.dimension} numbers each")
+        got = f"an array of shape {rows.shape} for {counted(len(inputs), 'input')}"
+        raise EncoderError(
+            f"{encoder.name} gave {got}, wanted {counted(encoder.dimension, 'number')} each"
+        )
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         first = inputs[int(finite.argmin())]
@@ -115,8 +118,9 @@ class TorchEncoder(Encoder):
                 return self.network_output(inputs).float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise EncoderError(
-                f"{self.name} ran out of memory on {self.device} with {len(inputs)} inputs at "
-                "once; give a smaller --batch-size. What is encoded is kept"
+                f"{self.name} ran out of memory on {self.device} with "
+                f"{counted(len(inputs), 'input')} at once; give a smaller --batch-size. What is "
+                "encoded is kept"
             ) from error
 
     def network_output(self, inputs):

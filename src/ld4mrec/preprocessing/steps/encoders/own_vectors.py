@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ld4mrec.errors import DataError
+from ld4mrec.errors import DataError, counted
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps.encoders.base import EncoderError
 from ld4mrec.tables import check_header, is_number, refuse_nul
@@ -45,7 +45,10 @@ class OwnVectors:
                 "wanted numbers, one row per item"
             )
         if len(self.ids) != len(vectors):
-            raise EncoderError(f"{self.path} has {len(self.ids)} ids and {len(vectors)} vectors")
+            raise EncoderError(
+                f"{self.path} has {counted(len(self.ids), 'id')} and "
+                f"{counted(len(vectors), 'vector')}"
+            )
         with np.errstate(over="ignore"):
             self.vectors = vectors.astype(np.float32)
         self.dimension = self.vectors.shape[1]
@@ -53,13 +56,14 @@ class OwnVectors:
         repeated = pd.Index(self.ids).duplicated()
         if repeated.any():
             raise EncoderError(
-                f"{self.path} has {int(repeated.sum())} repeated ids, first "
+                f"{self.path} has {counted(int(repeated.sum()), 'repeated id')}, first "
                 f"{self.ids[int(repeated.argmax())]!r}; each item may have one vector"
             )
         finite = np.isfinite(self.vectors).all(axis=1)
         if not finite.all():
             raise EncoderError(
-                f"{self.path} has NaN or values beyond float32 in {int((~finite).sum())} vectors, "
+                f"{self.path} has NaN or values beyond float32 in "
+                f"{counted(int((~finite).sum()), 'vector')}, "
                 f"first that of item {self.ids[int(finite.argmin())]!r}; leave such items out"
             )
 
@@ -151,13 +155,13 @@ def _first_bad_line(path, separator, column):
         n_fields = len(next(reader))
         for row in reader:
             if len(row) != n_fields:
-                what = f"{len(row)} fields"
+                what = counted(len(row), "field")
             elif bad := [f for n, f in enumerate(row) if n != column and not is_number(f)]:
                 what = repr(bad[0])
             else:
                 continue
             return (
-                f"has {what} in line {reader.line_num}; wanted an id and then {n_fields - 1} "
-                "numbers in each line"
+                f"has {what} in line {reader.line_num}; wanted an id and then "
+                f"{counted(n_fields - 1, 'number')} in each line"
             )
     return "has something else than finite numbers after the id"
