@@ -103,7 +103,8 @@ def test_tuning_checks_first_and_leaves_out_who_refuses(command, tmp_path, capsy
 def test_trials_are_announced_as_many_as_there_are(command, tmp_path, capsys):
     pytest.importorskip("optuna", reason="--search needs the extra 'search'")
     settings = tmp_path / "rows.yaml"
-    settings.write_text("BPR: {learning_rate: 0.001, reg_weight: [0.1, 0.2]}\n")
+    given = "learning_rate: 0.001, reg_weight: [0.1, 0.2], embedding_size: 8"
+    settings.write_text(f"BPR: {{{given}}}\n")
     words = [*command, "--settings", str(settings), "--seeds", "1", "--tune", "--dry-run"]
     assert compare.main([*words, "--search", "random", "--trials", "12"]) == 0
     assert "2 trials of --search random\nBPR: 2 runs of about 2 epochs" in capsys.readouterr().out

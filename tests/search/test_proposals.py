@@ -1,7 +1,10 @@
 """Search: what is drawn, what repeats, what is stopped, what a command leaves and refuses."""
 
+import copy
+import csv
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,14 +16,19 @@ from ld4mrec.commands import train as main
 from ld4mrec.comparison import ledger
 from ld4mrec.comparison.entries import Entry
 from ld4mrec.comparison.tuning import tuning_of
+from ld4mrec.config import configuration
+from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError
+from ld4mrec.places import CONFIGS
+from ld4mrec.plugins import sources
 from ld4mrec.runs.folder import metrics_line
+from ld4mrec.runs.request import Request, configure
 from ld4mrec.search.halving import Halving
 from ld4mrec.search.options import METHODS, Search
 from ld4mrec.search.proposals import Proposals
-from ld4mrec.search.space import Range, take_ranges
-from ld4mrec.search.train import run
+from ld4mrec.search.space import Range, size_of, space_of, start_of, take_ranges
+from ld4mrec.search.train import plan, run, trials
 
 AXES = {"rate": [0.1, 0.01, 0.001], "layers": [1, 2, 3], "kind": ["a", "b"], "seed": [999]}
 
@@ -229,7 +237,7 @@ def test_a_comparison_tunes_by_a_search(keys):
     keys = {k: v for k, v in keys.items() if k not in ("hyper_parameters", "learning_rate")}
     spread = {"learning_rate": {"low": 1e-3, "high": 1e-1, "log": True}}
     entry = Entry("BPR", "BPR", spread, "yaml defaults")
-    found = tuning_of(entry, "blocks", keys, 1).best(True, Search("random", 2))
+    found = tuning_of(entry, "blocks", keys, 1, Search("random", 2)).best(trains=True)
     assert found.origin == "best of 2 of 2 trials of --search random on validation, seed 1"
     assert 1e-3 <= found.settings["learning_rate"] <= 1e-1
     assert found.warnings == ()
@@ -315,3 +323,115 @@ def test_a_range_with_few_values_of_four_digits_ends():
     proposals = Proposals(Search("random", 9), {"rate": Range(0.123411, 0.123413), "one": [1]})
     found = [proposals.next()[1] for _ in range(3)]
     assert [point and point["rate"] for point in found] == [0.123411, None, None]
+
+
+def config_of(keys, model="BPR"):
+    return configure(Request(model, "blocks", keys))[1]
+
+
+@pytest.mark.parametrize("name", sources.model_names())
+def test_each_models_search_holds_its_defaults_and_values_that_it_takes(name, blocks):
+    if name == "LD4MRec":
+        pytest.skip("its block comes with the trainings of its engine")
+    config = config_of({"data_path": f"{blocks.parent}/"}, name)
+    space = space_of(config, {})
+    assert config.search is not None
+    start = start_of(config, space)
+    assert start is not None
+    assert start == {key: config.defaults.get(key, config[key]) for key in space}
+    assert size_of(space) >= 8 or name == "Pop"
+
+
+@pytest.mark.parametrize("name", sources.model_names())
+def test_a_search_block_decides_no_runs_id(name, blocks, monkeypatch):
+    request = Request(name, "blocks", {"data_path": f"{blocks.parent}/"})
+    ids = [planned.id for planned in plan(request)]
+    without = {k: v for k, v in read_yaml(sources.find_model(name).yaml).items() if k != "search"}
+    real = configuration.read_yaml
+    monkeypatch.setattr(
+        configuration,
+        "read_yaml",
+        lambda path: copy.deepcopy(without) if Path(path).stem == name else real(path),
+    )
+    assert configure(request)[1].search is None
+    assert [planned.id for planned in plan(request)] == ids
+
+
+def test_what_a_search_draws_from(blocks):
+    where = {"data_path": f"{blocks.parent}/"}
+    rate, penalty = Range(1e-4, 5e-3, log=True), Range(1e-5, 2.0, log=True)
+    widths = [32, 64, 128]
+    seed = {"seed": [999]}
+    axes = {"learning_rate": rate, "reg_weight": penalty, "embedding_size": widths}
+    assert space_of(config_of(where), {}) == axes | seed
+    given = config_of(where | {"embedding_size": 8, "reg_weight": [0.1, 0.2]})
+    own = {"embedding_size": [8], "reg_weight": [0.1, 0.2]}
+    assert space_of(given, {}) == axes | seed | own
+    assert start_of(given, space_of(given, {})) is None  # reg_weight's default is not among them
+    one = Range(0.1, 0.2)
+    assert space_of(config_of(where), {"reg_weight": one}) == axes | seed | {"reg_weight": one}
+    named = config_of(where | {"hyper_parameters": ["reg_weight"]})
+    assert space_of(named, {}) == {"reg_weight": penalty} | seed
+    named = config_of(where | {"hyper_parameters": ["n_layers"]}, "LATTICE")  # as the caller says
+    assert space_of(named, {}) == {"n_layers": [1, 2]} | seed
+
+
+def test_a_search_begins_at_the_defaults(keys):
+    keys = {k: v for k, v in keys.items() if k not in ("hyper_parameters", "learning_rate")}
+    keys = {k: v for k, v in keys.items() if k != "reg_weight"} | {"epochs": 1}
+    for method in METHODS:
+        first, *others = trials(Request("BPR", "blocks", keys), Search(method, 3))
+        (alone,) = plan(Request("BPR", "blocks", keys))
+        assert first.id == alone.id
+        assert len({one.id for one in (first, *others)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("search: [1]", r"search is \[1\]; wanted a list or a range for each key"),
+        ("search: {reg_wight: [1.0]}", "search has 'reg_wight', which no yaml declares. Did you"),
+        ("search: {topk: [[5]]}", "search has 'topk', which all points share"),
+        ("search: {reg_weight: 0.1}", "search gives reg_weight 0.1; wanted a list of values, or"),
+        ("search: {reg_weight: []}", r"search gives reg_weight \[\]; wanted a list of values, or"),
+        ("search: {learning_rate: [fast]}", "learning_rate is 'fast'; wanted a positive number"),
+        ("search: {learning_rate: {low: -1, high: 1}}", "learning_rate is -1; wanted a positive"),
+        ("search: {reg_weight: {low: 2, high: 1}}", "search of BPR: reg_weight is .*low below hi"),
+    ],
+)
+def test_a_search_block_of_another_form_is_refused(block, message, blocks, tmp_path):
+    text = (CONFIGS / "model" / "BPR.yaml").read_text().partition("search:")[0]
+    (tmp_path / "BPR.yaml").write_text(f"{text}{block}\n")
+    where = {"data_path": f"{blocks.parent}/"}
+    with pytest.raises(ConfigError, match=message):
+        space_of(configuration.Config("BPR", "blocks", where, model_yaml=tmp_path / "BPR.yaml"), {})
+
+
+def test_a_comparison_of_searches_says_what_was_tried(command, tmp_path):
+    words = [*command, "-m", "BPR,EASE,Pop", "--seeds", "1", "--train_batch_size=64"]
+    words += ["--tune", "--search", "asha", "--trials", "4", "--first-rung", "1"]
+    assert compare.main([*words, "--out", str(tmp_path / "report"), "--metrics", "recall@20"]) == 0
+    text = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "How the settings were chosen" in text
+    assert "Best validation Recall@20 after k trials" in text
+    with (tmp_path / "report" / "report.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    cells = {(one["row"], one["column"]): one["value"] for one in lines if one["table"] == "tuning"}
+    assert cells["EASE", "trials"] == "4 of 4"
+    assert cells["BPR", "by"] == "asha"
+    assert cells["Pop", "by"] == "nothing to choose"
+    after = [one for one in lines if one["table"] == "best-after-trials"]
+    assert {one["row"] for one in after} == {"BPR", "EASE"}
+    best = {one["row"]: float(one["value"]) for one in after if one["column"] == "4"}
+    for name, value in best.items():
+        assert float(cells[name, "validation Recall@20"]) == value
+
+
+def test_a_value_that_is_a_list_is_one_value_of_the_tuned_row(keys):
+    entry = Entry("DiffRec", "DiffRec", {"dims": [[4], [8]]}, "yaml defaults")
+    common = {k: keys[k] for k in ("data_path", "runs_dir", "topk", "threads", "cache_dir")}
+    common |= {"epochs": 1, "eval_step": 1}
+    found = tuning_of(entry, "blocks", common, 1, Search("random", 2)).best(trains=True)
+    assert found.settings["dims"] in ([[4]], [[8]])
+    (row,) = ledger.rows_of([found], "blocks", common, [1])
+    assert row.done

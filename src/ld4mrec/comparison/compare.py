@@ -71,7 +71,8 @@ def report_of(asked: Comparison) -> Report | None:
     found, target = entries_of(asked)
     reasons = {}
     if asked.tune or asked.tuned:
-        tunings = [tuning_of(entry, asked.dataset, asked.keys, asked.seeds[0]) for entry in found]
+        where = asked.dataset, asked.keys, asked.seeds[0]
+        tunings = [tuning_of(entry, *where, asked.search) for entry in found]
         first = [_row(asked, tuning, tuning.grid[:1]) for tuning in tunings]
         ledger.check_alike(first)
         metrics_of(asked.metrics, first[0].runs[0].config)
@@ -129,7 +130,7 @@ def _tune(asked, tunings):
     chosen, reasons = [], {}
     for tuning in tunings:
         try:
-            chosen.append(tuning.best(asked.tune, asked.search, asked.engine))
+            chosen.append(tuning.best(asked.tune, asked.engine))
         except UserError as error:
             print(f"{tuning.entry.label}: {error}", file=sys.stderr, flush=True)
             reasons[tuning.entry.label] = str(error)
@@ -172,7 +173,7 @@ def _announce_search(asked, tunings):
     """Print what --tune is about to do: points or trials of each entry, and what they take."""
     searched, search = [tuning for tuning in tunings if tuning.is_search], asked.search
     if search:
-        points = sum(tuning.trials(search) for tuning in searched)
+        points = sum(tuning.trials for tuning in searched)
         what = f"{counted(points, 'trial')} of --search {search.method}"
     else:
         runs = [run for tuning in searched for run in tuning.grid]
@@ -185,7 +186,7 @@ def _announce_search(asked, tunings):
     for tuning in searched:
         runs = tuning.grid
         if search:  # one is timed, as costly as the others
-            runs = [run for run in runs if not run.result][:1] * tuning.trials(search)
+            runs = runs * tuning.trials
         rows[tuning.entry.label] = [_row(asked, tuning, runs)]
     then = f"then {counted(len(asked.seeds), 'run')} of each row"
     say("\n".join([*ledger.estimate(rows), then]))

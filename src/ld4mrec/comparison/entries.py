@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ld4mrec.comparison.trials import Trials
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.kinds import shown
 from ld4mrec.config.yaml_files import parse_file
@@ -30,7 +31,8 @@ NAMED = re.compile(r"(\w+) \((\w+)\)")  # a model and its variant, as reports la
 @dataclass(frozen=True)
 class Entry:
     """A row. model: its class. origin: of the settings, whose choice may give warnings. plugin: a
-    third party's file or folder that holds the model, None for one of ours.
+    third party's file or folder that holds the model, None for one of ours. trials: what was tried
+    to find the settings, None if nothing was.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Entry:
     origin: str
     warnings: tuple[str, ...] = ()
     plugin: str | None = None
+    trials: Trials | None = field(default=None, compare=False)
 
     @property
     def source(self) -> ModelSource:

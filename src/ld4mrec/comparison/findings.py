@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from ld4mrec.comparison import curves, ledger, measures, significance
+from ld4mrec.comparison import curves, ledger, measures, significance, tuned
 from ld4mrec.comparison.cells import accuracy_columns, over_seeds, ratio, shown
 from ld4mrec.comparison.colophon import colophon
 from ld4mrec.comparison.ledger import Row
@@ -71,7 +71,7 @@ class Findings:
             Section("Training", curves.training(self.rows, self.metric, self.target.label)),
             Section("Beyond accuracy", (self.beyond(),)),
             Section("For whom", (*self._bands(self.by_user()), *self._bands(self.by_item()))),
-            Section("Settings", (self.settings(),)),
+            Section("Settings", (self.settings(), *tuned.tuning(self.rows, self.target.label))),
         ]
         return Report(
             title=f"{counted(len(self.rows), 'system')} on {self.dataset}",
@@ -372,6 +372,7 @@ class Findings:
         """What a reader must know before a number is used."""
         for row in self.rows:
             yield from row.entry.warnings
+        yield from tuned.unequal(self.rows)
         for row in self.incomplete:
             yield from _missing_seeds(row)
         for row in self.rows:

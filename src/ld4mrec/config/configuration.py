@@ -4,6 +4,9 @@ A yaml may have a `defaults:` block: one value for each key that `hyper_paramete
 runs once with these unless a grid is asked for; without the block the grid is what runs. Whose the
 model is decides the rest: one of ours may not read a key that no yaml declares, for a third party's
 such a key is None (MMRec).
+
+A yaml of ours may have a `search:` block, {key: a list of values, or a range {low, high, log}}:
+what a search draws from in place of the grid. Nothing else reads it, so no run's id depends on it.
 """
 
 import copy
@@ -42,8 +45,8 @@ class Config:
     src/models (`plugins.ModelSource.in_tree`), for all that depends on whose model it is. read: the
     keys that a third party's model reads, which may be given though no yaml declares them.
     Attributes: final_config_dict; ours; has_defaults (the model's yaml has a `defaults:` block);
-    defaults; overridden. Raises ConfigError for overrides that no yaml declares or whose type does
-    not fit.
+    defaults; search (the `search:` block, None without); overridden. Raises ConfigError for
+    overrides that no yaml declares or whose type does not fit.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Config:
                 raise ConfigError(f"keys of a configuration are text, got {shown(key)}")
         self.ours, self.mg = ours, mg
         self.overridden = sorted(overrides)
-        self.defaults = {}
+        self.defaults, self.search, self._blocks = {}, None, []
         layers = self._layers(dataset, overrides, model, model_yaml, more_datasets)
         for file, layer in layers:
             _check_commas(file, layer)
@@ -79,6 +82,7 @@ class Config:
             values.update(layer)
         values["hyper_parameters"] = listed
         self._check_hyper_parameters(listed, values)
+        self._check_search(values)
         self.final_config_dict = values
         for key, value in overrides.items():
             self._override(key, value, sorted({*read} - {*values, *DERIVED}))
@@ -115,6 +119,8 @@ class Config:
         for file, layer in layers:
             names = _names(layer.pop("hyper_parameters", None), file)
             listed += names
+            if self.ours and "search" in layer:  # a third party's key of this name is its own
+                self._blocks.append((file, layer.pop("search")))
             defaults = layer.pop("defaults", None)
             if defaults is None:
                 continue
@@ -168,6 +174,34 @@ class Config:
                     f"hyper_parameters lists {shown(name)}, which no yaml declares."
                     f"{nearest(name, values)}"
                 )
+
+    def _check_search(self, values):
+        """Fills `search`; ConfigError for a key that no yaml declares and for values that a key
+        does not take.
+        """
+        for file, block in self._blocks:
+            if not isinstance(block, dict):
+                raise ConfigError(
+                    f"{file}: search is {shown(block)}; wanted a list or a range for each key that "
+                    "a search varies, {key: [value, value]} or {key: {low: 1, high: 2}}"
+                )
+            for name, given in block.items():
+                if name not in values or name in SHARED_KEYS:
+                    what = "all points share" if name in values else "no yaml declares"
+                    close = nearest(name, set(values) - set(SHARED_KEYS))
+                    raise ConfigError(f"{file}: search has {shown(name)}, which {what}.{close}")
+                is_range = isinstance(given, dict)
+                items = [v for k, v in given.items() if k != "log"] if is_range else given
+                if not isinstance(items, list) or not items:
+                    raise ConfigError(
+                        f"{file}: search gives {name} {shown(given)}; wanted a list of values, or "
+                        "a range {low: NUMBER, high: NUMBER}"
+                    )
+                example = self.defaults.get(name, values[name])
+                kind = self._kind(name, items[0] if example is None else example)
+                for item in items:
+                    taken(kind, name, item, file)
+            self.search = (self.search or {}) | block
 
     def _override(self, key, value, read):
         """read: keys that no yaml declares and that may be given all the same."""

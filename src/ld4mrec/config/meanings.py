@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, kind_of, model_yamls, nearest_key
-from ld4mrec.config.yaml_files import parse_yaml
+from ld4mrec.config.schema import HOST, MIRROR, OF_MODELS, kind_of, model_yamls, nearest_key
+from ld4mrec.config.yaml_files import parse_yaml, read_yaml
 from ld4mrec.errors import ConfigError
 from ld4mrec.places import CONFIGS
 
@@ -46,7 +46,8 @@ def meanings(path: Path) -> dict[str, Meaning]:
         elif last and line[:1] == " " and line.strip():
             value, text = _cut(line.strip())
             kept = found[last]
-            joined = (f"{kept.value} {value}".strip(), f"{kept.text} {text}".strip())
+            between = " " if kept.value[:1] in ("[", "{") else "\n"  # of a list, of a block
+            joined = (f"{kept.value}{between}{value}".strip(), f"{kept.text} {text}".strip())
             found[last] = Meaning(kept.group, *joined)
         else:
             last = None
@@ -65,7 +66,7 @@ def _host() -> dict[str, Meaning]:
     mirror = {
         key: found._replace(group="mirror gradient, with --mg") for key, found in files[1].items()
     }
-    return {key: found for key, found in (files[0] | mirror).items() if key not in ABOUT_KEYS}
+    return {key: found for key, found in (files[0] | mirror).items() if key not in OF_MODELS}
 
 
 def _models() -> dict[str, dict[str, Meaning]]:
@@ -83,7 +84,7 @@ def listed_keys() -> str:
             lines += ["", f"{group}:"]
         lines.append(_line(key, found.text, width))
     for model, keys in _models().items():
-        own = [key for key in keys if key not in HOST and key not in ABOUT_KEYS]
+        own = [key for key in keys if key not in HOST and key not in OF_MODELS]
         if own:
             text = f"{model}: {' '.join(own)}"
             lines += [
@@ -106,9 +107,9 @@ def explained(key: str, options: Iterable[str] = ()) -> str:
     """
     host, models = _host(), _models()
     having = {model: keys[key] for model, keys in models.items() if key in keys}
-    if key in ABOUT_KEYS or not (key in host or having):
+    if key in OF_MODELS or not (key in host or having):
         known = {*host, *options, *(key for keys in models.values() for key in keys)}
-        close = nearest_key(key, known - set(ABOUT_KEYS))
+        close = nearest_key(key, known - set(OF_MODELS))
         raise ConfigError(f"there is no key '{key}'.{close} --help alone lists all")
     lines = []
     if key in host:
@@ -123,6 +124,9 @@ def explained(key: str, options: Iterable[str] = ()) -> str:
         lines.append(f"  default: {found.value if chosen is None else chosen}")
         if chosen is not None:
             lines.append(f"  searched with --grid: {found.value}")
+        block = read_yaml(CONFIGS / "model" / f"{model}.yaml").get("search") or {}
+        if key in block:
+            lines.append(f"  searched with --search: {block[key]}")
     entry = HOST.get(key) or MIRROR.get(key)
     if entry and entry.shared:
         lines.append("  all points of a grid share it")

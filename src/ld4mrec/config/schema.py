@@ -154,6 +154,7 @@ MIRROR = {
     "beta": _count(1),
 }
 ABOUT_KEYS = ("hyper_parameters", "defaults")  # of every yaml: what is searched, what is not
+OF_MODELS = (*ABOUT_KEYS, "search")  # of a model's: what a search draws from
 # what other programs call a key of ours
 ELSEWHERE = {
     **{"lr": "learning_rate", "batch_size": "train_batch_size", "batchsize": "train_batch_size"},
@@ -235,7 +236,7 @@ def check_model(values: dict, where: str, source: Path) -> None:
     looks like a mistyped one of the host.
     """
     for key in values:
-        if key in HOST or key in ABOUT_KEYS:
+        if key in HOST or key in OF_MODELS:
             continue
         close = difflib.get_close_matches(str(key), HOST, cutoff=ALIKE)
         if close and source.is_file() and f'"{key}"' not in source.read_text(encoding="utf-8"):

@@ -120,7 +120,7 @@ def check_models(models: Iterable[str], where: str | Path = "-m") -> None:
 def check_keys(keys: Keys, models: Iterable[str]) -> None:
     """ConfigError, naming the nearest, for a key that neither host nor one of the models has."""
     files = [CONFIGS / "overall.yaml", *(CONFIGS / "model" / f"{name}.yaml" for name in models)]
-    known = {key for file in files for key in read_yaml(file)} - {"defaults"}
+    known = {key for file in files for key in read_yaml(file)} - {"defaults", "search"}
     for key in keys:
         if key not in known:
             raise ConfigError(

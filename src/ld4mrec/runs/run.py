@@ -15,7 +15,7 @@ from common.graph import binary_csr
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import DamagedError, DivergedError, UnresumableError, counted
+from ld4mrec.errors import DamagedError, DivergedError, UnresumableError
 from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.plugins.graph_dicts import offered
 from ld4mrec.runs.curve import below_a_rung

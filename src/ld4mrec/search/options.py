@@ -36,8 +36,8 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--search",
         metavar="METHOD",
-        help="instead of the full grid: random points of it, tpe (drawn where earlier trials were "
-        "good), asha (random points, bad ones stopped early)",
+        help="instead of the grid, points of the yaml's search block: random, tpe (drawn where "
+        "earlier trials were good), asha (random, bad ones stopped early)",
     )
     parser.add_argument("--trials", type=int, metavar="N", help="with --search: how many")
     parser.add_argument(

@@ -12,7 +12,7 @@ import random
 
 from ld4mrec.errors import ConfigError
 from ld4mrec.search.options import Search
-from ld4mrec.search.space import Range, Space, is_single
+from ld4mrec.search.space import Range, Space, is_single, size_of
 
 # Draws of nothing new after which a range's values, of DIGITS digits, count as used up.
 GIVE_UP = 2000
@@ -23,14 +23,13 @@ class Proposals:
     """The points of a search, one after the other, each another.
 
     space: {name: list of different values, or Range}. at_once: how many may be open at a time.
+    first: the point to begin with, None: drawn as the others.
     """
 
-    def __init__(self, search: Search, space: Space, at_once: int = 1):
+    def __init__(self, search: Search, space: Space, at_once: int = 1, first: dict | None = None):
         optuna = _optuna()
         self.space = space
-        self.size = math.prod(
-            values.size if isinstance(values, Range) else len(values) for values in space.values()
-        )
+        self.size = size_of(space)
         self._failed = optuna.trial.TrialState.FAIL
         sampler = (
             optuna.samplers.TPESampler(seed=search.seed, constant_liar=at_once > 1)
@@ -43,6 +42,8 @@ class Proposals:
             for name, values in space.items()
             if not is_single(values)
         }
+        if first is not None:
+            self._study.enqueue_trial(self._drawn(first))
         self._random = random.Random(search.seed)
         self._seen = set()
 
@@ -74,6 +75,14 @@ class Proposals:
         if isinstance(values, Range):
             return values.rounded(drawn[name])
         return values[drawn.get(name, 0)]
+
+    def _drawn(self, point):
+        """Optuna's parameters of a point."""
+        lists = {n: v for n, v in self.space.items() if not isinstance(v, Range)}
+        return {
+            name: lists[name].index(point[name]) if name in lists else point[name]
+            for name in self._distributions
+        }
 
     def _uniform(self):
         """Optuna's parameters of a point, each evenly drawn."""

@@ -19,7 +19,18 @@ from ld4mrec.search.idle import repeated_values, same_runs, varied
 from ld4mrec.search.options import Search
 from ld4mrec.search.outcome import Pace, ranked, warn
 from ld4mrec.search.proposals import Proposals
-from ld4mrec.search.space import Space, distinct, first_of, is_single, take_ranges
+from ld4mrec.search.space import (
+    Range,
+    Space,
+    distinct,
+    first_of,
+    is_single,
+    listed_values,
+    size_of,
+    space_of,
+    start_of,
+    take_ranges,
+)
 from ld4mrec.terminal import quiet
 from ld4mrec.training.trainer import Epoch
 
@@ -48,12 +59,13 @@ def run(
     alone. Finished runs are not repeated. Raises UserError for what the user can mend.
     """
     engine = engine or InTurn()
+    if search:
+        request = Request(model, dataset, engine.with_device(keys or {}), mg, plugin)
+        return ranked(trials(request, search, engine), "search")
     keys, ranges = take_ranges(engine.with_device(keys or {}))
-    if ranges and not search:
+    if ranges:
         raise ConfigError(f"--{next(iter(ranges))} is a range of numbers; that needs --search")
     request = Request(model, dataset, keys, mg, plugin)
-    if search:
-        return _search(request, ranges, search, engine)
     source, config = configure(request)
     points = config.points(grid)
     as_grid = _is_grid(grid, points)
@@ -126,14 +138,23 @@ def preview(
     for `run`.
     """
     request = Request(model, dataset, keys, mg, plugin)
+    size = 0
+    if trials:
+        with quiet():
+            request, space, start = search_space(request)
+        size = size_of(space)
+        request = request.at(start or {name: first_of(values) for name, values in space.items()})
+        trials = min(trials, size)
     runs = plan(request, grid or bool(trials) or None)
     done = [run for run in runs if run.result]
     left = [run for run in runs if not run.ended] or runs
-    what = f"{len(runs)} runs"
-    if trials:
-        what = f"a search: {trials} of {counted(len(runs), 'point')}"
     where = left[0].folder.path
-    lines = [f"{what if len(runs) > 1 else 'one run'}, {len(done)} finished; the next in {where}"]
+    if trials and size > 1:
+        points = f" of {counted(size, 'point')}" if size < math.inf else ""
+        lines = [f"a search: {counted(trials, 'trial')}{points}; one of them in {where}"]
+    else:
+        what = f"{len(runs)} runs" if len(runs) > 1 else "one run"
+        lines = [f"{what}, {len(done)} finished; the next in {where}"]
     source, _ = configure(replace(request, keys=take_ranges(request.keys)[0]))
     config = left[0].config
     with shims_for(config), tempfile.TemporaryDirectory() as folder:
@@ -142,7 +163,7 @@ def preview(
         opened.runs([config])  # refuses a cut-off beyond the catalogue
         with own_view(aside, left[0].id, opened.splits[0]) as view:
             found = forecast(view, opened.model_class, opened.splits)
-    return lines + found.lines(config, min(trials, len(left)) if trials else len(left))
+    return lines + found.lines(config, trials or len(left))
 
 
 def _is_grid(grid, points):
@@ -169,7 +190,9 @@ def _single(opened: Opened, single: Run, resume: bool) -> list[Run]:
 
 def _grid(opened: Opened, runs: list[Run], config: Config, engine: InTurn) -> list[Run]:
     """All runs, those that another process holds last; the table, the winner first."""
-    warn(repeated_values({name: _listed(config, name) for name in config["hyper_parameters"]}))
+    warn(
+        repeated_values({name: listed_values(config, name) for name in config["hyper_parameters"]})
+    )
     warn(same_runs(runs))
     runs = _different(runs)
     done = sum(planned.folder.is_finished for planned in runs)
@@ -185,17 +208,28 @@ def _grid(opened: Opened, runs: list[Run], config: Config, engine: InTurn) -> li
     return ranked([ended[planned.id] for planned in runs], "grid")
 
 
-def _search(request, ranges, search, engine):
-    """The trials of a search; the table, the winner first."""
+def search_space(request: Request) -> tuple[Request, Space, dict | None]:
+    """(the request with the names that its search varies, what it draws from, the point it begins
+    with or None): see `space_of` and `start_of`. Raises ConfigError.
+    """
+    keys, ranges = take_ranges(request.keys)
+    request = replace(request, keys=keys)
     _, config = configure(request)
-    names = config["hyper_parameters"]
-    names = [*names, *(name for name in ranges if name not in names)]
-    if ranges:
+    space = space_of(config, ranges)
+    start = start_of(config, space)
+    names = list(space)
+    if set(names) != set(config["hyper_parameters"]):
         request = request.with_keys({"hyper_parameters": names})
-        _, config = configure(request)
-    lists = {name: _listed(config, name) for name in names if name not in ranges}
-    warn(repeated_values(lists))
-    space = {name: ranges.get(name) or distinct(lists[name]) for name in names}
+        configure(request.at({name: first_of(values) for name, values in space.items()}))
+    return request, space, start
+
+
+def trials(request: Request, search: Search, engine: InTurn | None = None) -> list[Run]:
+    """The Runs of a search in the order drawn. engine: who trains them, None: this process."""
+    engine = engine or InTurn()
+    request, space, start = search_space(request)
+    warn(repeated_values({n: v for n, v in space.items() if not isinstance(v, Range)}))
+    space = {n: v if isinstance(v, Range) else distinct(v) for n, v in space.items()}
     first = {name: first_of(values) for name, values in space.items()}
     source, config = configure(request.at(first))
     (config,) = config.points(grid=True)
@@ -203,13 +237,20 @@ def _search(request, ranges, search, engine):
         opened = open_request(request, source, config)
         (some,) = opened.runs([config])
         engine.start(some.config["threads"])
-        return _trials(opened, space, some.config, search, engine)
+        return _trials(opened, space, start, some.config, search, engine)
 
 
-def _trials(opened: Opened, space: Space, some: Config, search: Search, engine: InTurn):
+def _trials(
+    opened: Opened,
+    space: Space,
+    start: dict | None,
+    some: Config,
+    search: Search,
+    engine: InTurn,
+) -> list[Run]:
     metric = some["valid_metric"].lower()
     open_at_once = search.at_once or engine.workers
-    proposals = Proposals(search, space, open_at_once)
+    proposals = Proposals(search, space, open_at_once, start)
     halving = Halving(search.first_rung, some["epochs"])
     of, window, at_a_time = "", search.trials, ""
     if proposals.size < math.inf:
@@ -249,14 +290,9 @@ def _trials(opened: Opened, space: Space, some: Config, search: Search, engine: 
     if exhausted:
         logger.info("the space has no more than %s", counted(len(runs), "point"))
     warn(same_runs([drawn for _, drawn in trials]))
-    return ranked(_different(runs), "search")
+    return _different(runs)
 
 
 def _different(runs):
     """One Run for each id, the first."""
     return list({planned.id: planned for planned in reversed(runs)}.values())[::-1]
-
-
-def _listed(config, name):
-    value = config[name]
-    return value if isinstance(value, list) and value else [value]

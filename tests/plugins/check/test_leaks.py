@@ -181,12 +181,16 @@ def test_the_doors(tmp_path, world, capsys):
     search = ["--tune", "--search=random", "--trials=2"]  # nothing is searched before the audit
     search += ["--learning_rate={low: 0.001, high: 0.1}"]
     assert compare.main(["-d", "blocks", "-m", "Mine", *words, *search]) == 2
-    assert "1 of 1 rows read what they are tested on: Mine" in capsys.readouterr().err
+    assert (
+        "1 of 1 row with a model that reads what it is tested on: Mine" in capsys.readouterr().err
+    )
     assert not list((tmp_path / "runs").rglob("result.json"))
     keys = {"topk": [1, 2], "valid_metric": "recall@2", "threads": 1, "epochs": 1}
     keys |= {"runs_dir": f"{tmp_path}/runs", "metrics": "recall@2", "seeds": 1}
     plugin = {"plugins": [request.plugin], "out": tmp_path / "report"}
-    with pytest.raises(RunError, match="1 of 2 rows read what they are tested on: Mine"):
+    with pytest.raises(
+        RunError, match="1 of 2 rows with a model that reads what it is tested on: Mine"
+    ):
         ld4mrec.compare(["Pop", "Mine"], world, audit=True, **plugin, **keys)
     assert not (tmp_path / "report").exists()
     with pytest.raises(ConfigError, match="audit is 'yes', of type str; wanted True or False"):
