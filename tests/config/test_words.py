@@ -14,7 +14,7 @@ import support
 from ld4mrec.commands import compare, experiments, first_result, train
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.meanings import explained, listed_keys, meanings
-from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, model_yamls
+from ld4mrec.config.schema import ABOUT_KEYS, HOST, MIRROR, OF_MODELS, model_yamls
 from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, UserError
@@ -219,7 +219,7 @@ def test_help_explains_a_key(words, parts, capsys):
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_help_explains_every_key_of_every_yaml_in_words(path):
     """What a model changes of a key of the host needs no words of its own."""
-    keys = [key for key in read_yaml(path) if key not in ABOUT_KEYS]
+    keys = [key for key in read_yaml(path) if key not in OF_MODELS]
     for key in keys:
         text = explained(key)
         found = meanings(path)[key].text
