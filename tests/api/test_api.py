@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,6 +200,44 @@ def test_users_metrics(bpr):
     frame = bpr.per_user()
     assert set(frame["user"]) == {f"ann {user}@example.org" for user in range(40)}
     assert frame["recall@10"].mean() == pytest.approx(bpr.test["recall@10"])
+
+
+DAMAGED = {
+    "result.json": (b'"best_epoch": 2', lambda run: run.test),
+    "config.yaml": (b"valid_metric: recall@10", lambda run: run.config),
+    "metrics.jsonl": (b'"loss": [', lambda run: run.curve),
+    "per_user.npz": (b"recall@10.npy", lambda run: run.per_user()),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_of_a_run_is_a_sentence(name, bpr, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(bpr.folder, folder)
+    intact, path = ld4mrec.open_run(folder), folder / name
+    before, read = DAMAGED[name]
+    assert read(intact) is not None
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, before[:-1] + b"1", 1))
+    with pytest.raises(ld4mrec.UserError, match=f"{name} is damaged"):
+        read(ld4mrec.open_run(folder))
+
+
+def test_users_metrics_are_of_the_ids_that_the_run_had(data, keys, place):
+    other = place / "other" / "mine"
+    shutil.copytree(data.folder, other)
+    run = ld4mrec.train("Pop", other, seed=1, verbose=False, **{k: keys[k] for k in [*KEYS]})
+    path = other / "u_id_mapping.csv"
+    path.write_text(path.read_text().replace("ann 1@", "bob 1@"))
+    with pytest.raises(ld4mrec.UserError, match="u_id_mapping.csv has another content"):
+        run.per_user()
+
+
+def test_an_archive_has_no_curve(bpr, tmp_path):
+    shutil.copytree(bpr.folder, tmp_path / "run", ignore=lambda *_: ["metrics.jsonl"])
+    with pytest.raises(ld4mrec.UserError, match="has no metrics.jsonl; an archive keeps none"):
+        _ = ld4mrec.open_run(tmp_path / "run").curve
 
 
 def test_curves_are_drawn(bpr):

@@ -365,6 +365,16 @@ def test_a_line_of_lists_that_cannot_be_meant_is_counted(made, line, why):
     assert (status, "1 of 13 lines cannot be used" in err) == (2, True)
 
 
+def test_lists_nested_too_deeply_are_a_sentence(made):
+    words, _ = mmssl(made.folder)
+    (made.folder / "train.json").write_text('{"0": ' + "[" * 100_000)
+    assert "train.json is no JSON object of a list of items" in made.refused(*words)
+    lines = made.folder / "rows.jsonl"
+    lines.write_text('{"user": "a", "item": "b"}\n' + "[" * 100_000 + "\n")
+    err = made.refused("--interactions", lines, "--max-bad-lines=0")
+    assert "line 2" in err
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_line_that_is_no_text_and_cannot_be_cut_prints_no_traceback(made):
     words, _ = mmrec(made.folder)

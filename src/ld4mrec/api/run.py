@@ -1,6 +1,5 @@
 """Training one model, and what a finished run can be asked for."""
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ld4mrec import checksums
 from ld4mrec.api.checks import check, check_path, plain_keys
 from ld4mrec.api.data import Data, open_data
 from ld4mrec.config.configuration import Config
@@ -21,13 +21,13 @@ from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.errors import ConfigError, RunError, UnresumableError, counted
 from ld4mrec.report import drawing
 from ld4mrec.report.writing import NO_MATPLOTLIB
-from ld4mrec.runs.folder import metrics_in
+from ld4mrec.runs.folder import RunFolder, metrics_in, opened
 from ld4mrec.search import train as training
 from ld4mrec.serving import recommend as serving
 from ld4mrec.serving.export import write_export
 from ld4mrec.serving.ids import Ids
 from ld4mrec.serving.ranking import check_same_lists
-from ld4mrec.serving.trained import Trained, find_run
+from ld4mrec.serving.trained import Trained, check_same_data, find_run
 from ld4mrec.serving.trained import open_run as open_trained
 from ld4mrec.terminal import quiet_terminal
 from ld4mrec.training.trainer import Epoch
@@ -88,13 +88,19 @@ class Run:
     folder: Path
 
     @cached_property
+    def _files(self) -> RunFolder:
+        """The folder, whose files are verified when they are read: DamagedError."""
+        return opened(self.folder)
+
+    @cached_property
     def result(self) -> dict:
         """What result.json says: metrics, best epoch, seconds, memory."""
-        return json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        return self._files.result()
 
     @cached_property
     def config(self) -> dict:
         """Every key of the configuration."""
+        self._files.check("config.yaml")
         return read_yaml(self.folder / "config.yaml")
 
     @property
@@ -135,6 +141,9 @@ class Run:
     def curve(self) -> Curve:
         """Losses and validation by epoch."""
         rows = []
+        if not (self.folder / "metrics.jsonl").is_file():
+            raise RunError(f"{self.folder} has no metrics.jsonl; an archive keeps none")
+        self._files.check("metrics.jsonl")
         for line in metrics_in(self.folder):
             parts = line["loss"]
             row = {"epoch": line["epoch"] + 1, "loss": sum(parts) if parts else np.nan}
@@ -147,8 +156,7 @@ class Run:
 
     def per_user(self) -> pd.DataFrame:
         """Test metrics of each user: a column user (original ids), and one for each metric."""
-        with np.load(self.folder / "per_user.npz", allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        found = self._files.read_arrays("per_user.npz")
         users = found.pop("users")
         ids = self._ids("user", int(users.max()) + 1)
         return pd.DataFrame({"user": ids.of(users), **found})
@@ -160,6 +168,8 @@ class Run:
         if path.is_file():
             n = len(pd.read_csv(path, sep="\t", usecols=[1]))
         config = Config("Pop", data.name, data.keys()).points(grid=False)[0]
+        manifest = checksums.read_json(self.folder / "manifest.json", "train the run again")
+        check_same_data(self.folder, config, manifest.get("id_maps") or {})
         return Ids.read(config, kind, n)
 
     def recommend(

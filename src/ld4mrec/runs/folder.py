@@ -255,6 +255,15 @@ class RunFolder:
             raise DamagedError(f"{self.path / name} is damaged ({error}); {self._mend}") from error
 
 
+def opened(path: Path) -> RunFolder:
+    """The folder of a run that is there. DamagedError where its manifest is absent or damaged."""
+    mend = "train the run again"
+    manifest = checksums.read_json(path / "manifest.json", mend)
+    if not isinstance((manifest or {}).get("identity"), dict):
+        raise DamagedError(f"{path} has no manifest.json of a run; {mend}")
+    return RunFolder(path, manifest["identity"])
+
+
 def metrics_line(line: dict) -> str:
     """A line of metrics.jsonl: the value and its checksum."""
     return json.dumps(line | {CRC: _crc_of(line)}) + "\n"

@@ -122,7 +122,7 @@ def open_run(path: str | Path, overrides: dict | None = None) -> Trained:
             f"models in src/models: {', '.join(sources.model_names())}"
         )
     config = configuration(path, saved, overrides or {})
-    _check_same_data(path, config, data | (manifest.get("id_maps") or {}))
+    check_same_data(path, config, data | (manifest.get("id_maps") or {}))
     randomness.set_threads(config["threads"] or None)
     if config["device"].type == "cuda":
         torch.cuda.set_device(config["gpu_id"])
@@ -161,8 +161,10 @@ def configuration(path: Path, saved: dict, overrides: Mapping) -> Config:
     return now.replace({key: value for key, value in saved.items() if key not in not_saved})
 
 
-def _check_same_data(path, config, trained_on):
-    """DataError unless interactions, features and maps of original ids are those of the run."""
+def check_same_data(path: Path, config: Config, trained_on: Mapping[str, str]) -> None:
+    """DataError unless files of the data are those that a run had. path: the run's folder;
+    trained_on: {file: SHA-256} of interactions, features, maps of original ids.
+    """
     now = data_fingerprint(config) | id_maps(config)
     for name, digest in trained_on.items():
         if now.get(name) == digest:

@@ -150,7 +150,7 @@ def _lists(path):
     try:
         lists = json.loads(path.read_text(encoding="utf-8"))
         rows = [(str(user), str(item)) for user, items in lists.items() for item in items]
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise RawError(
             f"{path} is no JSON object of a list of items for each user, {{user: [item, ...]}}: "
             f"{error}"

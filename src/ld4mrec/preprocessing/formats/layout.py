@@ -207,7 +207,7 @@ def _of_json(source, lines, items):
     for line in lines[:SHOWN]:
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             old = " (Amazon's metadata of 2014 are Python's words, not JSON)" * ("'" in line[:8])
             raise RawError(
                 f"{source} line {len(rows) + 1} is no JSON object{old}: {error}: {line[:80]!r}"

@@ -170,7 +170,7 @@ def _json_lines(stream, layout, columns, bad):
                 if not isinstance(row, dict):
                     raise ValueError("no object")
                 rows.append(row)
-            except ValueError:
+            except (ValueError, RecursionError):
                 bad.add("no JSON object", [number], [line.rstrip(b"\n")])
         bad.lines += len(some)
         if rows:

@@ -279,7 +279,7 @@ class Space:
         text = self._store.transact(look)
         try:
             record = None if text is None else json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             record = error
         if record is None or isinstance(record, dict):
             return record

@@ -142,7 +142,7 @@ class _Model:
             return None
         try:
             return json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EncoderError(f"{path} is not JSON ({error}); fetch the model again") from error
 
     def _cached(self, file):
