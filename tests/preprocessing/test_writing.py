@@ -1,7 +1,6 @@
 """The data folder: its files, and that it appears whole or not at all."""
 
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ld4mrec import files
+from ld4mrec.checksums import unsealed
 from ld4mrec.files import sha256
 from ld4mrec.preprocessing.steps import writing
 from ld4mrec.preprocessing.steps.interactions import coded
@@ -43,9 +43,12 @@ def test_files_and_their_order(some, tmp_path):
 def test_manifest_has_every_file_with_its_checksum(tmp_path):
     (tmp_path / "a").write_text("x")
     write_manifest(tmp_path, {"generator": "preprocessing/x.py, version 1"})
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    content = (tmp_path / "manifest.json").read_bytes()
+    manifest = unsealed(content)
     assert manifest["outputs"] == {"a": {"bytes": 1, "sha256": sha256(tmp_path / "a")}}
     assert writing.manifest_of(tmp_path) == manifest
+    (tmp_path / "manifest.json").write_bytes(content.replace(b"version 1", b"version 2"))
+    assert writing.manifest_of(tmp_path) is None
 
 
 def left_over(folder):

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import support
+from ld4mrec.checksums import sealed
 from ld4mrec.errors import DamagedError, RunError
 from ld4mrec.files import sha256
 from ld4mrec.runs import folder as run_folder
@@ -437,6 +438,8 @@ def test_files_that_changed_since_preprocessing_are_named(toy):
     outputs["text_feat.npy"]["sha256"] = "0"
     (toy / "manifest.json").write_text(json.dumps({"outputs": outputs}))
     assert changed_since_made(config) == ["text_feat.npy"]
+    (toy / "manifest.json").write_text(json.dumps(sealed({"outputs": outputs}) | {"outputs": {}}))
+    assert changed_since_made(config) == ["manifest.json"]
 
 
 @pytest.mark.parametrize(

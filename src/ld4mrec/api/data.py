@@ -1,6 +1,5 @@
 """Data folders: made from files or DataFrames, or opened."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ld4mrec import checksums
 from ld4mrec.api.checks import TABLE, check, check_path
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import feature_paths
@@ -36,8 +36,7 @@ class Data:
     @property
     def manifest(self) -> dict:
         """What made the folder: sources, options, counts after each step; {} if unknown."""
-        path = self.folder / "manifest.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return checksums.read_json(self.folder / "manifest.json", "prepare the data again") or {}
 
     @property
     def modalities(self) -> list[str]:

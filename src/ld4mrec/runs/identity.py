@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ld4mrec import files
+from ld4mrec import checksums, files
 from ld4mrec.config.configuration import Config
 from ld4mrec.config.schema import PATH_KEYS
 from ld4mrec.data.features import ID_MAPS, data_folder, feature_paths, modality_files
@@ -50,11 +50,14 @@ def changed_since_made(config: Config) -> list[str]:
     """Names of the files that a run reads and that are not what the data folder's manifest.json
     says that preprocessing wrote; [] where preprocessing did not make the folder.
     """
+    content = b""
     try:
-        path = data_folder(config) / "manifest.json"
-        outputs = json.loads(path.read_bytes())["outputs"]
+        content = (data_folder(config) / "manifest.json").read_bytes()
+        outputs = checksums.unsealed(content)["outputs"]
         written = {name: facts["sha256"] for name, facts in outputs.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except ValueError:  # damaged, so that of the others nothing is known
+        return ["manifest.json"] if checksums.SEAL.encode() in content else []
+    except (OSError, LookupError, TypeError, AttributeError):
         return []
     now = data_fingerprint(config) | id_maps(config)
     return [name for name, digest in now.items() if written.get(name, digest) != digest]

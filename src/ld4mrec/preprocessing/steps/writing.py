@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ld4mrec import files
+from ld4mrec import checksums, files
 from ld4mrec.errors import DISK_IS_FULL, DataError
 from ld4mrec.preprocessing.steps.interactions import Interactions
 
@@ -47,9 +46,9 @@ def check_free(out: Path, force: bool) -> bool:
 def manifest_of(folder: Path) -> dict | None:
     """The manifest of a folder that one of our commands made, else None."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = checksums.unsealed((folder / MANIFEST).read_bytes())
         return manifest if manifest["generator"].startswith(GENERATORS) else None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
@@ -133,5 +132,5 @@ def write_manifest(folder: Path, manifest: dict) -> dict:
             facts = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
             outputs[path.relative_to(folder).as_posix()] = facts
     manifest = manifest | {"outputs": outputs}
-    files.write_json(folder / MANIFEST, manifest)
+    checksums.write_json(folder / MANIFEST, manifest)
     return manifest
