@@ -167,6 +167,11 @@ def test_the_sparse_tensor_of_torch_sparse():
     assert matrix.sparse_sizes() == (2, 3)
     assert [part.tolist() for part in matrix.coo()] == [[0, 1, 1], [1, 0, 2], [1.0, 2.0, 3.0]]
     assert module.SparseTensor(row, col).sparse_sizes() == (2, 3)
+    other = module.SparseTensor(row, col)
+    other.load_state_dict(matrix.state_dict())  # what a checkpoint holds of it
+    assert torch.equal(other.to_dense(), dense)
+    assert stand_in("torch_sparse.matmul").matmul is module.matmul
+    assert stand_in("torch_scatter.composite").scatter_softmax is not None
     with pytest.raises(NotImplementedError, match="knows reduce='sum', got 'mean'"):
         module.matmul(matrix, other, reduce="mean")
 

@@ -69,6 +69,7 @@ def check_plugin(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-"))).resolve()
         trial = Trial(source, folder, dataset, overrides)
+        stack.callback(trial.undo.close)
         trial.check_request(overrides)
         (folder / "here").mkdir()
         output = io.StringIO()
