@@ -518,15 +518,18 @@ def test_expanded_scores_are_copied(checked):
 
 def test_a_data_set_of_the_users(checked, tmp_path):
     folder = support.write_block_world(tmp_path / "data")
-    np.save(folder / "user_profile.npy", {0: [1]}, allow_pickle=True)
+    np.save(folder / "user_graph_dict.npy", {0: [1]}, allow_pickle=True)
     body = BROKEN["side file"][0]
     options = {"data_path": str(folder.parent), "topk": [5, 20], "epochs": 2}
-    report = checked(body, dataset="blocks", overrides=options)
+    graph = body.replace("user_profile", "user_graph_dict")
+    report = checked(graph, dataset="blocks", overrides=options)
     assert report.clean, report.text(in_full=True)
     assert "data set 'blocks', 300 training rows" in report.data
     assert "train_batch_size 2048" in report.data  # the user's, not ours
     assert "every batch of this data set is full" in text_of(report, "short batch")
-    (folder / "user_profile.npy").unlink()
+    (folder / "user_graph_dict.npy").unlink()
+    report = checked(graph, dataset="blocks", overrides=options)
+    assert report.clean, report.text(in_full=True)  # it is made
     report = checked(body, dataset="blocks", overrides=options)
     assert "side file user_profile.npy, which data set 'blocks' has not" in text_of(
         report, "constructs"

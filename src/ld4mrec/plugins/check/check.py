@@ -169,6 +169,8 @@ class _Check:
                 f"({text})"
             )
         absent = ", ".join(self.notes.get("absent", ()))
+        if isinstance(getattr(error, "obj", None), torch.nn.Module):
+            return text  # an attribute that the model has not, which is no key's fault
         if absent and isinstance(error, TypeError | AttributeError | ValueError | AssertionError):
             text += f" (it reads {absent}: declared in no yaml, so None)"
         return text
