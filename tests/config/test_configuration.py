@@ -492,3 +492,11 @@ def test_a_length_of_lists_by_another_name():
         Config("Pop", "tiktok", {"k": 5})
     with pytest.raises(ConfigError, match=r"mean 'recall@5'\? Give --valid_metric with --topk"):
         Config("Pop", "tiktok", {"topk": [5]}).points(grid=False)
+
+
+def test_a_folder_in_place_of_a_data_set(toy, monkeypatch):
+    monkeypatch.chdir(toy.parents[1])
+    place = f"{toy.parent.name}/{toy.name}"
+    wanted = rf"'{place}', a folder; .*: -d {toy.name} --data_path={toy.parent}/"
+    with pytest.raises(ConfigError, match=wanted):
+        Config("Pop", place)

@@ -12,6 +12,7 @@ from ld4mrec.commands.train import main
 from ld4mrec.comparison.entries import declared
 from ld4mrec.config.configuration import Config
 from ld4mrec.errors import ConfigError, RunError
+from ld4mrec.plugins.check.check import check_plugin
 from ld4mrec.plugins.graph_dicts import graph_at, neighbours, offered
 from ld4mrec.plugins.sources import (
     ModelNotFound,
@@ -167,6 +168,11 @@ def test_the_sparse_tensor_of_torch_sparse():
     assert matrix.sparse_sizes() == (2, 3)
     assert [part.tolist() for part in matrix.coo()] == [[0, 1, 1], [1, 0, 2], [1.0, 2.0, 3.0]]
     assert module.SparseTensor(row, col).sparse_sizes() == (2, 3)
+    other = module.SparseTensor(row, col)
+    other.load_state_dict(matrix.state_dict())  # what a checkpoint holds of it
+    assert torch.equal(other.to_dense(), dense)
+    assert stand_in("torch_sparse.matmul").matmul is module.matmul
+    assert stand_in("torch_scatter.composite").scatter_softmax is not None
     with pytest.raises(NotImplementedError, match="knows reduce='sum', got 'mean'"):
         module.matmul(matrix, other, reduce="mean")
 
@@ -266,6 +272,18 @@ class TestNamesOfTheCheckout:
         lines += ["assert not hasattr(self, 'nothing')"]
         done = fork(lines)
         assert "plugin/GeneralRecommender" in done.folder.identity["code"]
+
+    def test_what_a_base_class_may_add_without_the_checkout(self, fork, write):
+        file = write(
+            "models/fork.py",
+            MODEL.format(lines="        config['a1']; self.mm_feat", arguments="", imports=""),
+        )
+        report = check_plugin(find_model("Fork", file), speed=False)
+        (row,) = [row for row in report.rows if row.name == "constructs"]
+        assert "asks for mm_feat, which neither MMRec's base class nor" in row.text
+        assert "--plugin CHECKOUT -m Fork" in row.text
+        assert "a1" not in row.text  # a key that is None is another matter
+        assert fork(["assert not hasattr(self, 'image_available')"]).result
 
     def test_a_base_class_that_does_not_build(self, fork, write):
         broken = OWN_BASE.replace("torch.ones(", "torch.load('absent')(")

@@ -1,6 +1,9 @@
 """Objects with state: read, put back, and refused where another object stands."""
 
+import enum
 import random
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -74,6 +77,35 @@ def test_a_scheduler_goes_on_where_it_was(make):
     got_rates, got = advance(other)
     assert got_rates == rates
     assert torch.equal(got, weights)
+
+
+class Phase(enum.Enum):
+    FIRST, SECOND = 1, 2
+
+
+def test_a_member_of_an_enumeration():
+    model, other = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    model.phase = other.phase = Phase.FIRST
+    model.phase = Phase.SECOND
+    restore(other, snapshot(model)[0])
+    assert other.phase is Phase.SECOND
+
+
+def test_an_object_of_a_plugins_class(monkeypatch):
+    kind = type("Bank", (), {"__module__": "models.mine"})
+    monkeypatch.setitem(sys.modules, "models.mine", types.ModuleType("models.mine"))
+    model, other = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    model.bank, other.bank = kind(), kind()
+    model.bank.rows, model.bank.activation = {1: np.ones(2)}, torch.tanh
+    other.bank.activation, other.bank.old = torch.relu, 3
+    bank = other.bank
+    saved, unsaved = snapshot(model)
+    assert unsaved == []
+    restore(other, saved)
+    assert other.bank is bank
+    assert vars(bank).keys() == {"rows", "activation"}
+    assert bank.activation is torch.relu  # what construction made
+    assert bank.rows[1].tolist() == [1, 1]
 
 
 def test_what_has_no_state():

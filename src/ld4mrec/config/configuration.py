@@ -11,6 +11,7 @@ what a search draws from in place of the grid. Nothing else reads it, so no run'
 
 import copy
 import itertools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -339,6 +340,12 @@ def _dataset_layer(dataset, data_path, more):
         layer |= {"modalities": found or None} | two
     if files or (folder / f"{dataset}.inter").is_file():
         return file, layer, foreign
+    if dataset and Path(dataset).name != dataset and Path(dataset).is_dir():
+        meant = Path(os.path.abspath(dataset))
+        raise ConfigError(
+            f"the data set is {dataset!r}, a folder; a data set is given by its name: -d "
+            f"{meant.name} --data_path={meant.parent}/"
+        )
     there = (file.parent.name for file in Path(data_path).glob("*/*.inter"))
     known = {*dataset_names(), *there}
     yaml_file, inter = CONFIGS / "dataset" / f"{dataset}.yaml", folder / f"{dataset}.inter"

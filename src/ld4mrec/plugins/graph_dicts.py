@@ -31,7 +31,7 @@ def offered(view: Path, train: sp.csr_matrix) -> Iterator[None]:
     try:
         yield
     finally:
-        del _offered[Path(view).resolve()]
+        _offered.pop(Path(view).resolve(), None)  # a view may be offered twice
 
 
 @contextmanager

@@ -53,6 +53,7 @@ NUMPY_DATA = [
     *{type(np.dtype(code)) for code in np.typecodes["All"]},
 ]
 BASE_CLASS = "common.abstract_recommender"
+OF_A_FORK = ("_feat", "_available")  # ends of names that forks' base classes set
 LETTERS = {"a": "audio", "s": "sound", "i": "image", "img": "image", "txt": "text"}
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
@@ -247,6 +248,12 @@ def _more_of_the_base():
             _take_from(base, model, made_of.pop(model))
             if name in vars(model):
                 return vars(model)[name]
+        if own is None and name.endswith(OF_A_FORK):
+            raise AttributeError(
+                f"{type(model).__name__} asks for {name}, which neither MMRec's base class nor the "
+                "data set has; where a fork's own base class sets it, give the fork's whole "
+                f"checkout: --plugin CHECKOUT -m {type(model).__name__}"
+            )
         return original(model, name)
 
     _patch(GeneralRecommender, "__getattr__", attribute)

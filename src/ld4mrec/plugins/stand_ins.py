@@ -101,6 +101,13 @@ class SparseTensor:
 
     from_torch_sparse_coo_tensor = of
 
+    def state_dict(self):
+        """What a checkpoint holds of it."""
+        return {"matrix": self._matrix}
+
+    def load_state_dict(self, state):
+        self._matrix = state["matrix"].to(self._matrix.device)
+
     def coo(self):
         """(row, col, value)."""
         return *self._matrix.indices(), self._matrix.values()
@@ -163,12 +170,12 @@ def stand_in(name: str) -> types.ModuleType | None:
     """The module `name`, or None where there is no stand-in of that name."""
     package = name.partition(".")[0]
     module = types.ModuleType(name, f"Stand-in for {name}, which is not installed.")
-    if name == "torch_scatter":
+    if package == "torch_scatter":
         named = {name: value for name, value in globals().items() if name.startswith("scatter")}
         vars(module).update(named)
     elif name == "sparsesvd":
         module.sparsesvd = sparsesvd
-    elif name == "torch_sparse":
+    elif package == "torch_sparse":
         module.SparseTensor, module.matmul, module.spmm = SparseTensor, sparse_matmul, spmm
     elif package in UNUSED:
         module.__getattr__ = lambda attribute: _unusable(name, attribute)

@@ -257,7 +257,7 @@ def _state_of(value):
         if unsaved:
             raise UnsavableError(f"a module with {unsaved[0]}")
         return [living.kind_of(value), saved]
-    state = living.state_of(value)
+    state = living.state_of(value, CONSTANT)
     _refuse_trained(state)
     return state
 
@@ -266,9 +266,8 @@ def _put_state(present, kind, state):
     living.check_kind(present, kind)
     if isinstance(present, nn.Module):
         restore(present, state)
-    else:
-        living.put_state(present, state)
-    return present
+        return present
+    return living.put_state(present, state, CONSTANT)
 
 
 def _tied(model):

@@ -5,23 +5,19 @@ Construction makes the object; a snapshot holds its state, as plain values, and 
 into the object which is there. Nothing is ever made of what is read.
 """
 
+import enum
 import random
 import sys
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ld4mrec.training.values import OBJECT
 
 OWN = ("models", "common", "utils")  # packages whose classes a plugin may have defined
-# {kind of object: (how its state is read, how it is put back)}
+# {kind of object: (how its state is read, how it is put back)}; of others, by state_dict()
 STATES: dict[type, tuple[Callable, Callable]] = {
-    Optimizer: (lambda it: it.state_dict(), lambda it, state: it.load_state_dict(state)),
-    LRScheduler: (lambda it: it.state_dict(), lambda it, state: it.load_state_dict(state)),
-    torch.amp.GradScaler: (lambda it: it.state_dict(), lambda it, state: it.load_state_dict(state)),
     torch.Generator: (lambda it: it.get_state(), lambda it, state: it.set_state(state.cpu())),
     random.Random: (lambda it: it.getstate(), lambda it, state: it.setstate(state)),
     np.random.RandomState: (
@@ -44,12 +40,20 @@ def kind_of(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def state_of(value: object) -> list | None:
-    """[kind, state] of an object; None of one whose state cannot be had."""
+def state_of(value: object, constant: tuple[type, ...] = ()) -> list | None:
+    """[kind, state] of an object; None of one whose state cannot be had. constant: types of what
+    construction makes again, left out of an own object's attributes.
+    """
     for kind, (read, _) in STATES.items():
         if isinstance(value, kind):
             return [kind_of(value), read(value)]
-    return [kind_of(value), dict(vars(value))] if _is_own(value) else None
+    if _tells_its_state(value):
+        return [kind_of(value), value.state_dict()]
+    if isinstance(value, enum.Enum):
+        return [kind_of(value), value.name]
+    if not _is_own(value):
+        return None
+    return [kind_of(value), {k: v for k, v in vars(value).items() if not isinstance(v, constant)}]
 
 
 def check_kind(present: object, kind: str) -> None:
@@ -59,14 +63,22 @@ def check_kind(present: object, kind: str) -> None:
         raise OtherObjectError(f"was a {kind} when it was saved, and is {found} in a new model")
 
 
-def put_state(present: object, state: object) -> None:
-    """Give an object the state that `state_of` read."""
+def put_state(present: object, state: object, constant: tuple[type, ...] = ()) -> object:
+    """Give an object the state that `state_of` read; the object, of an enumeration the member."""
     for kind, (_, put) in STATES.items():
         if isinstance(present, kind):
             put(present, state)
-            return
-    vars(present).clear()
+            return present
+    if _tells_its_state(present):
+        present.load_state_dict(state)
+        return present
+    if isinstance(present, enum.Enum):
+        return type(present)[state]
+    for name in [name for name, value in vars(present).items() if not isinstance(value, constant)]:
+        if name not in state:
+            delattr(present, name)
     vars(present).update(state)
+    return present
 
 
 def kinds(encoded: object) -> list[str]:
@@ -84,6 +96,12 @@ def _kinds(encoded) -> Iterator[str]:
                 yield item[0]
                 item = item[1:]
             yield from _kinds(item)
+
+
+def _tells_its_state(value):
+    """Whether it has torch's two methods, as optimisers, schedulers and scalers have."""
+    methods = (getattr(value, name, None) for name in ("state_dict", "load_state_dict"))
+    return not isinstance(value, type) and all(map(callable, methods))
 
 
 def _is_own(value):

@@ -213,10 +213,10 @@ BROKEN = {
             super().__init__(config, dataset)
             import numpy, os
             folder = config['data_path'] + config['dataset']
-            file = os.path.join(folder, config['user_graph_dict_file'])
+            file = os.path.join(folder, 'user_profile.npy')
             self.graph = numpy.load(file, allow_pickle=True).item()
         """,
-        {"constructs": r"needs a side file user_graph_dict.npy, which data set 'toy' .*-d NAME"},
+        {"constructs": r"needs a side file user_profile.npy, which data set 'toy' .*-d NAME"},
     ),
     "no parameter": (
         """
@@ -519,17 +519,19 @@ def test_expanded_scores_are_copied(checked):
 def test_a_data_set_of_the_users(checked, tmp_path):
     folder = support.write_block_world(tmp_path / "data")
     np.save(folder / "user_graph_dict.npy", {0: [1]}, allow_pickle=True)
-    (folder / "blocks.yaml").write_text("user_graph_dict_file: user_graph_dict.npy\n")
     body = BROKEN["side file"][0]
     options = {"data_path": str(folder.parent), "topk": [5, 20], "epochs": 2}
-    report = checked(body, dataset="blocks", overrides=options)
+    graph = body.replace("user_profile", "user_graph_dict")
+    report = checked(graph, dataset="blocks", overrides=options)
     assert report.clean, report.text(in_full=True)
     assert "data set 'blocks', 300 training rows" in report.data
     assert "train_batch_size 2048" in report.data  # the user's, not ours
     assert "every batch of this data set is full" in text_of(report, "short batch")
     (folder / "user_graph_dict.npy").unlink()
+    report = checked(graph, dataset="blocks", overrides=options)
+    assert report.clean, report.text(in_full=True)  # it is made
     report = checked(body, dataset="blocks", overrides=options)
-    assert "side file user_graph_dict.npy, which data set 'blocks' has not" in text_of(
+    assert "side file user_profile.npy, which data set 'blocks' has not" in text_of(
         report, "constructs"
     )
 

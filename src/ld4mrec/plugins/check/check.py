@@ -70,6 +70,7 @@ def check_plugin(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="check-"))).resolve()
         trial = Trial(source, folder, dataset, overrides)
+        stack.callback(trial.undo.close)
         trial.check_request(overrides)
         (folder / "here").mkdir()
         output = io.StringIO()
@@ -169,6 +170,8 @@ class _Check:
                 f"({text})"
             )
         absent = ", ".join(self.notes.get("absent", ()))
+        if isinstance(getattr(error, "obj", None), torch.nn.Module):
+            return text  # an attribute that the model has not, which is no key's fault
         if absent and isinstance(error, TypeError | AttributeError | ValueError | AssertionError):
             text += f" (it reads {absent}: declared in no yaml, so None)"
         return text

@@ -3,13 +3,13 @@
 import statistics
 from pathlib import Path
 
-from ld4mrec.data.features import data_folder
+from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import counted
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.check.toy_data import write_large_data
-from ld4mrec.plugins.data_view import private_data_view
 from ld4mrec.runs.opening import open_model
 from ld4mrec.runs.request import shims_for
+from ld4mrec.runs.run import own_view
 from ld4mrec.training import memory
 from ld4mrec.training.timing import Clock, Steps, peak
 from ld4mrec.training.trainer import Trainer
@@ -32,12 +32,10 @@ def measure_speed(source: sources.ModelSource, overrides: dict, folder: Path) ->
         if not config["req_training"]:
             return ""
         model_class = sources.load_model_class(source)
-        if not source.in_tree:
-            view = private_data_view(data_folder(config), config["cache_dir"], "speed")
-            config = config.replace({"data_path": f"{view.parent}/"})
-        with shims_for(config):
+        splits = RecDataset(config).split()
+        with shims_for(config), own_view(config, "speed", splits[0]) as config:
             memory.reset_peak_memory(config["device"])
-            opened = open_model(config, model_class=model_class)
+            opened = open_model(config, splits, model_class)
             clock, steps = (
                 Clock("wall", config["device"]),
                 Steps(Trainer(config, opened.model), opened.train),

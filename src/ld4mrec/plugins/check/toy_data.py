@@ -17,8 +17,7 @@ def write_toy_data(parent: Path, name: str = "toy") -> str:
     """Write the folder <parent>/<name>; one sentence that says what it is.
 
     Users like one kind of item each. Text features (60, 12) show the kind, image features (60, 16)
-    are noise. The side files that some plugins want (user_graph_dict.npy) are not there: the
-    contract does not say what is in them.
+    are noise. Graphs of users and items (user_graph_dict.npy) are made when they are asked for.
     """
     generator = np.random.default_rng(0)
     kind = np.arange(N_ITEMS) % N_KINDS

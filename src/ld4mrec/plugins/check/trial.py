@@ -1,6 +1,7 @@
 """A model on trial for `--check-plugin`: its class, configuration, data, and runs by `finish`."""
 
 import contextlib
+import functools
 import json
 import os
 from dataclasses import replace
@@ -15,13 +16,13 @@ from ld4mrec.errors import ConfigError, UserError, counted
 from ld4mrec.plugins import sources
 from ld4mrec.plugins.check.scores import Wrong
 from ld4mrec.plugins.check.toy_data import write_toy_data
-from ld4mrec.plugins.data_view import VIEW_FOLDER, private_data_view
+from ld4mrec.plugins.data_view import VIEW_FOLDER
 from ld4mrec.plugins.import_roots import forget
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.runs.identity import data_fingerprint, run_identity
 from ld4mrec.runs.model_code import code_fingerprint
 from ld4mrec.runs.opening import OpenModel, open_model
-from ld4mrec.runs.run import Run, finish
+from ld4mrec.runs.run import Run, finish, own_view
 from ld4mrec.training import randomness
 
 # Small batches make several, the last one short; one thread: the same numbers each time.
@@ -63,7 +64,7 @@ class Trial:
             self.settings["data_path"] = str(folder / "data")
         elif "data_path" in overrides:  # before the current folder changes
             self.settings["data_path"] = os.path.abspath(overrides["data_path"])
-        self.points = []
+        self.points, self.undo = [], contextlib.ExitStack()
         # where a plugin may leave something that is not ours to remove
         self._files = {source.file.parent: _stamps(source.file.parent)}
 
@@ -106,10 +107,8 @@ class Trial:
         return sources.config_of(source or self.source, self.dataset, settings, mg)
 
     def build(self, point: Config, key: str) -> OpenModel:
-        """The model as a run builds it; key: of the view of the data that it sees."""
-        if not self.source.in_tree:
-            view = private_data_view(data_folder(point), point["cache_dir"], key)
-            point = point.replace({"data_path": f"{view.parent}/"})
+        """The model as a run builds it; key: of the view of the data that it sees, until `undo`."""
+        point = self.undo.enter_context(own_view(point, key, self.splits[0]))
         return open_model(point, self.splits, self.model_class)
 
     def finish(
@@ -118,8 +117,9 @@ class Trial:
         """(Run, its model) of a whole run in the folder `place`; Wrong if training diverged."""
         made = []
 
-        def make(config, loader):
-            made.append(self.model_class(config, loader))
+        @functools.wraps(self.model_class, updated=())  # the host looks at its arguments
+        def make(*args, **more):
+            made.append(self.model_class(*args, **more))
             return made[-1]
 
         identity = run_identity(point, *self._fingerprints)
