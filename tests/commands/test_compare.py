@@ -47,6 +47,17 @@ def test_a_dry_run_says_what_is_missing_and_trains_nothing(command, tmp_path, ca
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--tune"], ["--tuned"]])
+def test_data_that_is_not_there_is_a_sentence(command, more, tmp_path, capsys):
+    words = [word for word in command if "data_path" not in word]
+    place = f"--data_path={tmp_path}"
+    for found in (f"there is no data folder {tmp_path}/tiktok; how to get", "tiktok has no tiktok"):
+        assert compare.main([*words, "-d", "tiktok", "-m", "BPR,EASE", place, *more]) == 2
+        assert found in capsys.readouterr().err
+        (tmp_path / "tiktok").mkdir(exist_ok=True)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_dry_run_of_tuning_trains_nothing(command, tmp_path, capsys):
     settings = tmp_path / "rows.yaml"
     settings.write_text(
