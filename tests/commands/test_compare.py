@@ -22,6 +22,7 @@ def test_a_comparison_is_trained_once_and_written_twice(command, tmp_path, capsy
     out = capsys.readouterr().out
     assert "3 runs, 0 of them finished" in out  # Pop's stands for all seeds
     assert "BPR: 2 runs of about 2 epochs" in out
+    assert "winner" not in out  # rows vary in their seeds only, and none is picked
     folder = tmp_path / "report"
     for name in ("report.md", "report.csv", "report.tex", "report.html"):
         assert (folder / name).stat().st_size > 500
