@@ -51,13 +51,9 @@ class UndeclaredKeyError(ConfigError, KeyError):
     __str__ = ValueError.__str__  # KeyError would show the message in quotes
 
 
-def exit_status(
-    command: Callable[[], int | None],
-    interrupted: str,
-    mendable: tuple[type[Exception], ...] = (UserError,),
-) -> int:
-    """Run a command: its exit status, 0 for None; 2 after an error that the user can mend, 130
-    after Ctrl-C, which prints `interrupted`, 141 where nobody reads what is printed any more.
+def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
+    """Run a command: its exit status, 0 for None; 2 after a UserError, 130 after Ctrl-C, which
+    prints `interrupted`, 141 where nobody reads what is printed any more.
 
     Errors of the operating system (a full disk, a folder that is gone) become a sentence as well.
     """
@@ -68,9 +64,9 @@ def exit_status(
     except BrokenPipeError:  # `| head`: as the shell would end it
         print_nowhere()
         return READER_GONE
-    except mendable as error:
-        trace = getattr(error, "trace", "")  # OSError is mendable for some commands
-        return _ended("\n".join([f"error: {error}", *[trace, f"error: {error}"] * bool(trace)]), 2)
+    except UserError as error:
+        again = [error.trace, f"error: {error}"] if error.trace else []
+        return _ended("\n".join([f"error: {error}", *again]), 2)
     except OSError as error:
         try:
             sys.stdout.flush()

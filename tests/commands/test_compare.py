@@ -22,6 +22,7 @@ def test_a_comparison_is_trained_once_and_written_twice(command, tmp_path, capsy
     out = capsys.readouterr().out
     assert "3 runs, 0 of them finished" in out  # Pop's stands for all seeds
     assert "BPR: 2 runs of about 2 epochs" in out
+    assert "winner" not in out  # rows vary in their seeds only, and none is picked
     folder = tmp_path / "report"
     for name in ("report.md", "report.csv", "report.tex", "report.html"):
         assert (folder / name).stat().st_size > 500
@@ -45,6 +46,17 @@ def test_a_dry_run_says_what_is_missing_and_trains_nothing(command, tmp_path, ca
     assert "2 runs, 0 of them finished" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"], ["--tune"], ["--tuned"]])
+def test_data_that_is_not_there_is_a_sentence(command, more, tmp_path, capsys):
+    words = [word for word in command if "data_path" not in word]
+    place = f"--data_path={tmp_path}"
+    for found in (f"there is no data folder {tmp_path}/tiktok; how to get", "tiktok has no tiktok"):
+        assert compare.main([*words, "-d", "tiktok", "-m", "BPR,EASE", place, *more]) == 2
+        assert found in capsys.readouterr().err
+        (tmp_path / "tiktok").mkdir(exist_ok=True)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_dry_run_of_tuning_trains_nothing(command, tmp_path, capsys):

@@ -74,6 +74,24 @@ def test_a_model_that_is_no_name_is_refused(tmp_path, value):
         read_settings(path)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("model: BPR, embedding_size: wide", "embedding_size is 'wide'; wanted a number"),
+        ("model: BPR, learning_rate: -1", "learning_rate is -1; wanted a positive number"),
+        ("model: BPR, learning_rate: [0.1, x]", "learning_rate is 'x'; wanted a positive number"),
+        ("model: BPR, epochs: 2.5", "epochs is 2.5; wanted a whole number"),
+        ("model: BPR, deterministic: perhaps", "deterministic is 'perhaps'; wanted True or False"),
+        ("model: Pop, topk: [0]", r"topk is \[0\]; wanted a list of different positive whole"),
+        ("model: Pop, learnin_rate: 1", "unknown key 'learnin_rate'.* Did you mean"),
+    ],
+)
+def test_values_of_a_settings_file_are_checked_by_the_schema(keys, tmp_path, values, message):
+    (tmp_path / "rows.yaml").write_text(f"fine: {{model: Pop}}\nmine: {{{values}}}\n")
+    with pytest.raises(ConfigError, match=f"rows.yaml, mine: {message}"):
+        entries(None, "blocks", {"data_path": keys["data_path"]}, tmp_path / "rows.yaml")
+
+
 def test_tuning_takes_the_best_point_on_validation_and_names_an_edge(keys):
     entry = Entry(
         "BPR", "BPR", {"reg_weight": [1e-1, 1e-3, 1e-5], "learning_rate": [1e-3]}, "yaml defaults"

@@ -7,12 +7,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from common.abstract_recommender import GeneralRecommender
 from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import ConfigError, RunError
+from ld4mrec.places import CONFIGS
 from ld4mrec.runs.folder import RunFolder
 from ld4mrec.search.train import run
 from ld4mrec.training import checkpoint
@@ -151,6 +153,23 @@ def test_patience_waits_for_steps_too(toy):
 
 
 PEAK = 3
+
+
+def test_by_default_a_model_that_dips_for_twenty_short_epochs_is_trained_on(toy):
+    """The curve of F1, a SimGCL with eleven steps an epoch: .2687 at epoch 6, a dip, then .3127."""
+    rise = [0.06, 0.13, 0.18, 0.22, 0.25, 0.2687]
+    dip = [0.2687 - 0.03 * math.sin(math.pi * epoch / 23) for epoch in range(1, 23)]
+    again = [0.2687 + 0.002 * epoch for epoch in range(1, 22)] + [0.3127]
+    values = [*rise, *dip, *again, *[0.31] * 200]
+    default = yaml.safe_load((CONFIGS / "overall.yaml").read_text(encoding="utf-8"))
+    keys = {key: default[key] for key in ("stopping_step", "patience_steps")}
+    trainer = scripted(toy, values, train_batch_size=1, **keys)
+    assert trainer.patience.best == 0.3127
+    assert trainer.best_epoch + 1 == len(rise + dip + again) == 50
+    # 1,000 steps in all; a third of them lay behind the best after 31 epochs
+    assert trainer.next_epoch == math.ceil(1000 / 11) == 91
+    mmrecs = scripted(toy, values, train_batch_size=1, **keys | {"patience_steps": 0})
+    assert (mmrecs.patience.best, mmrecs.best_epoch + 1, mmrecs.next_epoch) == (0.2687, 6, 27)
 
 
 class Peaking(Counting):

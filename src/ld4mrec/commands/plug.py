@@ -159,7 +159,7 @@ def main(arguments: list[str] | None = None, prog: str = "plug.py") -> int:
     options = parser.parse_args(arguments)
     called = f"python {SOURCE / prog}" if prog == "plug.py" else prog
     stopped = "interrupted; --remove takes out what was copied"
-    return exit_status(lambda: run(options, called), stopped, (UserError, OSError))
+    return exit_status(lambda: run(options, called), stopped)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ld4mrec.plugins.sources import (
     model_names,
 )
 from ld4mrec.runs.request import Request
+from ld4mrec.search.space import take_ranges
 from ld4mrec.search.train import plan
 
 Keys = dict[str, Any]
@@ -81,6 +82,8 @@ def entries(
         else:
             model = source.name
         entry = Entry(name, model, given, origin, plugin=plugin)
+        if given and not plugin:
+            _check_settings(entry, dataset, keys, settings_file)
         found += [entry] if plugin else _variants(entry, dataset, keys)
     labels = [entry.label for entry in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
@@ -185,6 +188,15 @@ def read_settings(path: str | Path) -> dict[str, Keys]:
             if key in values:
                 raise ConfigError(f"{path} gives {label} a {key}; leave it out and give {instead}")
     return {str(label): values for label, values in found.items()}
+
+
+def _check_settings(entry: Entry, dataset: str, keys: Keys, file: Path | None) -> None:
+    """ConfigError, with the place, for values of a settings file that the schema refuses."""
+    where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
+    try:
+        config_of(entry.source, dataset, where | take_ranges(entry.settings)[0])
+    except ConfigError as error:
+        raise ConfigError(f"{file}, {entry.label}: {error}") from error
 
 
 def _variants(entry: Entry, dataset: str, keys: Keys) -> list[Entry]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ld4mrec.comparison.entries import Entry, Keys
-from ld4mrec.data.interactions import RecDataset, check_topk, inter_path
+from ld4mrec.data.interactions import RecDataset, check_there, check_topk, inter_path
 from ld4mrec.engines.in_turn import InTurn
 from ld4mrec.errors import ConfigError, RunError, UserError, counted
 from ld4mrec.runs import results
@@ -246,7 +246,9 @@ def estimate(groups: dict[str, list[Row]]) -> list[str]:
 
 
 def check_alike(rows: list[Row]) -> None:
-    """ConfigError for rows whose runs, finished or not, differ in data, split or masks."""
+    """ConfigError for rows whose runs, finished or not, differ in data, split or masks; DataError
+    where the data is not there.
+    """
     (first_row, first), *planned = [(row, run) for row in rows for run in row.runs]
     wanted = _protocol(first)
     for row, other in planned:
@@ -275,6 +277,7 @@ def check_protocol(rows: list[Row]) -> None:
 
 
 def _protocol(run: Run) -> dict[str, Any]:
+    check_there(run.config)
     data = run.folder.identity["data"]
     values = {key: run.config[key] for key in PROTOCOL}
     return values | {"SHA-256 of the interactions": data[inter_path(run.config).name]}

@@ -50,16 +50,7 @@ class RecDataset:
 
     def _read(self):
         path, columns = self.inter_path, [self.uid_field, self.iid_field, self.splitting_label]
-        if not path.parent.is_dir():
-            hint = self.config["how_to_get"]
-            get = f"how to get '{self.dataset_name}': {hint}"
-            advice = get if hint else "--data_path=FOLDER/ names its parent"
-            raise DataError(f"there is no data folder {path.parent}; {advice}")
-        if not path.is_file():
-            there = sorted(p.name for p in path.parent.iterdir())[:10]
-            raise DataError(
-                f"{path.parent} has no {path.name} (inter_file_name); it holds {there or 'nothing'}"
-            )
+        check_there(self.config)
         separator = self.config["field_separator"] or "\t"
         try:
             refuse_nul(path)
@@ -307,6 +298,21 @@ def _header(path, separator):
 def inter_path(config: Config) -> Path:
     """Path of the data set's interactions; DataError for a name that leads out of its folder."""
     return inside(config, config["inter_file_name"] or f"{config['dataset']}.inter")
+
+
+def check_there(config: Config) -> None:
+    """DataError unless the data set has its folder and its interactions."""
+    path = inter_path(config)
+    if not path.parent.is_dir():
+        hint = config["how_to_get"]
+        get = f"how to get '{config['dataset']}': {hint}"
+        advice = get if hint else "--data_path=FOLDER/ names its parent"
+        raise DataError(f"there is no data folder {path.parent}; {advice}")
+    if not path.is_file():
+        there = sorted(p.name for p in path.parent.iterdir())[:10]
+        raise DataError(
+            f"{path.parent} has no {path.name} (inter_file_name); it holds {there or 'nothing'}"
+        )
 
 
 def check_topk(config: Config, n_items: int) -> None:
