@@ -11,7 +11,7 @@ import torch
 from ld4mrec.comparison.entries import Entry
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.errors import ConfigError
-from ld4mrec.paper import bound, datasets, inference, noise, sensitivity
+from ld4mrec.paper import bound, datasets, inference, levels, noise, sensitivity
 from ld4mrec.paper.runs import Setup, check_keys, check_models, entry_of, why_missing
 
 
@@ -43,17 +43,17 @@ def setup(**more):
 def test_relative_losses_pair_the_seeds():
     clean = row(finished(1, r=0.5), finished(2, r=0.4), finished(3, r=0.9))
     noisy = row(finished(2, r=0.3), finished(1, r=0.55))
-    assert noise.relative_losses(clean, noisy, "r") == pytest.approx([-0.1, 0.25])
-    assert noise.relative_losses(row(finished(1, r=0.0)), noisy, "r") == []
+    assert levels.relative_losses(clean, noisy, "r") == pytest.approx([-0.1, 0.25])
+    assert levels.relative_losses(row(finished(1, r=0.0)), noisy, "r") == []
 
 
 def test_the_rows_of_a_share_become_one():
     asked = setup(seeds=(1, 2))
     rows = []
-    for level in range(1 + 2 * len(noise.SHARES)):
+    for at in range(1 + 2 * len(noise.SHARES)):
         for label in ("A", "B"):
-            rows.append(Row(Entry(label, label, {}, ""), "set", {}, (1,), (f"{label}{level}",)))
-    found = noise.by_level(asked, rows)
+            rows.append(Row(Entry(label, label, {}, ""), "set", {}, (1,), (f"{label}{at}",)))
+    found = noise.by_share(asked, rows)
     assert list(found) == ["A", "B"]
     assert list(found["A"]) == [0.0, *noise.SHARES]
     assert found["A"][0.0].runs == ("A0",)

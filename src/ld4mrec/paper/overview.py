@@ -22,10 +22,13 @@ FIGURES = {  # experiment: (heading, how many of its report's tables are shown h
     "inference": ("Fig. 3: inference strategies", 1),
     "noise": ("Fig. 4: robustness against noise", 2),
     "ablation": ("Fig. 5: ablation", 1),
+    "missing": ("Items without features", 1),
+    "knockout": ("What the modalities are worth", 1),
     "sensitivity": ("Hyper-parameters", 1),
     "bound": ("Section 4.3: the bound", 1),
 }
 METRIC = "recall@20"  # of the figure over all data sets
+NOTHING = "Nothing to show: no data set that is here has what it takes."
 WIDE = 5  # panels side by side
 Key = tuple[str | None, str]  # data set, None for all of them; experiment
 Rows = dict[str, list[Row] | None]  # of the tables of each data set at hand
@@ -56,7 +59,7 @@ def overview(
         found = {d: reports[d, name] for d in present if (d, name) in reports}
         content = [block for d, made in found.items() for block in _of(d, made, shown_tables)]
         missing = [f"{d}: {failed.get((d, name), NOT_RUN)}" for d in present if d not in found]
-        sections.append(Section(heading, (*content, *missing) or ("No data set is here.",)))
+        sections.append(Section(heading, (*content, *missing) or (NOTHING,)))
     warnings = [f"{d or 'all'}, {name}: {reason}" for (d, name), reason in failed.items()]
     if absent := ", ".join(title for name, title in TITLES.items() if name not in present):
         warnings.insert(0, f"not in data_path, so empty in every table: {absent}")
