@@ -15,7 +15,7 @@ import pytest
 import support
 from ld4mrec.commands import experiments
 from ld4mrec.errors import ConfigError
-from ld4mrec.paper import noise
+from ld4mrec.paper import knockout, missing, noise
 from ld4mrec.paper.ablation import PARTS
 from ld4mrec.report import writing
 
@@ -139,6 +139,56 @@ def test_noise_trains_on_noisy_data_and_leaves_the_users_alone(
         for seed in (1, 4)
     ]
     assert float(losses["BPR", "20%"]) == pytest.approx(sum(by_seed) / 2)
+
+
+def test_missing_and_knockout_change_the_features_and_leave_the_users_alone(
+    command, blocks, draws, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(missing, "SHARES", (0.5, 0.9))
+    before = {path.name: path.read_bytes() for path in blocks.iterdir()}
+    words = [*command, "--only", "missing,knockout", "-m", "VBPR,FREEDOM", "--embedding_size=8"]
+    words += ["--learning_rate=0.01", "--train_batch_size=64", "--seeds", "1"]
+    assert experiments.main(words) == 0
+    assert {path.name: path.read_bytes() for path in blocks.iterdir()} == before
+    names = {path.parts[-4] for path in results(tmp_path)}
+    lost = {f"missing{n}_{what}" for n in (50, 90) for what in ("all", "text", "image")}
+    gone = {"constant_all", "noise_all", "permutation_all", "permutation_text"}
+    gone |= {"permutation_image"}
+    assert names == {"blocks", *(f"blocks_{name}_seed1" for name in lost | gone)}
+    assert len(results(tmp_path)) == 2 * (1 + len(lost) + len(gone))
+    recall = {}
+    for path in results(tmp_path):
+        found = json.loads(path.read_text())
+        recall[path.parts[-4], found["model"]] = found["test"]["recall@20"]
+    folder = tmp_path / "reports"
+    for name, table, column, data in (
+        ("missing", "loss-1-all-modalities", "90%", "blocks_missing90_all_seed1"),
+        ("missing", "loss-2-text", "50%", "blocks_missing50_text_seed1"),
+        ("knockout", "relative-loss", "noise", "blocks_noise_all_seed1"),
+        ("knockout", "relative-loss", "permutation of text", "blocks_permutation_text_seed1"),
+    ):
+        written(folder / name)
+        assert (folder / name / "figures" / f"{table}.svg").is_file()
+        losses = numbers(folder / name, table)
+        for model in ("VBPR", "FREEDOM"):
+            expected = 1 - recall[data, model] / recall["blocks", model]
+            assert float(losses[model, column]) == pytest.approx(expected)
+    accuracy = numbers(folder / "missing", "accuracy-recall")
+    assert float(accuracy["VBPR", "all features"]) == recall["blocks", "VBPR"]
+    true = numbers(folder / "knockout", "accuracy-0")
+    assert float(true["FREEDOM", "test Recall@20"]) == recall["blocks", "FREEDOM"]
+
+
+@pytest.mark.slow
+def test_each_multimodal_model_trains_on_a_constant(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        knockout, "changes", lambda setup: {"constant": ("constant", ("text", "image"))}
+    )
+    words = [*command, *SMALL, "--only", "knockout", "--seeds", "1", "--train_batch_size=32"]
+    assert experiments.main(words) == 0
+    losses = numbers(tmp_path / "reports" / "knockout", "relative-loss")
+    assert len(losses) == len(knockout.MODELS) + 3  # three have variants
+    assert None not in losses.values()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 from ld4mrec.comparison.entries import Entry
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.errors import ConfigError
-from ld4mrec.paper import bound, datasets, inference, noise, sensitivity
+from ld4mrec.paper import bound, datasets, inference, levels, noise, overview, sensitivity
 from ld4mrec.paper.runs import Setup, check_keys, check_models, entry_of, why_missing
 
 
@@ -43,22 +43,55 @@ def setup(**more):
 def test_relative_losses_pair_the_seeds():
     clean = row(finished(1, r=0.5), finished(2, r=0.4), finished(3, r=0.9))
     noisy = row(finished(2, r=0.3), finished(1, r=0.55))
-    assert noise.relative_losses(clean, noisy, "r") == pytest.approx([-0.1, 0.25])
-    assert noise.relative_losses(row(finished(1, r=0.0)), noisy, "r") == []
+    assert levels.relative_losses(clean, noisy, "r") == pytest.approx([-0.1, 0.25])
+    assert levels.relative_losses(row(finished(1, r=0.0)), noisy, "r") == []
 
 
 def test_the_rows_of_a_share_become_one():
     asked = setup(seeds=(1, 2))
     rows = []
-    for level in range(1 + 2 * len(noise.SHARES)):
+    for at in range(1 + 2 * len(noise.SHARES)):
         for label in ("A", "B"):
-            rows.append(Row(Entry(label, label, {}, ""), "set", {}, (1,), (f"{label}{level}",)))
-    found = noise.by_level(asked, rows)
+            rows.append(Row(Entry(label, label, {}, ""), "set", {}, (1,), (f"{label}{at}",)))
+    found = noise.by_share(asked, rows)
     assert list(found) == ["A", "B"]
     assert list(found["A"]) == [0.0, *noise.SHARES]
     assert found["A"][0.0].runs == ("A0",)
     assert found["B"][0.05].runs == ("B1", "B2")
     assert found["B"][0.25].runs == ("B9", "B10")
+
+
+# --- published and measured
+
+
+def measured(model, *values, label=None):
+    runs = [finished(seed, **{"recall@20": value}) for seed, value in enumerate(values, 1)]
+    entry = Entry(label or model, model, {}, "")
+    return Row(entry, "microlens", {}, tuple(range(1, len(values) + 1)), tuple(runs))
+
+
+def test_published_beside_measured_and_what_moved():
+    rows = [measured("LD4MRec", 0.10, 0.12), measured("LightGCN", 0.0984), measured("EASE", 0.12)]
+    table, figure = overview.published_and_measured({"microlens": rows}, "microlens")
+    assert table.labels == ["EASE", "LD4MRec", "LightGCN"]  # in the order measured
+    cells = {label: dict(cells) for label, cells in table.lines()}
+    assert cells["LD4MRec"]["published"].value == 0.0972
+    assert cells["LD4MRec"]["measured"].value == pytest.approx(0.11)
+    assert cells["LightGCN"]["change"].value == pytest.approx(0.2)
+    assert cells["EASE"]["change"].value is None
+    assert cells["EASE"]["change"].note == "the paper does not compare with it"
+    places = [cells[label]["place, published"].value for label in table.labels]
+    assert places == [None, 1, 2]
+    assert [cells[label]["place, measured"].value for label in table.labels] == [1, 2, 3]
+    assert "Table 3" in table.title
+    assert figure.columns == ("published", "measured")
+    assert figure.highlight == ("LD4MRec",)
+
+
+def test_nothing_measured_is_no_figure():
+    assert overview.published_and_measured({"microlens": None}, "microlens") == ()
+    (table,) = overview.published_and_measured({"microlens": [measured("EASE", 0.1)]}, "microlens")
+    assert table.labels == ["EASE"]
 
 
 # --- bound

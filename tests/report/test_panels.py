@@ -9,7 +9,7 @@ import pytest
 from example_report import contrast, painted, rgb
 from ld4mrec.report import figures as common
 from ld4mrec.report.palette import DARK, LIGHT
-from ld4mrec.report.panels import DARKEST, Curves, HeatMap, Lines, Panels
+from ld4mrec.report.panels import DARKEST, Curves, HeatMap, Lines, Pairs, Panels
 from ld4mrec.report.tables import Cell, Table, to_csv
 
 matplotlib = pytest.importorskip("matplotlib", reason="figures need the extra 'compare'")
@@ -50,6 +50,21 @@ def test_panels():
     assert [x for (x,), _ in lines(right)] == in_csv(TABLE, "time")
     assert right.get_xscale() == "log"
     assert (left.get_xlabel(), right.get_xlabel()) == ("5%", "time")
+
+
+def test_pairs():
+    (axes,), _ = painted(make(Pairs, columns=("5%", "10%"), axis="loss"))
+    dots = [(x, y) for x, y in lines(axes) if len(x) == 1]
+    assert dots == [([0.12345678], [0]), ([-0.3], [1]), ([0.2], [0])]
+    plain = [line for line in axes.get_lines() if line.get_marker() in ("None", None, "")]
+    joined = [list(line.get_xdata()) for line in plain if len(line.get_xdata()) == 2]
+    assert [0.12345678, 0.2] in joined
+    assert not any(-0.3 in line for line in joined)  # the row has no second number
+    (legend,) = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["5%", "10%"]
+    assert axes.get_xlabel() == "loss"
+    with pytest.raises(ValueError, match="'f' wants two columns, got"):
+        make(Pairs, columns=("5%",))
 
 
 def test_lines():

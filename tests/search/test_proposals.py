@@ -331,8 +331,6 @@ def config_of(keys, model="BPR"):
 
 @pytest.mark.parametrize("name", sources.model_names())
 def test_each_models_search_holds_its_defaults_and_values_that_it_takes(name, blocks):
-    if name == "LD4MRec":
-        pytest.skip("its block comes with the trainings of its engine")
     config = config_of({"data_path": f"{blocks.parent}/"}, name)
     space = space_of(config, {})
     assert config.search is not None

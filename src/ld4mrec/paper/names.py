@@ -6,9 +6,9 @@ from ld4mrec.errors import ConfigError, nearest
 
 EXPERIMENTS = (  # in the order in which they are run
     *("datasets", "ablation", "inference", "bound"),
-    *("sensitivity", "noise", "tables", "efficiency"),
+    *("sensitivity", "noise", "missing", "knockout", "tables", "efficiency"),
 )
-OF_MODELS = ("noise", "tables", "efficiency")  # where -m chooses
+OF_MODELS = ("noise", "missing", "knockout", "tables", "efficiency")  # where -m chooses
 
 
 def experiments_of(text: str | None) -> list[str]:

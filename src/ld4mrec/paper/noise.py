@@ -1,16 +1,15 @@
 """Fig. 4: how much accuracy each model loses when random interactions join the training data."""
 
-from dataclasses import replace
-
-from ld4mrec.comparison.cells import over_seeds, shown
+from ld4mrec.comparison.cells import shown
 from ld4mrec.comparison.ledger import Row
 from ld4mrec.paper.accuracy import OVER_SEEDS
 from ld4mrec.paper.colophon import host_config, report_of
-from ld4mrec.paper.noisy_data import DATA_KEYS, noisy_folder
-from ld4mrec.paper.runs import OURS, Setup, cell, entries_of, planned, why_missing
+from ld4mrec.paper.levels import Level, by_level, loss_cell, rows_on
+from ld4mrec.paper.noisy_data import noisy_folder
+from ld4mrec.paper.runs import OURS, Setup, cell, entries_of
 from ld4mrec.report.panels import Lines
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.tables import Cell, Table
+from ld4mrec.report.tables import Table
 
 TITLE = "Robustness against noise (Fig. 4)"
 LEAD = (
@@ -29,61 +28,29 @@ ByShare = dict[float, Row]  # share 0 is the clean row
 
 def rows(setup: Setup) -> list[Row]:
     """For each model the clean row, then one per share and seed, each on a data set of its own."""
-    models = setup.models or MODELS
-    found = entries_of(setup, models)
     config = host_config(setup.dataset, setup.keys)
-    shared = {key: value for key, value in setup.keys.items() if key not in DATA_KEYS}
-    listed = planned(setup, found)
-    for share in SHARES:
-        for seed in setup.seeds:
-            folder = noisy_folder(config, share, seed)
-            keys = shared | {"data_path": f"{folder.parent}/"}
-            listed += planned(replace(setup, dataset=folder.name, keys=keys, seeds=(seed,)), found)
-    return listed
+    places = [(share, seed) for share in SHARES for seed in setup.seeds]
+    levels = (Level(share, seed, noisy_folder(config, share, seed)) for share, seed in places)
+    return rows_on(setup, entries_of(setup, setup.models or MODELS), levels)
 
 
-def by_level(setup: Setup, rows: list[Row]) -> dict[str, ByShare]:
+def by_share(setup: Setup, rows: list[Row]) -> dict[str, ByShare]:
     """{label: {share: row}}, share 0 being the clean one; the seeds' rows of a share as one."""
-    levels = (0.0, *(share for share in SHARES for _ in setup.seeds))
-    labels = list(dict.fromkeys(row.label for row in rows))
-    found = {label: {} for label in labels}
-    for at, row in enumerate(rows):
-        share = levels[at // len(labels)]
-        first = found[row.label].get(share)
-        if first is not None:
-            row = replace(row, runs=first.runs + row.runs, reason=first.reason or row.reason)
-        found[row.label][share] = row
-    return found
+    return by_level(rows, (0.0, *(share for share in SHARES for _ in setup.seeds)))
 
 
 def report(setup: Setup, rows: list[Row]) -> Report:
     """Relative loss and accuracy, by share and model."""
-    found = by_level(setup, rows)
+    found = by_share(setup, rows)
     losses = sum((_losses(found, metric) for metric in METRICS), ())
     accuracies = tuple(_accuracy(found, metric) for metric in METRICS)
     sections = [Section("Relative loss", losses), Section("Accuracy", accuracies)]
     return report_of(setup, rows, TITLE, LEAD, sections)
 
 
-def relative_losses(clean: Row, noisy: Row, metric: str) -> list[float]:
-    """1 - noisy / clean of the seeds that have both, by seed; none where the clean value is 0."""
-    before, after = (
-        {seed: run.result["test"][metric] for seed, run in row.by_seed.items()}
-        for row in (clean, noisy)
-    )
-    return [1 - after[s] / before[s] for s in before if s in after and before[s]]
-
-
 def _losses(found: dict[str, ByShare], metric: str) -> tuple[Table | Lines, ...]:
-    def loss(clean: Row, noisy: Row) -> Cell:
-        values = relative_losses(clean, noisy, metric)
-        if values:
-            return over_seeds(values, ".1%")
-        why = why_missing(clean) or why_missing(noisy)
-        return Cell(None, note=why or "the clean value is 0")
-
     lines = [
-        (label, [loss(levels[0.0], levels[share]) for share in SHARES])
+        (label, [loss_cell(levels[0.0], levels[share], metric) for share in SHARES])
         for label, levels in found.items()
     ]
     notes = (f"1 - noisy / clean, {OVER_SEEDS}; negative: better with noise.",)

@@ -4,34 +4,23 @@ What is added: distinct user-item pairs, uniform over those that occur in no spl
 have training rows. A smaller share of the same seed is the beginning of a larger one.
 """
 
-import hashlib
-import json
-import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import ArrayLike
 
-from ld4mrec import checksums
 from ld4mrec.config.configuration import Config
 from ld4mrec.data.features import data_folder, feature_paths
-from ld4mrec.data.interactions import RecDataset, inter_path
-from ld4mrec.errors import ConfigError, DamagedError, DataError, counted
-from ld4mrec.files import link_or_copy, replacing, sha256, staged
-
-logger = logging.getLogger(__name__)
+from ld4mrec.data.interactions import RecDataset
+from ld4mrec.errors import DataError, counted
+from ld4mrec.files import sha256
+from ld4mrec.paper.derived_data import DATA_KEYS, derived_folder, link_files, source_of
 
 VERSION = 1  # raised when the same arguments would give other pairs
 BLOCK = 1 << 16  # pairs drawn at a time; part of what a seed means
-# keys that say what the folder holds: the noisy folder's yaml has them
-DATA_KEYS = (
-    *("modalities", "vision_feature_file", "text_feature_file", "USER_ID_FIELD", "ITEM_ID_FIELD"),
-    *("inter_splitting_label", "field_separator", "inter_file_name", "user_graph_dict_file"),
-)
 
 
 def random_pairs(users: ArrayLike, items: int, taken: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -66,14 +55,7 @@ def noisy_folder(config: Config, share: float, seed: int) -> Path:
 
     Interactions, a yaml with the original's names, a manifest; links to the original's features.
     """
-    if config["cache_dir"] is None:
-        raise ConfigError(
-            "the noise experiment writes its data sets into cache_dir, which is null; give "
-            "--cache_dir=FOLDER"
-        )
-    source = inter_path(config)
-    if not source.is_file():
-        RecDataset(config)  # says what is not there
+    source = source_of(config, "noise")
     content = {
         "version": VERSION,
         "source": str(source),
@@ -83,48 +65,14 @@ def noisy_folder(config: Config, share: float, seed: int) -> Path:
         "keys": {key: config[key] for key in (*DATA_KEYS, "filter_out_cod_start_users")},
         "features": [os.path.relpath(path, data_folder(config)) for path in feature_paths(config)],
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     name = f"{config['dataset']}_noise{round(100 * share):02d}_seed{seed}"
-    folder = Path(config["cache_dir"]) / "noise" / digest / name
-    if not _is_whole(folder):
-        _write(folder, config, content)
-    return folder
 
+    def write(folder: Path) -> dict[str, Any]:
+        added = _write_interactions(folder / f"{name}.inter", config, content)
+        link_files(config, content["features"], folder)
+        return {"added": added}
 
-def _is_whole(folder):
-    """Whether the folder has the interactions that were written to it."""
-    try:
-        facts = checksums.read_json(folder / "manifest.json", "it is made anew")
-        whole = facts is not None and facts["inter_sha256"] == sha256(folder / _inter(folder))
-    except (DamagedError, OSError, LookupError):
-        whole = False
-    if not whole and folder.exists():
-        logger.warning("%s is damaged: making it anew", folder)
-    return whole
-
-
-def _inter(folder):
-    return f"{folder.name}.inter"
-
-
-def _write(folder: Path, config: Config, content: dict[str, Any]) -> None:
-    """Make the folder, or leave it to another process that is faster."""
-    try:
-        with staged(folder, replace=True) as made:
-            inter = made / _inter(folder)
-            added = _write_interactions(inter, config, content)
-            for name in content["features"]:
-                (made / name).parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy((data_folder(config) / name).resolve(), made / name)
-            keys = content["keys"] | {"inter_file_name": None}
-            keys.pop("filter_out_cod_start_users")
-            with replacing(made / f"{folder.name}.yaml", "w") as file:
-                yaml.safe_dump(keys, file, sort_keys=True)
-            facts = {"added": added, "inter_sha256": sha256(inter)}
-            checksums.write_json(made / "manifest.json", content | facts)
-    except OSError:
-        if not _is_whole(folder):
-            raise
+    return derived_folder(config, "noise", name, content, write)
 
 
 def _write_interactions(path: Path, config: Config, content: dict[str, Any]) -> int:

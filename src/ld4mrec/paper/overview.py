@@ -13,7 +13,7 @@ from ld4mrec.paper.colophon import colophon
 from ld4mrec.paper.performance import ALL
 from ld4mrec.paper.runs import METRICS, NOT_ASKED, NOT_RUN, OURS, Setup, cell
 from ld4mrec.report.figures import Figure
-from ld4mrec.report.panels import Panels
+from ld4mrec.report.panels import Pairs, Panels
 from ld4mrec.report.report import Report, Section
 from ld4mrec.report.tables import Cell, Table
 
@@ -22,10 +22,13 @@ FIGURES = {  # experiment: (heading, how many of its report's tables are shown h
     "inference": ("Fig. 3: inference strategies", 1),
     "noise": ("Fig. 4: robustness against noise", 2),
     "ablation": ("Fig. 5: ablation", 1),
+    "missing": ("Items without features", 1),
+    "knockout": ("What the modalities are worth", 1),
     "sensitivity": ("Hyper-parameters", 1),
     "bound": ("Section 4.3: the bound", 1),
 }
 METRIC = "recall@20"  # of the figure over all data sets
+NOTHING = "Nothing to show: no data set that is here has what it takes."
 WIDE = 5  # panels side by side
 Key = tuple[str | None, str]  # data set, None for all of them; experiment
 Rows = dict[str, list[Row] | None]  # of the tables of each data set at hand
@@ -56,7 +59,7 @@ def overview(
         found = {d: reports[d, name] for d in present if (d, name) in reports}
         content = [block for d, made in found.items() for block in _of(d, made, shown_tables)]
         missing = [f"{d}: {failed.get((d, name), NOT_RUN)}" for d in present if d not in found]
-        sections.append(Section(heading, (*content, *missing) or ("No data set is here.",)))
+        sections.append(Section(heading, (*content, *missing) or (NOTHING,)))
     warnings = [f"{d or 'all'}, {name}: {reason}" for (d, name), reason in failed.items()]
     if absent := ", ".join(title for name, title in TITLES.items() if name not in present):
         warnings.insert(0, f"not in data_path, so empty in every table: {absent}")
@@ -85,6 +88,8 @@ def _accuracy(accuracy: Rows, why: dict[str, str]) -> Iterator[Table | Panels]:
         columns, name = drawn[first : first + WIDE], f"relative-{at + 1}"
         caption = f"Test {shown(METRIC)} of every system over {OURS}'s, in the paper and here."
         yield Panels(name=name, caption=caption, table=table, columns=columns, highlight=(OURS,))
+    for dataset in TITLES:
+        yield from published_and_measured(accuracy, dataset)
 
 
 def side_by_side(accuracy: Rows, why: dict[str, str], metric: str) -> Table:
@@ -137,6 +142,57 @@ def relative(accuracy: Rows, why: dict[str, str]) -> Table:
     columns, labels = found.values(), _models(accuracy)
     lines = [(label, tuple(over_ours(column, label) for column in columns)) for label in labels]
     return Table("relative", f"Test {shown(METRIC)} over that of {OURS}", tuple(found), lines)
+
+
+def published_and_measured(accuracy: Rows, dataset: str) -> tuple[Table | Pairs, ...]:
+    """The published number of each system, the measured one and what moved, with a figure; () for
+    a data set without finished runs.
+    """
+    rows = [row for row in accuracy.get(dataset) or () if row.done]
+    if not rows:
+        return ()
+    cells = {}
+    for row in rows:
+        before = theirs(dataset, row.entry.model, METRIC)
+        cells[row.label] = before, cell(row, "test", METRIC)
+    # a system with variants has one published number
+    known = {row.entry.model: cells[row.label][0] for row in rows}
+    places = _places({model: before.value for model, before in known.items() if before.is_number})
+    ranks = _places({label: after.value for label, (_, after) in cells.items()})
+    lines = []
+    for row in rows:
+        before, after = cells[row.label]
+        unknown = Cell(None, note=before.note) if not before.is_number else None
+        change = unknown or Cell(after.value / before.value - 1, format="+.1%")
+        place = unknown or Cell(places[row.entry.model], format=".0f")
+        rank = Cell(ranks[row.label], format=".0f")
+        lines.append((row.label, (before, after, change, place, rank)))
+    lines.sort(key=lambda line: -line[1][1].value)
+    source, metric = published.source(dataset), shown(METRIC)
+    columns = ("published", "measured", "change", "place, published", "place, measured")
+    title = f"{TITLES[dataset]}: test {metric}, published ({source}) and measured"
+    notes = (
+        "In the order measured. Places count the systems of this table from the highest down; the "
+        "paper's split is not published, so a change of all rows alike may be the data's.",
+    )
+    table = Table(f"published-and-measured-{dataset}", title, columns, lines, notes)
+    if not table.is_numeric("published"):
+        return (table,)
+    caption = f"{title}; the systems in the order measured."
+    figure = Pairs(
+        name=table.name,
+        caption=caption,
+        table=table,
+        columns=columns[:2],
+        axis=f"test {metric}",
+        highlight=(OURS,) if OURS in table.labels else (),
+    )
+    return table, figure
+
+
+def _places(values: dict[str, float]) -> dict[str, int]:
+    """{name: 1 for the highest value, and so on}; equal ones share the better place."""
+    return {name: 1 + sum(v > value for v in values.values()) for name, value in values.items()}
 
 
 def claims() -> Table:

@@ -21,7 +21,8 @@ PAPER = (  # in the order of its tables
     *("BPR", "LightGCN", "DiffRec", "SimGCL", "VBPR", "LATTICE", "SLMRec", "BM3", "MMSSL", "MGCN"),
     "DiffMM",
 )
-ALL = (*SIMPLE, *PAPER, OURS)
+LATER = ("FREEDOM",)  # widely used, and not in the paper
+ALL = (*SIMPLE, *PAPER, *LATER, OURS)
 
 
 def rows(setup: Setup) -> list[Row]:

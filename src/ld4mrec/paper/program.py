@@ -17,6 +17,8 @@ from ld4mrec.paper import (
     datasets,
     efficiency,
     inference,
+    knockout,
+    missing,
     noise,
     performance,
     runs,
@@ -31,15 +33,15 @@ from ld4mrec.report.writing import write_report
 from ld4mrec.terminal import say
 
 LEAST_BATCHES = 20  # for a median to be one
-MODULES = dict(
-    zip(
-        EXPERIMENTS,
-        (datasets, ablation, inference, bound, sensitivity, noise, performance, efficiency),
-        strict=True,
-    )
+OF_NAMES = (
+    *(datasets, ablation, inference, bound),
+    *(sensitivity, noise, missing, knockout, performance, efficiency),
 )
+MODULES = dict(zip(EXPERIMENTS, OF_NAMES, strict=True))
 MODELS = {  # where -m chooses, what it chooses from at most
     "noise": noise.ALL,
+    "missing": missing.MODELS,
+    "knockout": knockout.MODELS,
     "tables": performance.ALL,
     "efficiency": efficiency.MODELS,
 }

@@ -22,6 +22,7 @@ SERIES = (
     {"color": LIGHT["ink"], "marker": "P", "linestyle": "-"},
     {"color": LIGHT["muted"], "marker": "X", "linestyle": "--"},
 )
+BEFORE = {"color": LIGHT["muted"], "marker": "s"}  # of Pairs, the first of two numbers
 LEADING = {"color": LIGHT["accent"], "marker": "D", "linestyle": "-"}
 DARKEST = 0.5  # opacity of a heat map's highest cell: texts on it stay legible in both themes
 
@@ -62,6 +63,43 @@ class Panels(OfColumns):
             room = (max(ends) - min(ends)) or abs(max(ends)) or 1
             axes.set_xlim(min(ends) - 0.1 * room, max(ends) + 0.5 * room)
             axes.locator_params(axis="x", nbins=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs(OfColumns):
+    """Two columns on one scale, a line from the first's dot to the second's; the rows in the
+    table's order. ValueError for other than two columns. axis: what both are.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.columns) != 2:
+            raise ValueError(f"figure {self.name!r} wants two columns, got {self.columns}")
+
+    def paint(self, sheet: "Sheet") -> None:
+        labels = self.table.labels
+        sheet.set_size_inches(drawing.WIDTH, drawing.ROW * len(labels) + 1.1)
+        axes = sheet.subplots()
+        first, second = (self.table.column(name) for name in self.columns)
+        for at, label in enumerate(labels):
+            ends = [cells[label] for cells in (first, second) if cells[label].is_number]
+            if len(ends) == 2:
+                look = {"color": LIGHT["rule"], "linewidth": 2.4, "zorder": 1}
+                axes.plot([cell.value for cell in ends], [at, at], **look)
+            if not ends:
+                drawing.write_at_right(axes, at, second[label].text)
+        for cells, before in ((first, True), (second, False)):
+            for at, label in enumerate(labels):
+                if (cell := cells[label]).is_number:
+                    look = BEFORE if before else self.look(label)
+                    drawing.dot(axes, (cell.value, at), look, (cell.spread or 0,) * 2)
+        handles = [axes.plot([], [], **BEFORE, linestyle="none", label=self.columns[0])[0]]
+        after = {"color": LIGHT["plain"], "marker": "o", "linestyle": "none"}
+        handles += axes.plot([], [], **after, label=self.columns[1])
+        axes.figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False)
+        axes.set_xlabel(self.axis or "")
+        axes.grid(axis="x")
+        drawing.name_rows(axes, labels, self.look)
 
 
 @dataclass(frozen=True, kw_only=True)
