@@ -1,5 +1,6 @@
 """The pages: their links, their place in the site, and the site that is built of them."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -187,3 +188,58 @@ def test_the_search_works_without_a_server(site, tmp_path):
     found = re.search(r"(\d+) matching documents", done.stdout)
     assert found, done.stderr[-2000:]
     assert int(found[1]) > 3
+
+
+# --- messages
+
+
+def messages():
+    """The messages that the page on troubleshooting quotes: the first cell of each row."""
+    tokens = parsed("docs/troubleshooting.md")
+    for at, token in enumerate(tokens):
+        if token.type == "tr_open":
+            first = tokens[at + 2].children
+            yield from (part.content for part in first if part.type == "code_inline")
+
+
+def said_by_the_code():
+    """Every text in our code, with dots for what is put in."""
+    texts = set()
+    for path in (ROOT / "src" / "ld4mrec").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+            if isinstance(node, ast.JoinedStr):
+                parts = [getattr(part, "value", None) for part in node.values]
+                texts.add("".join(x if isinstance(x, str) else "..." for x in parts))
+    return texts
+
+
+def stands_in(message, text):
+    """Whether the fixed words of a message follow each other in a text."""
+    at = 0
+    for piece in re.split(r"\.\.\.", message):
+        at = text.find(piece.strip(), at)
+        if at < 0:
+            return False
+        at += len(piece.strip())
+    return True
+
+
+def test_troubleshooting_quotes_what_the_code_says():
+    texts = said_by_the_code()
+    stale = [said for said in messages() if not any(stands_in(said, text) for text in texts)]
+    assert not stale, f"docs/troubleshooting.md quotes what no code says: {stale}"
+
+
+def test_troubleshooting_has_the_messages_that_people_meet():
+    quoted = list(messages())
+    assert len(quoted) > 60
+    assert len(set(quoted)) == len(quoted)
+    assert any("upper and lower case count" in message for message in quoted)
+
+
+def test_a_stale_message_is_seen():
+    assert stands_in("... has no column '...'; its", "...: ... has no column '...'; its columns")
+    assert not stands_in("has no columns", "... has no column '...'")
+    assert not stands_in("b ... a", "a ... b")
