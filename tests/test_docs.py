@@ -243,3 +243,37 @@ def test_a_stale_message_is_seen():
     assert stands_in("... has no column '...'; its", "...: ... has no column '...'; its columns")
     assert not stands_in("has no columns", "... has no column '...'")
     assert not stands_in("b ... a", "a ... b")
+
+
+# --- the citation
+
+
+def test_the_citation_parses_and_agrees():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    # what the format, version 1.2.0, requires
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(cited)
+    paper = cited["preferred-citation"]
+    assert {"type", "title", "authors"} <= set(paper)
+    for author in (*cited["authors"], *paper["authors"]):
+        assert author.get("name") or {"family-names", "given-names"} <= set(author)
+    assert cited["version"] == ld4mrec.__version__
+    assert cited["license"] == "MIT"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert paper["title"].replace("LD4MRec", "{LD4MRec}") in readme
+    names = (f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
+    assert " and ".join(names) in readme
+    assert f"{{{paper['year']}}}" in readme
+    assert paper["identifiers"][0]["value"] in readme
+
+
+def test_the_citation_is_of_the_paper_at_hand():
+    text = ROOT.parent / "shared" / "paper" / "LD4MRec.txt"
+    if not text.is_file():
+        pytest.skip("the paper's text is not at hand")
+    named, *_ = text.read_text(encoding="utf-8").splitlines()
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = cited["preferred-citation"]
+    assert paper["title"] in text.read_text(encoding="utf-8")
+    given, family = re.search(r"\\fnm(\w+) \\sur(\w+)", named).groups()
+    assert {"family-names": family, "given-names": given} in paper["authors"]
