@@ -227,7 +227,7 @@ KINDS = {
     "store of logs": Kind("store/logs/*.npz", ("log",), m.draw_zip),
     "own ratings": Kind("own/csv_file/*", ("own/csv_file",), m.draw_rows, m.good_ids),
     "own tabs": Kind(
-        "own/tsv_without_header/*", ("own/tsv_without_header",), m.draw_rows, m.good_ids
+        "own/tsv_without_header/*", ("own/tsv_without_header",), m.draw_rows, m.good_width
     ),
     "own gzip": Kind("own/packed_by_gzip/*", ("own/packed_by_gzip",), m.draw_bytes),
     "own zip": Kind("own/packed_by_zip/*", ("own/packed_by_zip",), m.draw_zip, m.good_zip),

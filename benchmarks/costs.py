@@ -123,6 +123,18 @@ def lattice(c):
     return Costs([*graph, *rows], built, [*graph, *built])
 
 
+def freedom(c):
+    model, depth = c.model, c.config["n_ui_layers"]
+    widths = [table.shape[1] for table in model.modal.tables]
+    items = [bare.Sparse(model.item_graph, c.dim, model.item_graph_transposed)]
+    items *= c.config["n_layers"]
+    rows = [c.rows(c.n_users, c.batch), c.rows(c.n_items, 2 * c.batch)]
+    rows += [c.rows(c.n_items, c.items, width) for width in widths]
+    maps = [c.dense(width, c.dim, c.items) for width in widths]
+    pruned = [bare.Sparse(model.pruned, c.dim)] * depth
+    return Costs([*pruned, *items, *rows, *maps], [], [*c.layers(depth), *items])
+
+
 def slmrec(c):
     model = c.model
     width = (1 + len(model.maps)) * c.dim  # of all channels
@@ -197,6 +209,7 @@ COSTS = {
     "BM3": bm3,
     "MGCN": mgcn,
     "LATTICE": lattice,
+    "FREEDOM": freedom,
     "SLMRec": slmrec,
     "DiffRec": diffrec,
     "DiffMM": diffmm,

@@ -188,6 +188,15 @@ def test_a_folder_that_a_killed_process_was_replacing_comes_back(tmp_path):
     assert os.listdir(tmp_path / "made") == ["x"]
 
 
+def test_who_holds_a_lock_is_told_where_the_system_knows(tmp_path, holder):
+    process = holder("staged", tmp_path / "made")
+    (left,) = tmp_path.iterdir()
+    assert files.holder(left) == f"process {process.pid}"
+    (tmp_path / "free").touch()
+    assert files.holder(tmp_path / "free") == "another process"
+    assert files.holder(tmp_path / "gone") == "another process"
+
+
 def test_where_nothing_can_be_locked_nothing_is_tidied(tmp_path, monkeypatch):
     def refuse(handle, how):
         raise OSError("no locks here")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import support
+from ld4mrec import imports
 
 FORMS = {"file": "{}.py", "package": "{}/__init__.py", "folder": "{}/x.py"}
 OURS = "from common.options import check_positive; import models"
@@ -98,3 +99,10 @@ def test_a_users_utils_is_found_after_a_plugin(python, tmp_path):
     write(tmp_path / "utils.py")
     done = python("import sys", *LOAD, "import utils", "print(utils.MINE)")
     assert (done.stdout[-2:], done.returncode) == ("1\n", 0), done.stderr
+
+
+def test_packages_that_are_absent_are_named_with_what_to_do(monkeypatch):
+    imports.check_installed()
+    monkeypatch.setitem(imports.NEEDED, "nowhere_to_be_found", "its-package")
+    with pytest.raises(ModuleNotFoundError, match=r"needs its-package, .* pip install .*editable"):
+        imports.check_installed()

@@ -37,6 +37,7 @@ _HOMES = {
     "ld4mrec.training.trainer": ("Epoch",),
 }
 
+imports.check_installed()
 imports.install()
 
 

@@ -12,7 +12,13 @@ READER_GONE = 141  # the status of a process that SIGPIPE ends
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; the message says what, where, and what to do."""
+    """Something the user gave cannot be used; the message says what, where, and what to do.
+
+    trace: lines of a third party's code that raised it; commands print them between the message
+    and the message again.
+    """
+
+    trace = ""
 
 
 class ConfigError(UserError):
@@ -63,7 +69,8 @@ def exit_status(
         print_nowhere()
         return READER_GONE
     except mendable as error:
-        return _ended(f"error: {error}", 2)
+        trace = getattr(error, "trace", "")  # OSError is mendable for some commands
+        return _ended("\n".join([f"error: {error}", *[trace, f"error: {error}"] * bool(trace)]), 2)
     except OSError as error:
         try:
             sys.stdout.flush()

@@ -123,6 +123,22 @@ def _lock(path):
     return handle
 
 
+def holder(path: str | Path) -> str:
+    """Who holds a file's lock, in words: `process 1234`, or `another process` where the system does
+    not tell (it is no Linux, or the process runs on another machine).
+    """
+    try:
+        stat = os.stat(path)
+        place = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()  # 1: FLOCK ADVISORY WRITE <process> <file> 0 EOF
+            if "->" not in fields and place in fields and int(fields[4]) > 0:
+                return f"process {fields[4]}"
+    except (OSError, ValueError, LookupError):
+        pass
+    return "another process"
+
+
 def _new_file(path):
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the umask decides
 

@@ -16,10 +16,27 @@ from ld4mrec.places import SOURCE
 
 ALWAYS = ("common", "models")
 THEIRS = "utils"
+# {module: package} without which no command runs
+NEEDED = {name: name for name in ("torch", "numpy", "scipy", "pandas", "filelock", "threadpoolctl")}
+NEEDED |= {"tqdm": "tqdm", "yaml": "pyyaml"}
 
 
 class NameTakenError(UserError, ImportError):
     """Another module has the name of one of ours."""
+
+
+def check_installed() -> None:
+    """ModuleNotFoundError, with what to do, where a package that every command needs is absent."""
+    missing = [
+        name for name in NEEDED if name not in sys.modules and not PathFinder.find_spec(name)
+    ]
+    if missing:
+        raise ModuleNotFoundError(
+            f"LD4MRec needs {', '.join(NEEDED[name] for name in missing)}, not installed for "
+            f"{sys.executable}; in the checkout: {sys.executable} -m pip install --constraint "
+            "constraints.txt --editable . , or make setup and then .venv/bin/python",
+            name=missing[0],
+        )
 
 
 class _Ours:

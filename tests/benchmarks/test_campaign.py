@@ -226,6 +226,30 @@ def test_the_judge_of_own_vectors(after, legal):
     assert m.good_vectors(b"item,x\n1,2.5\n", after.encode()) is legal
 
 
+@pytest.mark.parametrize(
+    ("after", "with_header", "without"),
+    [
+        ("user,item\na b,'\n", True, True),
+        ("usr,item\na,b\n", False, True),
+        ("user,item\na,b,c\n", False, False),
+        ('user,item\na,"b\n', False, False),
+        ("user\na\n", False, False),
+    ],
+)
+def test_the_judges_of_free_ids(after, with_header, without):
+    before, after = b"user,item\na,b\n", after.encode()
+    assert m.good_ids(before, after) is with_header
+    assert m.good_width(before, after) is without
+
+
+@pytest.mark.parametrize(
+    ("after", "legal"),
+    [("0 1 2\n1 7\n", True), ("0 1 2\n1 7 ", True), ("0 1 <\n", False), ("0 1\0\n", False)],
+)
+def test_the_judge_of_lists(after, legal):
+    assert m.good_lists(b"", after.encode()) is legal
+
+
 def test_edits_of_every_drawer_can_be_applied(trial):
     rng = random.Random(0)
     content = {

@@ -368,3 +368,9 @@ def test_the_paper_without_a_data_set_is_refused(tmp_path, capsys):
     words = ["--paper", "--only", "datasets", f"--data_path={tmp_path / 'none'}"]
     assert experiments.main([*words, "--out", str(tmp_path / "out")]) == 2
     assert "there is no data set in" in capsys.readouterr().err
+
+
+def test_a_plugin_belongs_to_a_comparison(capsys):
+    for words in (["--plugin", "x.py"], ["--plugin=x.py"]):
+        assert experiments.main(["-d", "tiktok", *words]) == 2
+        assert "compare.py --plugin a third party's model is a row" in capsys.readouterr().err

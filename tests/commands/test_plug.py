@@ -87,6 +87,27 @@ def test_the_same_numbers_there_as_on_our_host(checkout, tmp_path):
     assert printed["runs"][0]["losses"] == pytest.approx(losses, rel=1e-5)
 
 
+def test_the_order_of_modalities_there_by_a_key(checkout, tmp_path):
+    """MMRec takes what stands for text first; docs/plugin.md gives the key that does so here."""
+    plug.plug(checkout)
+    folder = with_data(checkout)
+    (folder / "text_feat.npy").rename(folder / "audio_feat.npy")
+    there = {"text_feature_file": "audio_feat.npy", "vision_feature_file": "image_feat.npy"}
+    printed = train_there(checkout, "demo", SMALL | ONE_POINT | there)
+    paths = {"data_path": f"{folder.parent}/", "runs_dir": str(tmp_path / "runs")}
+    settings = paths | SMALL | ONE_POINT | {"cache_dir": None, "threads": 1, "topk": [20]}
+    losses = {}
+    for name, order in (
+        ("key", {"modalities": {"text": "audio_feat.npy", "image": "image_feat.npy"}}),
+        ("no key", {}),
+    ):
+        (here,) = run("LD4MRec", "demo", settings | order)
+        lines = (here.folder.path / "metrics.jsonl").read_text().splitlines()
+        losses[name] = [4 * sum(json.loads(line)["loss"]) for line in lines]
+    assert printed["runs"][0]["losses"] == pytest.approx(losses["key"], rel=1e-5)
+    assert printed["runs"][0]["losses"] != pytest.approx(losses["no key"], rel=1e-5)
+
+
 def test_the_lists_of_the_yaml_are_a_grid_there(checkout):
     plug.plug(checkout)
     with_data(checkout)

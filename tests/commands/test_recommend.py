@@ -102,13 +102,13 @@ def test_formats_hold_the_same_table(ease, tmp_path):
 
 
 def test_users_are_chosen_by_a_list_or_a_file(ease, tmp_path, capsys):
-    assert recommend.main([ease, "--users", "u7, u3,u7", "-k", "2"]) == 0
+    assert recommend.main([ease, "--users", "u7, u3,u7", "--topk", "2"]) == 0
     printed = capsys.readouterr().out
     users = [line.split(",")[0] for line in printed.splitlines() if re.match(r"u\d", line)]
     assert users == ["u7", "u7", "u3", "u3"]
     (tmp_path / "who.txt").write_text("u7\n\nu3\n")
     out = tmp_path / "top.csv"
-    words = [ease, "--users", str(tmp_path / "who.txt"), "-k", "2", "--out", str(out)]
+    words = [ease, "--users", str(tmp_path / "who.txt"), "--k=2", "--out", str(out)]
     assert recommend.main(words) == 0
     assert [line for line in printed.splitlines() if "," in line][:5] == [
         ",".join(row) for row in csv.reader(out.read_text().splitlines())

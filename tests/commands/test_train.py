@@ -180,7 +180,7 @@ def test_the_second_of_two_commands_waits_and_takes_over(command, tmp_path):
         wait_until(lambda: list(tmp_path.glob("runs/**/metrics.jsonl")))
         second = process(long)
         lines = iter(second.stdout.readline, "")
-        assert any("another process is training this run in" in line for line in lines)
+        assert any(f"process {first.pid} is training this run in" in line for line in lines)
         first.kill()
         assert any("epoch 1 |" in line for line in lines)
     finally:
@@ -375,6 +375,25 @@ def test_help_shows_models_and_data_sets(capsys):
 def test_the_flags_that_are_suggested_are_there():
     shown = main.parser().format_help()
     assert [flag for flag in FLAGS if flag not in shown] == []
+
+
+def test_a_plugin_that_raises_at_its_import_is_a_sentence_first_and_last(command, tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text("def half():\n    return 1 / 0\n\n\nhalf()\n\n\nclass Mine:\n    pass\n")
+    paths = command[-3:]
+    assert main.main(["-m", "Mine", "-d", "blocks", f"--plugin={file}", *paths]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == lines[-1]
+    assert re.fullmatch(
+        "error: model Mine cannot be imported: mine.py line 2, in half: ZeroDivisionError: "
+        rf"division by zero \(in {tmp_path}\); .*to be mended there",
+        lines[0],
+    )
+    assert [line.strip() for line in lines[1:-1] if "File" in line] == [
+        f'File "{file}", line 5, in <module>',
+        f'File "{file}", line 2, in half',
+    ]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_ctrl_c_says_how_to_go_on(command, tmp_path):

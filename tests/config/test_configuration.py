@@ -485,3 +485,10 @@ def test_the_grid_is_the_product_in_order(lists):
         distinct = list(dict.fromkeys(column))  # the same value twice is the same run
         expected = [(*head, tail) for head in expected for tail in distinct]
     assert points == expected
+
+
+def test_a_length_of_lists_by_another_name():
+    with pytest.raises(ConfigError, match="unknown key 'k'.* Did you mean 'topk'"):
+        Config("Pop", "tiktok", {"k": 5})
+    with pytest.raises(ConfigError, match=r"mean 'recall@5'\? Give --valid_metric with --topk"):
+        Config("Pop", "tiktok", {"topk": [5]}).points(grid=False)

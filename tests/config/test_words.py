@@ -218,3 +218,9 @@ def test_help_names_the_key_nearest_to_a_mistyped_one(capsys):
     assert "no key 'lerning_rate'. Did you mean 'learning_rate'?" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="there is no key 'defaults'"):
         explained("defaults")
+
+
+@pytest.mark.parametrize("word", ["-k", "-k5"])
+def test_a_length_of_lists_belongs_to_another_command(word):
+    with pytest.raises(ConfigError, match=r"Lengths of the lists are --topk=\[10,20\]; -k belongs"):
+        parse_overrides([word, "5"])

@@ -18,6 +18,7 @@ from ld4mrec.training import checkpoint, randomness
 
 SMALL = {
     "BM3": {"embedding_size": 8, "train_batch_size": 16},
+    "FREEDOM": {"embedding_size": 8, "train_batch_size": 16},
     "LATTICE": {"embedding_size": 8, "feat_embed_dim": 8, "train_batch_size": 16},
     "MGCN": {"embedding_size": 8, "train_batch_size": 16},
     "MMSSL": {"embedding_size": 8, "train_batch_size": 16, "m_topk_rate": 0.1},
@@ -33,7 +34,7 @@ SMALL = {
     },
 }
 # and refuse a data set without any
-NEED_FEATURES = {"BM3", "DiffMM", "LATTICE", "MGCN", "MMSSL", "SLMRec", "VBPR"}
+NEED_FEATURES = {"BM3", "DiffMM", "FREEDOM", "LATTICE", "MGCN", "MMSSL", "SLMRec", "VBPR"}
 ALL = sources.model_names()
 
 

@@ -263,13 +263,33 @@ class TestLoading:
 
     def test_absent_name(self, write):
         file = write("mine.py", "from common.loss import Nothing\n" + model("Mine"))
-        with pytest.raises(PluginImportError, match="cannot import name 'Nothing'"):
+        wanted = (
+            r"imports Nothing from common.loss, which MMRec .*common/loss.py .*CHECKOUT -m Mine"
+        )
+        with pytest.raises(PluginImportError, match=wanted):
             load_model_class(find_model("Mine", file))
+        file = write("other.py", "from torch import Nothing\n" + model("Other"))
+        with pytest.raises(PluginImportError, match="cannot import name 'Nothing' from 'torch'"):
+            load_model_class(find_model("Other", file))
 
-    def test_other_errors_are_the_plugins_own(self, write):
-        file = write("mine.py", "1 / 0\n" + model("Mine"))
-        with pytest.raises(ZeroDivisionError):
+    @pytest.mark.parametrize(
+        ("line", "what"),
+        [
+            ("1 / 0", "ZeroDivisionError: division by zero"),
+            ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
+            ("raise FileNotFoundError(2, 'No such file', 'x')", r"FileNotFoundError: .*'x'"),
+            ("int('a')", "ValueError: invalid literal"),
+            ("def f(): f()\nf()", "RecursionError: maximum recursion"),
+        ],
+    )
+    def test_what_its_file_raises_is_a_sentence_with_its_lines(self, write, line, what):
+        file = write("mine.py", f"x = 1\n{line}\n" + model("Mine"))
+        with pytest.raises(
+            PluginImportError, match=rf"model Mine cannot be imported: mine.py line \d, in .*{what}"
+        ) as caught:
             load_model_class(find_model("Mine", file))
+        assert caught.value.trace.startswith(f'  File "{file}", line ')
+        assert "import_roots" not in caught.value.trace
         assert "models.mine" not in sys.modules
 
     def test_stand_ins_do_not_stay(self):

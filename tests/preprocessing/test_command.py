@@ -479,6 +479,57 @@ def test_files_are_found_where_downloads_and_unpackers_put_them(download, packed
     assert out == expected
 
 
+def damage_member(archive, name, how):
+    """Pack members of a zip anew, one with a bit flipped where only its checksum can tell; a
+    stored one in its last digit but one, a packed one within its compressed bytes.
+    """
+    with zipfile.ZipFile(archive) as zipped:
+        held = {member: zipped.read(member) for member in zipped.namelist()}
+    with zipfile.ZipFile(archive, "w", how) as zipped:
+        for member, content in held.items():
+            zipped.writestr(member, content)
+        place = zipped.getinfo(name).header_offset + 30 + len(name)
+        size = zipped.getinfo(name).compress_size
+    content = bytearray(archive.read_bytes())
+    if how == zipfile.ZIP_STORED:
+        digits = [at for at in range(place, place + size) if chr(content[at]).isdigit()]
+        content[digits[-2]] ^= 1  # another digit
+    else:
+        content[place + size // 2] ^= 16
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "zip"])
+@pytest.mark.parametrize("name", ["tmall log", "tmall product", "hm", "microlens covers"])
+def test_a_damaged_member_of_a_zip_is_named(download, name, how):
+    it = download(name.split()[0])
+    if name == "hm":
+        archive, member = it.raw / "all.zip", f"h-and-m/{hm.TRANSACTIONS}"
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.write(it.raw / hm.TRANSACTIONS, member)
+            zipped.write(it.raw / hm.ARTICLES, f"h-and-m/{hm.ARTICLES}")
+        (it.raw / hm.TRANSACTIONS).unlink()
+    else:
+        pattern = {"log": "*log.partb.zip", "product": "*product.zip", "covers": "*covers.zip"}
+        archive = next(it.raw.glob(pattern[name.split()[1]]))
+        with zipfile.ZipFile(archive) as zipped:
+            member = next(n for n in zipped.namelist() if not n.endswith("/"))
+    damage_member(archive, member, how)
+    flags = ["--max-broken=0", "--max-bad-lines=0.5", "--batch-size=64"]
+    flags += ["--text-encoder=none"] if "covers" in name else ["--image-encoder=none"]
+    status, _, err = it.prepare(*flags, features=name not in ("hm", "tmall log"))
+    assert status == 2
+    assert str(archive) in err
+    assert "Traceback" not in err
+    if how == zipfile.ZIP_STORED:
+        assert f"Bad CRC-32 for file '{member}'" in err
+    if name == "hm":
+        assert f"all.zip:{member} is damaged or incomplete" in err
+    if "covers" in name:
+        assert f"covers.zip:{member}: cannot be read from the zip" in err
+    assert not it.out.exists()
+
+
 def test_misspelt_text_fields_are_told_before_the_reading(download):
     status, out, err = download("hm").prepare("--text-fields=prod_nam", features=True)
     assert (status, out) == (2, "")

@@ -395,6 +395,14 @@ def test_bad_rows_are_counted_and_shown(name, made):
     assert "--max-bad-lines" in err
 
 
+def test_features_that_go_on_after_their_array_are_damaged(made):
+    words, _ = mmrec(made.folder)
+    path = made.folder / "image_feat.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:149] + b"{" + content[149:])
+    assert "image_feat.npy is not a .npy file of numbers (it goes on after" in made.refused(*words)
+
+
 def test_no_rating_is_a_bad_row_only_where_ratings_count(made):
     content = text(NAMED) + "a,b,none,1600000000\n"
     assert one(made, content, "--max-bad-lines=0")[0] == 0
@@ -487,6 +495,22 @@ def test_what_is_no_table(made):
     err = made.refused("--interactions", made.folder / "empty")
     assert "is no folder of a known form" in err
     assert "trnMat.pkl are pickles" in err
+
+
+@pytest.mark.parametrize("packed", [packed_by_gzip, packed_by_zip])
+def test_damage_that_only_a_checksum_shows(made, packed):
+    (_, path), _ = packed(made.folder)
+    content = bytearray(path.read_bytes())
+    # a digit of a stored member; in gzip the CRC itself, before four bytes of the size
+    place = (
+        content.rindex(b"1", 0, content.rindex(b"PK\x01\x02")) if packed is packed_by_zip else -6
+    )
+    content[place] ^= 1
+    path.write_bytes(content)
+    err = made.refused("--interactions", path)
+    where = f"{path}:inner/ratings.csv" if packed is packed_by_zip else f"{path}"
+    assert f"{where} is damaged or incomplete" in err
+    assert re.search("CRC check failed|Bad CRC-32 for file 'inner/ratings.csv'", err)
 
 
 def test_other_encodings(made):

@@ -1,5 +1,6 @@
 """The store: what is written comes back, it grows, holds against others, and says what is wrong."""
 
+import signal
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ld4mrec.preprocessing.steps import stores
 from ld4mrec.preprocessing.steps.stores import ArrayStore, StoreError, content_key
 from support import ROOT
 
@@ -124,6 +126,81 @@ def test_two_processes_at_once(tmp_path):
         space = store.space("maker", (500,), np.float32)
         read = space.read([content_key(str(number)) for number in range(300)])
     assert np.array_equal(read, np.repeat(np.arange(300, dtype=np.float32)[:, None], 500, axis=1))
+
+
+HOLDER = """
+import sys
+import numpy as np
+
+from ld4mrec.preprocessing.steps.stores import ArrayStore, content_key
+
+def write(transaction):
+    print("writing", flush=True)
+    sys.stdin.readline()
+    transaction.put(b"theirs", b"1")
+
+with ArrayStore(sys.argv[1]) as store:
+    store.transact(write, write=True)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that writes into the store of `tmp_path` until it gets a line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("how", ["ends", "is killed"])
+def test_another_writer_is_named_once_and_waited_for(tmp_path, holder, how, monkeypatch, caplog):
+    monkeypatch.setattr(stores, "PATIENCE", 0.1)
+    with ArrayStore(tmp_path) as store:
+        space = store.space("maker", (3,), np.float32)
+        assert space.absent(KEYS[:2]) == KEYS[:2]  # reading waits for nobody
+        acquire = store._writer.acquire
+
+        def let_go(timeout=None):
+            if timeout is None:  # it was said: the other one ends now
+                holder.send_signal(signal.SIGKILL) if how == "is killed" else holder.communicate("")
+            return acquire(timeout)
+
+        monkeypatch.setattr(store._writer, "acquire", let_go)
+        space.write(KEYS[:2], rows(2))
+        assert np.array_equal(space.read(KEYS[:2]), rows(2))
+        theirs = store.transact(lambda t: t.get(b"theirs") is not None)
+    assert theirs == (how == "ends")
+    said = f"process {holder.pid} writes into the store {tmp_path}; waiting for it"
+    assert [record.message for record in caplog.records] == [said]
+
+
+def test_ctrl_c_ends_the_waiting(tmp_path, holder, monkeypatch):
+    monkeypatch.setattr(stores, "PATIENCE", 0.1)
+    with ArrayStore(tmp_path) as store:
+        space = store.space("maker", (3,), np.float32)
+        warn = stores.logger.warning
+
+        def pressed(*words):
+            warn(*words)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(stores.logger, "warning", pressed)
+        before = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                space.write(KEYS[:1], rows(1))
+        finally:
+            signal.signal(signal.SIGALRM, before)
 
 
 def test_a_larger_map_of_another_process_is_taken_over(tmp_path):

@@ -292,6 +292,16 @@ def test_damaged_packings(tmp_path):
         read(tmp_path)
 
 
+def test_damage_that_only_the_checksum_of_a_tar_gz_shows(tmp_path):
+    sample.generate("tmall", tmp_path, packing="tar.gz", users=60, items=60)
+    last = tmp_path / "Tianchi_2014002_Rec_Tmall_Log.tar.gz.003"
+    content = bytearray(last.read_bytes())
+    content[-6] ^= 1  # of the CRC, before four bytes of the size
+    last.write_bytes(content)
+    with pytest.raises(RawError, match=r"Log.tar.gz.001 is damaged .*CRC check failed"):
+        read(tmp_path, share=0.01, parts="abc")
+
+
 def test_click_needs_users(download):
     it = download("tmall")
     status, _, err = it.prepare("--action=click,alipay")

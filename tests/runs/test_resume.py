@@ -17,9 +17,11 @@ from ld4mrec.training import checkpoint
 from ld4mrec.training.trainer import Trainer
 
 PLUGIN = """
+import collections
 import random
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -152,13 +154,85 @@ class Sharing(Noisy):
         return super().calculate_loss(interaction) + (self.raw - 1).square().mean().item()
 
 
+class Bank:
+    def __init__(self, n):
+        self.rows, self.met = np.zeros((n, 2)), {}
+        self.rng = np.random.RandomState(5)
+        self.recent = collections.deque(maxlen=2)
+
+    def take(self, items):
+        for item in items:
+            self.rows[item] += self.rng.rand(2)
+            self.met[item] = self.met.get(item, 0) + 1
+        self.recent.append(len(items))
+
+
+class Stateful(Noisy):
+    # its own optimisers, schedulers and generators, numpy, containers, an object of its own, a
+    # scipy matrix that grows, layers in a plain list
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.nets = [nn.Linear(4, 1), nn.Sequential(nn.Linear(4, 1), nn.BatchNorm1d(1))]
+        self.shift = torch.zeros(4, requires_grad=True)
+        first = torch.optim.Adam([*self.nets[0].parameters(), self.shift], lr=0.01)
+        second = torch.optim.SGD(self.nets[1].parameters(), lr=0.1, momentum=0.9)
+        self.private = {"first": first, 2: [second]}
+        self.schedulers = [
+            torch.optim.lr_scheduler.StepLR(first, 2, 0.5),
+            torch.optim.lr_scheduler.MultiStepLR(second, [2, 3]),
+            torch.optim.lr_scheduler.ReduceLROnPlateau(second, patience=0),
+        ]
+        self.noise, self.dice = np.random.default_rng(0), random.Random(3)
+        self.generator = torch.Generator().manual_seed(4)
+        self.seen, self.times = collections.defaultdict(list), collections.Counter()
+        self.bank = Bank(self.n_items)
+        self.graph = sp.csr_matrix((self.n_users, self.n_items))
+        self.queue = {0: np.zeros(3), 1: [np.ones(2), (np.float32(1), None)]}
+
+    def pre_epoch_processing(self):
+        if len(self.seen) % 2 == 0:  # not in every epoch
+            grown = sp.random(self.n_users, self.n_items, 0.5, random_state=self.dice.randrange(99))
+            self.graph = (self.graph + grown).tocsr()
+        self.seen[len(self.seen)].append(self.graph.nnz)
+
+    def post_epoch_processing(self):
+        self.schedulers[0].step()
+        self.schedulers[1].step()
+        self.schedulers[2].step(self.dice.random())
+
+    def calculate_loss(self, interaction):
+        users = self.users(interaction[0])
+        self.bank.take(interaction[1].tolist())
+        self.times.update(interaction[1].tolist())
+        self.queue[0] = self.queue[0] + self.noise.random(3)
+        drawn = torch.rand(4, generator=self.generator)
+        for net, optimizer in zip(self.nets, [self.private["first"], self.private[2][0]]):
+            optimizer.zero_grad()
+            (net(users.detach() + self.shift * drawn) - 1).square().mean().backward()
+            optimizer.step()
+        extra = sum(net(users + self.shift.detach()).mean() for net in self.nets)
+        scale = 1 + self.bank.rows.mean() + self.queue[0].sum() + sum(self.bank.recent)
+        scale += self.graph.sum() + max(self.times.values()) + len(self.bank.met)
+        return super().calculate_loss(interaction) + extra * float(scale) * self.dice.random()
+
+
+class Late(Noisy):
+    # an optimiser that no new model has
+
+    def calculate_loss(self, interaction):
+        if not hasattr(self, "late"):
+            self.late = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        return super().calculate_loss(interaction)
+
+
 class Hiding(Noisy):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.noise = np.random.default_rng(0)
+        self.noise = iter(np.random.default_rng(0).random(1000))
 
     def calculate_loss(self, interaction):
-        return super().calculate_loss(interaction) * self.noise.random()
+        return super().calculate_loss(interaction) * next(self.noise)
 """
 EPOCHS = 5
 BATCHES = 3  # of each epoch: 11 rows in batches of 4
@@ -233,7 +307,7 @@ def stop_and_go_on(world, interrupt, model, owner, name, n, **overrides):
     return contents(world.folder / "stopped")
 
 
-@pytest.mark.parametrize("model", ["Noisy", "Moving", "Private", "Cached"])
+@pytest.mark.parametrize("model", ["Noisy", "Moving", "Private", "Cached", "Stateful"])
 def test_going_on_equals_never_stopping(world, interrupt, model, caplog):
     world(model, "straight")
     expected = contents(world.folder / "straight")
@@ -332,6 +406,14 @@ def test_what_no_checkpoint_holds_is_named(world, interrupt, caplog):
         world("Hiding", "stopped", resume=True)
     assert (world.folder / "stopped" / "last.pt").is_file()  # nothing was lost by asking
     assert world("Hiding", "stopped").result["test"] == straight.result["test"]
+
+
+def test_an_object_made_by_training_is_named(world, interrupt):
+    interrupt(Trainer, "step", 3 * BATCHES + 2)
+    with pytest.raises(KeyboardInterrupt):
+        world("Late", "stopped")
+    with pytest.raises(RunError, match="Late keeps state that no checkpoint holds, in late; "):
+        world("Late", "stopped", resume=True)
 
 
 def test_a_damaged_checkpoint_is_named(world, interrupt):

@@ -25,6 +25,16 @@ def test_the_line_has_data_features_model_device_and_seed(toy):
     )
 
 
+def test_parameters_that_are_not_trained_are_told_apart(toy):
+    config = config_for(toy, "VBPR", embedding_size=4, seed=7)
+    splits = RecDataset(config).split()
+    model = open_model(config, splits).model
+    size = sum(p.numel() for p in model.parameters())
+    frozen = next(model.parameters()).requires_grad_(False).numel()
+    wanted = f"VBPR with {size:,} parameters, {size - frozen:,} of them trained, on cpu, 1 thread"
+    assert wanted in used(config, splits, model)
+
+
 def test_features_that_are_not_found_are_said(toy):
     config = config_for(toy, "LD4MRec")
     assert features_used(config) == "text (7 x 5), image (7 x 6)"

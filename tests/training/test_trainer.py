@@ -200,7 +200,7 @@ class HiddenPeaking(Peaking):
 
     def __init__(self, config, dataloader):
         super().__init__(config, dataloader)
-        self.hidden = [np.random.RandomState(0), 0]
+        self.hidden = [iter("ab"), 0]
 
     def calculate_loss(self, interaction):
         self.hidden[1] += 1

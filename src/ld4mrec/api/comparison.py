@@ -98,6 +98,7 @@ def compare(
     metrics: str = "recall@10,recall@20,ndcg@10,ndcg@20",
     tune: bool = False,
     plugins: Sequence[str | Path] = (),
+    audit: bool = False,
     out: str | Path | None = None,
     verbose: bool = False,
     **keys: Any,
@@ -107,11 +108,13 @@ def compare(
     models: class names. seeds: how many, from 1, or which. target: the model that the others are
     tested against, None for the first. tune: each at the best point of its grid by validation.
     plugins: third parties' model files, folders or checkouts, whose models become rows, see
-    `compare.py --plugin`. out: the report's folder, None for reports/<data set>. verbose: show all
-    epochs. keys: of the configuration, for all runs. Raises UserError.
+    `compare.py --plugin`. audit: first look whether a model reads what it is tested on; RunError if
+    one does, see docs/plugin.md. out: the report's folder, None for reports/<data set>. verbose:
+    show all epochs. keys: of the configuration, for all runs. Raises UserError.
     """
     found, models = open_data(data), texts("models", models)
     check("seeds", seeds, (Integral, Sequence), "a number from 1, or a list of seeds")
+    check("audit", audit, bool, "True or False")
     check("metrics", metrics, str, "a text such as 'recall@20,ndcg@20'")
     numbers = tuple(range(1, seeds + 1)) if isinstance(seeds, Integral) else tuple(seeds)
     for seed in numbers:
@@ -129,6 +132,7 @@ def compare(
         metrics=metrics,
         tune=tune,
         plugins=tuple(map(str, plugins)),
+        audit=audit,
     )
     with nullcontext() if verbose else quiet_terminal():
         report = report_of(asked)

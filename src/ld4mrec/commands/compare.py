@@ -50,7 +50,7 @@ def parser(prog: str = "compare.py") -> Parser:
         "--audit",
         action="store_true",
         help="first find out whether a row reads what it is tested on (main.py --audit-leaks); if "
-        "one does, nothing is compared",
+        "one does, nothing is compared. With --tune: before the search",
     )
     words.add_argument("--tune", action="store_true", help="search each model's grid first")
     words.add_argument(

@@ -14,6 +14,8 @@
 Reports go to reports/<data set>/<experiment>/, with --paper to reports/paper/: report.md, .csv,
 .tex, .html and figures/. Finished runs are reused (the run folders are the ledger) and the same
 command goes on where it was stopped. What could not be run is an empty cell with the reason.
+There is no --plugin: these are the paper's systems and its questions about LD4MRec. A third party's
+model beside ours, with tests and cost, is a row of compare.py --plugin.
 """
 
 import re
@@ -94,6 +96,11 @@ def run(options: Namespace, rest: list[str]) -> int:
     """The exit status: 1 if an experiment could not be run."""
     from ld4mrec.paper.program import on_all, on_one
 
+    if any(word.partition("=")[0] == "--plugin" for word in rest):
+        raise ConfigError(
+            "experiments.py has no --plugin: its tables are those of the paper's systems; with "
+            "compare.py --plugin a third party's model is a row beside ours"
+        )
     keys = {"keep_last": False} | parse_overrides(rest)
     with engine_of(options) as engine:
         keys = engine.with_device(keys)

@@ -58,7 +58,8 @@ def parser(prog: str = "recommend.py") -> Parser:
         help="a table with the columns user and item: histories of users who were not in the "
         "training data, or whose histories have grown. The ids of the users are yours to choose",
     )
-    words.add_argument("-k", type=int, help=f"items for each user; default: {LISTED}")
+    k = f"items for each user; default: {LISTED}"
+    words.add_argument("-k", "--k", "--topk", dest="k", metavar="K", type=int, help=k)
     words.add_argument(
         "--mask",
         choices=MASKS,

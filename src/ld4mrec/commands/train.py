@@ -23,7 +23,8 @@
         whether a model reads what it is tested on: some steps with other validation and test rows
 
 Any key of configs/overall.yaml, of the data set's yaml and of the model's yaml can be given as
---key=value; lists are written as in yaml. The winner of a grid or search is chosen on validation.
+--key=value, and any key that a plugin's file reads (--plugin PATH --help lists them); lists are
+written as in yaml. The winner of a grid or search is chosen on validation.
 """
 
 import sys
@@ -31,10 +32,18 @@ from argparse import Namespace
 
 from ld4mrec.config.configuration import dataset_names
 from ld4mrec.config.parsing import Parser
+from ld4mrec.config.schema import HOST
 from ld4mrec.config.words import parse_overrides
+from ld4mrec.config.yaml_files import read_yaml
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, exit_status
-from ld4mrec.plugins.sources import config_of, find_model, find_plugins, model_names
+from ld4mrec.plugins.sources import (
+    config_of,
+    find_model,
+    find_plugins,
+    keys_read,
+    model_names,
+)
 from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 from ld4mrec.terminal import say
@@ -49,6 +58,7 @@ def parser(prog: str = "main.py") -> Parser:
         "       %(prog)s --audit-leaks -m MODEL -d DATASET [--plugin PATH] [--key=value ...]"
     )
     words = Parser(prog, __doc__, usage)
+    words.also = plugin_keys
     models = f"one of {', '.join(model_names())}, or a plugin's class"
     data_sets = f"one of {', '.join(dataset_names())}, or your own folder in data_path"
     words.add_argument("-m", "--model", help=models)
@@ -82,6 +92,22 @@ def parser(prog: str = "main.py") -> Parser:
         "--traceback", action="store_true", help="with --check-plugin: errors in full"
     )
     return words
+
+
+def plugin_keys(options: Namespace) -> str:
+    """What --help adds for the plugin that was given before it: the keys that its models read."""
+    if not getattr(options, "plugin", None):
+        return ""
+    lines = []
+    for source in find_plugins(options.plugin, options.model):
+        declared = read_yaml(source.yaml) if source.yaml else {}
+        keys = keys_read(source) - {*HOST}
+        for what, names in (
+            ("reads, declared in its yaml", keys & {*declared}),
+            ("reads, and no yaml declares, so None unless given", keys - {*declared}),
+        ):
+            lines += [f"{source.name} {what}: {' '.join(sorted(names))}"] if names else []
+    return "\n".join(lines)
 
 
 def check(options: Namespace, rest: list[str]) -> int:

@@ -17,7 +17,9 @@ from ld4mrec.places import reports
 from ld4mrec.plugins.check.leaks import audit_request
 from ld4mrec.report.report import Report
 from ld4mrec.report.writing import write_report
+from ld4mrec.runs.request import Request
 from ld4mrec.search.options import Search
+from ld4mrec.search.space import take_ranges
 from ld4mrec.terminal import say
 
 
@@ -77,6 +79,8 @@ def report_of(asked: Comparison) -> Report | None:
             _announce_search(asked, tunings)
             if asked.dry_run:
                 return None
+        if asked.audit and not asked.dry_run:  # before the search, which may take long
+            _audit({tuning.entry.label: _without_ranges(tuning.request) for tuning in tunings})
         found, reasons = _tune(asked, tunings)
     rows = ledger.rows_of(found, asked.dataset, asked.keys, asked.seeds, asked.ledger)
     rows = [replace(row, reason=reasons.get(row.label)) for row in rows]
@@ -85,8 +89,9 @@ def report_of(asked: Comparison) -> Report | None:
     _announce(rows, asked.engine)
     if asked.dry_run:
         return None
-    if asked.audit:
-        _audit(rows)
+    if asked.audit and not (asked.tune or asked.tuned):
+        one = [row.request(row.seeds[:1]).with_keys({"seed": row.seeds[0]}) for row in rows]
+        _audit({row.label: request for row, request in zip(rows, one, strict=True)})
     rows = ledger.train_all(rows, asked.ledger, asked.engine)
     ledger.check_protocol(rows)
     if asked.archive:
@@ -132,20 +137,22 @@ def _tune(asked, tunings):
     return chosen, reasons
 
 
-def _audit(rows):
-    """RunError if a row reads what it is tested on."""
+def _without_ranges(request: Request) -> Request:
+    return replace(request, keys=take_ranges(request.keys)[0])
+
+
+def _audit(requests: dict[str, Request]):
+    """RunError if a row reads what it is tested on; requests: {label: of one of its points}."""
     leaky = []
-    for number, row in enumerate(rows, 1):
-        label = f"audit {number} of {len(rows)}, {row.label}"
-        request = row.request(row.seeds[:1])
-        request = request.with_keys({"seed": row.seeds[0]})
+    for number, (name, request) in enumerate(requests.items(), 1):
+        label = f"audit {number} of {len(requests)}, {name}"
         found = audit_request(request, lambda line, label=label: say(f"{label}: {line}"))
-        print("\n".join(f"{row.label}: {leak}" for leak in found or ["no leak found"]), flush=True)
-        leaky += [row.label] if found else []
+        print("\n".join(f"{name}: {leak}" for leak in found or ["no leak found"]), flush=True)
+        leaky += [name] if found else []
     if leaky:
         raise RunError(
-            f"{len(leaky)} of {len(rows)} rows read what they are tested on: {', '.join(leaky)}; "
-            "leave them out, or mend them"
+            f"{len(leaky)} of {len(requests)} rows read what they are tested on: "
+            f"{', '.join(leaky)}; leave them out, or mend them"
         )
 
 

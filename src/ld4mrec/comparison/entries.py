@@ -15,6 +15,7 @@ from ld4mrec.plugins.sources import (
     config_of,
     find_model,
     find_plugins,
+    keys_read,
     model_names,
 )
 from ld4mrec.runs.request import Request
@@ -125,8 +126,9 @@ def declared(model: str, dataset: str, keys: Keys, source: ModelSource | None = 
     source: where a third party's model is.
     """
     where = {"data_path": keys["data_path"]} if "data_path" in keys else {}
-    config = config_of(source, dataset, where) if source else Config(model, dataset, where)
-    return set(config.final_config_dict)
+    if source is None:
+        return set(Config(model, dataset, where).final_config_dict)
+    return set(config_of(source, dataset, where).final_config_dict) | keys_read(source)
 
 
 def keys_of(model: str, dataset: str, keys: Keys) -> Keys:

@@ -13,5 +13,5 @@ def check_together(values: dict) -> None:
     if chosen.lower() not in keys:
         raise ConfigError(
             f"valid_metric is {shown(chosen)}; wanted one of the metrics x topk of this run."
-            f"{nearest(chosen, keys)}"
+            f"{nearest(chosen, keys)} Give --valid_metric with --topk"
         )

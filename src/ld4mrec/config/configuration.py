@@ -8,6 +8,7 @@ such a key is None (MMRec).
 
 import copy
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 from ld4mrec.config.checks import check_together
@@ -28,6 +29,7 @@ from ld4mrec.errors import ConfigError, UndeclaredKeyError, nearest
 from ld4mrec.places import CONFIGS, MODELS, from_yaml
 
 FEATURE_KEYS = ("modalities", "text_feature_file", "vision_feature_file")
+DERIVED = ("model", "dataset", "device", "valid_metric_bigger")  # keys that no yaml sets
 SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
 
 
@@ -37,7 +39,8 @@ class Config:
     model, dataset: names. config_dict: the caller's overrides, strongest. mg: with configs/mg.yaml.
     model_yaml: the model's yaml where it is not configs/model/<model>.yaml (a plugin's).
     more_datasets: a further folder of data set yamls. ours: whether the model's file is in
-    src/models (`plugins.ModelSource.in_tree`), for all that depends on whose model it is.
+    src/models (`plugins.ModelSource.in_tree`), for all that depends on whose model it is. read: the
+    keys that a third party's model reads, which may be given though no yaml declares them.
     Attributes: final_config_dict; ours; has_defaults (the model's yaml has a `defaults:` block);
     defaults; overridden. Raises ConfigError for overrides that no yaml declares or whose type does
     not fit.
@@ -52,6 +55,7 @@ class Config:
         model_yaml: str | Path | None = None,
         more_datasets: Path | None = None,
         ours: bool = True,
+        read: Iterable[str] = (),
     ):
         overrides = {k: v for k, v in (config_dict or {}).items() if k not in ("model", "dataset")}
         for key in overrides:
@@ -61,6 +65,8 @@ class Config:
         self.overridden = sorted(overrides)
         self.defaults = {}
         layers = self._layers(dataset, overrides, model, model_yaml, more_datasets)
+        for file, layer in layers:
+            _check_commas(file, layer)
         listed = self._listed(layers, overrides)
         values = {}
         unlisted = {name: self.defaults[name] for name in self.defaults if name not in listed}
@@ -75,7 +81,7 @@ class Config:
         self._check_hyper_parameters(listed, values)
         self.final_config_dict = values
         for key, value in overrides.items():
-            self._override(key, value)
+            self._override(key, value, sorted({*read} - {*values, *DERIVED}))
         for key, modality in (("text_feature_file", "text"), ("vision_feature_file", "image")):
             if overrides.get(key) and values["modalities"]:  # two names for one file
                 values["modalities"] = values["modalities"] | {modality: values[key]}
@@ -163,12 +169,15 @@ class Config:
                     f"{nearest(name, values)}"
                 )
 
-    def _override(self, key, value):
+    def _override(self, key, value, read):
+        """read: keys that no yaml declares and that may be given all the same."""
         values = self.final_config_dict
+        if key in read:
+            values[key] = None
         if key not in values:
-            raise ConfigError(
-                f"unknown key '{key}': no yaml of this run declares it.{nearest_key(key, values)}"
-            )
+            close = nearest_key(key, {*values, *read})
+            also = f" Read by the model and in no yaml: {', '.join(read)}." if read else ""
+            raise ConfigError(f"unknown key '{key}': no yaml of this run declares it.{close}{also}")
         listed = values["hyper_parameters"]
         if key not in listed and isinstance(value, list) and self._is_axis(key, value):
             listed.append(key)
@@ -303,6 +312,17 @@ def _dataset_layer(dataset, data_path, more):
         f"unknown data set '{dataset}': there is no {yaml_file} and no {inter}."
         f"{nearest(dataset, known)}"
     )
+
+
+def _check_commas(file, layer):
+    """ConfigError for a list that a full-width comma makes one text of."""
+    for key, value in layer.items():
+        for item in value if isinstance(value, list) else ():
+            if isinstance(item, str) and "，" in item:
+                raise ConfigError(
+                    f"{file}: {key} has a full-width comma in {shown(item)}, which separates "
+                    "nothing in yaml; write a plain one (,)"
+                )
 
 
 def _names(value, where):

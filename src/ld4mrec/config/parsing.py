@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ld4mrec.errors import ConfigError
@@ -24,6 +25,8 @@ class _Help(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         if values is None:
             parser.print_help()
+            if parser.also and (more := parser.also(namespace)):
+                print(f"\n{more}")
             parser.exit()
         parser.explain(values)
 
@@ -31,8 +34,10 @@ class _Help(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """prog: the command as the caller wrote it. Where that is no script, the help's texts, which
     name the scripts, name the commands. takes_keys: whether it takes the keys of the yaml files;
-    --help then lists them, too.
+    --help then lists them, too. Attribute also: what it adds for the options before it.
     """
+
+    also: Callable[[argparse.Namespace], str] | None = None
 
     def __init__(
         self, prog: str, description: str, usage: str | None = None, takes_keys: bool = True

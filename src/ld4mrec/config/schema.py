@@ -159,6 +159,7 @@ ELSEWHERE = {
     **{"lr": "learning_rate", "batch_size": "train_batch_size", "batchsize": "train_batch_size"},
     **{"patience": "stopping_step", "early_stop": "stopping_step", "optimizer": "learner"},
     **{"device": "use_gpu", "gpu": "use_gpu", "metric": "valid_metric", "wd": "weight_decay"},
+    **{"k": "topk", "top_k": "topk", "cutoffs": "topk"},
     **{"n_epochs": "epochs", "num_epochs": "epochs", "dataset_path": "data_path"},
 }
 PATH_KEYS = tuple(name for name, key in HOST.items() if key.path)

@@ -29,6 +29,8 @@ def parse_overrides(words: Iterable[str], yamls: Iterable[Path] | None = None) -
         key, equals, text = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not key.isidentifier():
             meant = f" Did you mean --{word}?" if equals and key.isidentifier() else ""
+            if word.startswith("-k"):
+                meant = " Lengths of the lists are --topk=[10,20]; -k belongs to recommend"
             raise ConfigError(f"'{word}' is no option; options look like --key=value.{meant}")
         if not equals:
             if not words or words[0].startswith("--"):

@@ -55,7 +55,7 @@ class InTurn:
             if ended:
                 return ended
             if patience == 0:
-                logger.info("another process is training %s", run.id)
+                logger.info("%s is training %s", run.folder.holder(), run.id)
             self._held.append((opened, run))
 
 

@@ -281,7 +281,7 @@ class RayEngine:
                 others.clear()
             raise RunError(f"{answer.refused} (worker on {slot.host})")
         if answer.held:
-            logger.info("another process is training %s", run.id)
+            logger.info("%s is training %s", run.folder.holder(), run.id)
             self._held.append((request, run))
             return
         if answer.files is not None and self._take_files(run, answer.files):

@@ -2,7 +2,8 @@
 
 A model file is imported as `models.<lower-cased name>`, as in MMRec. What it imports is looked for:
 `models.x` in its own folder, then in ours; `common.x` and `utils.x` in ours, then in its own
-checkout; other names where Python looks, then in its checkout. The modules of one folder are out of
+checkout; other names where Python looks, then in its checkout. A name that our `common.x` or
+`utils.x` lacks is taken from the checkout's file of that path. The modules of one folder are out of
 sight while another folder's models, or ours, are loaded, so equal names do not mix. Outside of
 `in_sight()` all of them are, and `utils` is the caller's own.
 """
@@ -11,12 +12,18 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 from ld4mrec.imports import our_utils
+from ld4mrec.places import SOURCE
+from ld4mrec.plugins.usage import note
+
+SHARED = ("common", "utils")  # packages of which a checkout has files of the same paths as ours
+OWN = " of the checkout"  # after the name of a module that we have too
 
 
 class _Loader(SourceFileLoader):
@@ -59,6 +66,8 @@ class _Folder:
         self.names = set()  # of modules found here
         self.modules = {}  # those put away
         self.hidden = {}  # ours of the same name
+        self.own_modules = {}  # {name of a module that we have too: the checkout's}
+        self.lenders = []  # modules of ours to which these lend names now
         finds = self._before_ours, self._after_ours
         self.finders = [SimpleNamespace(find_spec=find) for find in finds]
 
@@ -70,13 +79,60 @@ class _Folder:
         sys.meta_path.insert(0, self.finders[0])
         sys.meta_path.append(self.finders[1])
         importlib.invalidate_caches()
+        for package in SHARED:
+            ours = [file for file in (SOURCE / package).glob("*.py") if self._file(package, file)]
+            self.lenders += [importlib.import_module(f"{package}.{file.stem}") for file in ours]
+        for module in self.lenders:
+            module.__getattr__ = partial(self._lent, module)
 
     def hide(self):
+        for module in self.lenders:
+            del module.__getattr__
+        self.lenders = []
         for finder in self.finders:
             sys.meta_path.remove(finder)
         self.modules = {name: _take(name) for name in self.names if name in sys.modules}
         for name, module in self.hidden.items():
             _put(name, module)
+
+    def own(self, name):
+        """The checkout's own module of a name that we have too; None where it has none."""
+        if name not in self.own_modules:
+            file = self._file(*name.split("."))
+            if file is None:
+                return None
+            full = name + OWN
+            spec = importlib.util.spec_from_file_location(full, file, loader=_Loader(full, file))
+            module = importlib.util.module_from_spec(spec)
+            self.own_modules[name] = module
+            _put(full, module)
+            self.names.add(full)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del self.own_modules[name]
+                _take(full)
+                raise
+        return self.own_modules[name]
+
+    def _file(self, package, stem):
+        """The checkout's file of a module, None where it has none."""
+        places = (self.root / package, self.models / package)
+        files = [place / f"{Path(stem).stem}.py" for place in places]
+        return next((str(file) for file in files if file.is_file()), None)
+
+    def _lent(self, module, name):
+        """What Python asks for a name that a module of ours lacks."""
+        if name == "__all__":  # of a star-import
+            with suppress(Exception):  # a file that does not run lends nothing
+                both = vars(module), vars(self.own(module.__name__))
+                return sorted(name for names in both for name in names if name[0] != "_")
+        elif not name.startswith("__"):
+            own = vars(self.own(module.__name__))
+            if name in own:
+                note("shim", f"{module.__name__}.{name}, of the checkout's own file")
+                return own[name]
+        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
     def _before_ours(self, fullname, path=None, target=None):
         package, *parts = fullname.split(".")
@@ -135,6 +191,11 @@ def show_only(folder: Path | None) -> None:
     _conceal()
     _shown = wanted
     _reveal()
+
+
+def own_module(name: str) -> ModuleType | None:
+    """The module of a name that we have too, of the checkout in sight; None where it has none."""
+    return _shown.own(name) if _shown and _in_sight else None
 
 
 def _reveal():

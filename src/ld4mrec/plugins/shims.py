@@ -22,9 +22,11 @@ import os
 import random
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,9 +36,9 @@ from torch import nn
 from ld4mrec.files import replacing
 from ld4mrec.plugins.data_view import detach, in_view
 from ld4mrec.plugins.graph_dicts import graph_at, was_loaded
-from ld4mrec.plugins.import_roots import in_sight
+from ld4mrec.plugins.import_roots import in_sight, own_module
 from ld4mrec.plugins.stand_ins import stand_in
-from ld4mrec.plugins.usage import is_ours, note, patch
+from ld4mrec.plugins.usage import assigned_attributes, is_ours, note, patch
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ NUMPY_DATA = [
     *(np.ndarray, np.dtype, np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]),
     *{type(np.dtype(code)) for code in np.typecodes["All"]},
 ]
+BASE_CLASS = "common.abstract_recommender"
 LETTERS = {"a": "audio", "s": "sound", "i": "image", "img": "image", "txt": "text"}
 IMPORT_MACHINERY = (__name__, "importlib", "_frozen_importlib")
 
@@ -107,7 +110,7 @@ def _install():
     _private_writes()
     _absent_graphs()
     _no_words()
-    _features_by_letter()
+    _more_of_the_base()
     missing += _sample_from_sets()
     _undo.enter_context(in_sight())
     if missing:
@@ -213,11 +216,18 @@ def _absent_graphs():
     _patch(np, "load", load)
 
 
-def _features_by_letter():
-    # forks call further modalities a_feat and the like; the base class has them in `features`
+def _more_of_the_base():
+    # forks call further modalities a_feat and the like; the base class has them in `features`.
+    # What else a fork's own base class sets or defines is taken from the checkout's
     from common.abstract_recommender import GeneralRecommender
 
-    original = GeneralRecommender.__getattr__
+    original, construct = GeneralRecommender.__getattr__, GeneralRecommender.__init__
+    made_of, assigned = weakref.WeakKeyDictionary(), functools.cache(assigned_attributes)
+
+    @functools.wraps(construct)
+    def init(model, config, dataloader):
+        made_of[model] = config, dataloader
+        construct(model, config, dataloader)
 
     def attribute(model, name):
         features = vars(model).get("features")
@@ -227,9 +237,33 @@ def _features_by_letter():
                 if modality in features:
                     note("shim", f"{name}: the modality {modality}")
                     return features[modality]
+        own = own_module(BASE_CLASS) if "_modules" in vars(model) and name[:2] != "__" else None
+        base = getattr(own, "GeneralRecommender", None)
+        for owner in base.__mro__ if base else ():
+            if owner.__module__ == own.__name__ and name in vars(owner):
+                note("shim", f"{name}, of the checkout's own base class")
+                return vars(owner)[name].__get__(model, type(model))
+        if base and model in made_of and name in assigned(Path(own.__file__)):
+            _take_from(base, model, made_of.pop(model))
+            if name in vars(model):
+                return vars(model)[name]
         return original(model, name)
 
     _patch(GeneralRecommender, "__getattr__", attribute)
+    _patch(GeneralRecommender, "__init__", init)
+
+
+def _take_from(base, model, arguments):
+    """Give a model the attributes that a fork's base class sets and ours does not."""
+    try:
+        donor = base(*arguments)
+    except Exception as error:  # whatever a plugin's code may raise
+        raise AttributeError(
+            f"the checkout's own base class, asked for what ours lacks, does not build: {error!r}"
+        ) from error
+    for name in sorted(vars(donor).keys() - vars(model).keys()):
+        note("shim", f"{name}, of the checkout's own base class")
+        setattr(model, name, vars(donor)[name])
 
 
 def _replaced_parameters():

@@ -4,14 +4,18 @@ import ast
 import functools
 import importlib
 import os
+import re
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ld4mrec.config.configuration import Config
 from ld4mrec.errors import UserError, nearest
-from ld4mrec.places import CONFIGS, MODELS
-from ld4mrec.plugins.import_roots import plugin_module, show_only
+from ld4mrec.places import CONFIGS, MODELS, SOURCE
+from ld4mrec.plugins import usage
+from ld4mrec.plugins.faults import describe, trace_in
+from ld4mrec.plugins.import_roots import SHARED, plugin_module, show_only
+from ld4mrec.plugins.own_trainer import refuse_own_trainer
 
 YAMLS = CONFIGS / "model"
 USER_GRAPH = "user_graph_dict.npy"
@@ -23,7 +27,7 @@ class ModelNotFound(UserError):
 
 
 class PluginImportError(UserError, ImportError):
-    """A third-party model imports something that is not there."""
+    """A third-party model that cannot be imported, for what it imports or for what it raises."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,10 @@ def model_names() -> list[str]:
 def find_model(name: str, plugin: str | Path | None = None) -> ModelSource:
     """Where the model class `name` is: in src/models, or in `plugin`; nothing is imported.
 
-    plugin: a Python file with the class, whatever the file's name, or a folder of model files
-    <lower-cased name>.py, or a MMRec checkout or its src. The yaml is <name>.yaml beside the file,
-    in ../configs/model, or, unless we have a model of that name, in our configs. Raises
-    ModelNotFound.
+    plugin: a Python file with the class, whatever the file's name, or a folder of model files, or a
+    MMRec checkout or its src; there <lower-cased name>.py is looked for first. The yaml is
+    <name>.yaml beside the file, in ../configs/model, or, unless we have a model of that name, in
+    our configs; one whose name differs in case is taken where none is exact. Raises ModelNotFound.
     """
     file = _file_in_tree(name) if plugin is None else _plugin_file(name, plugin)
     _check_defined(name, file)
@@ -55,15 +59,15 @@ def find_model(name: str, plugin: str | Path | None = None) -> ModelSource:
     in_tree = file.parent == MODELS
     if in_tree or name not in model_names():  # another's model named like one of ours is not ours
         folders.append(YAMLS)
-    yaml = next((f / f"{name}.yaml" for f in folders if (f / f"{name}.yaml").is_file()), None)
-    return ModelSource(name, file, yaml, in_tree)
+    return ModelSource(name, file, _yaml_in(folders, name), in_tree)
 
 
 def find_plugins(what: str | Path, name: str | None = None) -> list[ModelSource]:
     """The models that `what` names: one of ours, a Python file, a folder or a MMRec checkout.
 
     name: the class. None: of a file, the class named like the file, or else its only one; of a
-    folder, each <lower-cased name>.py with its class. Nothing is imported. Raises ModelNotFound.
+    folder, of each file the class that it is named after, in any case. Nothing is imported. Raises
+    ModelNotFound.
     """
     path = Path(what).expanduser().resolve()
     if name is None and not path.exists() and str(what).isidentifier():
@@ -90,17 +94,37 @@ def config_of(source: ModelSource, dataset: str, overrides: dict, mg: bool = Fal
     """The Config of a model on a data set; a third party's may bring yamls of data sets too."""
     theirs = None if source.in_tree else source.file.parent.parent / "configs" / "dataset"
     yaml = source.yaml or os.devnull
-    config = Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree)
+    read = keys_read(source) if overrides and not source.in_tree else ()
+    config = Config(source.name, dataset, overrides, mg, yaml, theirs, source.in_tree, read)
     if not source.in_tree and config["user_graph_dict_file"] is None:
         config["user_graph_dict_file"] = USER_GRAPH  # as MMRec's yamls of data sets have it
     return config
+
+
+def keys_read(source: ModelSource) -> set[str]:
+    """Keys of the configuration that a third party's file, and those of its own that it imports,
+    ask for by name; nothing is imported.
+    """
+    folder = source.file.parent
+    root = folder.parent if folder.name == "models" else folder
+    keys, files = set(), [source.file]
+    for file in files:  # grows while it is read
+        keys |= usage.keys_read(file)
+        for module in usage.imports(file):
+            parts = module.lstrip(".").split(".")
+            near = file.parent if module.startswith(".") else root
+            own = near.joinpath(*parts).with_suffix(".py") if parts[0] else None
+            if own and own.is_file() and own not in files and SOURCE not in own.parents:
+                files.append(own)
+    return keys
 
 
 def load_model_class(source: ModelSource) -> type:
     """The class itself. Loading it again gives the same class unless its file has changed since.
 
     A third-party file is imported under `plugin_shims()`; it must also be run under them.
-    Raises PluginImportError if it imports a module or a name that is not there.
+    Raises PluginImportError if it imports what is not there, raises anything or ends the program,
+    RunError if it asks for a trainer of its own.
     """
     module_name = f"models.{source.name.lower()}"
     if source.in_tree:
@@ -115,16 +139,25 @@ def load_model_class(source: ModelSource) -> type:
             module = plugin_module(module_name, source.file)
         except ImportError as error:
             raise PluginImportError(
-                f"model {source.name} ({source.file}): {_import_advice(error)}"
+                f"model {source.name} ({source.file}): {_import_advice(error, source.name)}"
             ) from error
         except SystemExit as error:  # argparse ends so
             raise PluginImportError(
                 f"model {source.name} ({source.file}) ends the program while it is imported "
                 f"(status {error.code}); if it parses a command line, give its arguments defaults"
             ) from error
+        except Exception as error:
+            refused = PluginImportError(
+                f"model {source.name} cannot be imported: {describe(error, source.file.parent)} "
+                f"(in {source.file.parent}); this is an error of its file, to be mended there"
+            )
+            refused.trace = trace_in(error, source.file.parent)
+            raise refused from error
         finally:
             forget_stand_ins()
-    return getattr(module, source.name)
+    found = getattr(module, source.name)
+    refuse_own_trainer(source.name, source.file, source.yaml, found)
+    return found
 
 
 def get_model(name: str) -> type:
@@ -162,10 +195,29 @@ def _plugin_file(name, plugin):
         file = folder / f"{name.lower()}.py"
         if file.is_file():
             return file
+    for folder in folders:  # named otherwise, or in another case
+        for file in sorted(folder.glob("*.py")):
+            with suppress(ModelNotFound):  # a file that is not valid Python
+                if name in _classes_in(file):
+                    return file
     known = [model for folder in folders for model in _models_in(folder, skip_broken=True)]
     raise ModelNotFound(
         f"there is no {name.lower()}.py for model '{name}' in {plugin}.{_suggestion(name, known)}"
     )
+
+
+def _yaml_in(folders, name):
+    """The first folder's <name>.yaml, or else one that differs in case, as Windows would take it;
+    None where there is none.
+    """
+    exact = [folder / f"{name}.yaml" for folder in folders]
+    alike = [
+        path
+        for folder in folders
+        for path in (sorted(folder.glob("*.y*ml")) if folder.is_dir() and folder != YAMLS else ())
+        if path.stem.lower() == name.lower() and path.suffix in (".yaml", ".yml")
+    ]
+    return next((path for path in (*exact, *alike) if path.is_file()), None)
 
 
 def _model_folders(plugin):
@@ -185,7 +237,7 @@ def _models_in(folder, skip_broken=False):
     found = []
     for file in folder.glob("*.py"):
         with suppress(ModelNotFound) if skip_broken else nullcontext():
-            found += [name for name in _classes_in(file) if name.lower() == file.stem]
+            found += [n for n in _classes_in(file) if n.lower() == file.stem.lower()]
     return sorted(found)
 
 
@@ -238,9 +290,17 @@ def _names_once(file, stamp):
     return names
 
 
-def _import_advice(error):
+def _import_advice(error, model):
     if not isinstance(error, ModuleNotFoundError):
-        return str(error)
+        package, _, stem = (error.name or "").partition(".")
+        wanted = re.match(r"cannot import name '(\w+)'", str(error))
+        if package not in SHARED or not wanted:
+            return str(error)
+        return (
+            f"it imports {wanted[1]} from {error.name}, which MMRec has not and its fork adds; "
+            f"give the fork's whole checkout, whose {package}/{stem}.py defines it: --plugin "
+            f"CHECKOUT -m {model}"
+        )
     missing = error.name or ""
     package = missing.partition(".")[0]
     if package in ("models", "common", "utils"):

@@ -22,6 +22,15 @@ HOST_MODULES = ("common.abstract_recommender", "common.trainer")
 BASE_ATTRIBUTES = {"USER_ID", "ITEM_ID", "NEG_ITEM_ID", "n_users", "n_items", "batch_size"}
 BASE_ATTRIBUTES |= {"device", "v_feat", "t_feat", "features"}
 CALLS = {"__len__": "len()", "__iter__": "iteration", "__getitem__": "[i]", "__str__": "str()"}
+CONFIGURATIONS = {
+    "cfg",
+    "conf",
+    "args",
+    "opt",
+    "opts",
+    "params",
+    "hparams",
+}  # or what has config in it
 _notes = None
 
 
@@ -122,12 +131,47 @@ def imports(file: Path) -> dict[str, list[str]]:
 
 def base_attributes(file: Path) -> tuple[list[str], list[str]]:
     """(read, assigned) of what the base class sets, sorted, in a Python file."""
-    found = {ast.Load: set(), ast.Store: set(), ast.Del: set()}
+    read, assigned = (
+        _of_self(file, context) & BASE_ATTRIBUTES for context in (ast.Load, ast.Store)
+    )
+    return sorted(read), sorted(assigned)
+
+
+def assigned_attributes(file: Path) -> set[str]:
+    """Names of the attributes of `self` that a Python file assigns."""
+    return _of_self(file, ast.Store)
+
+
+def keys_read(file: Path) -> set[str]:
+    """Keys of the configuration that a Python file asks for by name: config["key"], "key" in
+    config. A configuration is what is called so, or args or the like.
+    """
+    found = set()
     for node in _nodes(file):
-        of_self = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-        if of_self and node.value.id == "self" and node.attr in BASE_ATTRIBUTES:
-            found[type(node.ctx)].add(node.attr)
-    return sorted(found[ast.Load]), sorted(found[ast.Store])
+        match node:
+            case ast.Subscript(value=of, slice=ast.Constant(value=str(key)), ctx=ast.Load()):
+                asked = of
+            case ast.Compare(
+                left=ast.Constant(value=str(key)), ops=[ast.In()], comparators=[asked]
+            ):
+                pass
+            case _:
+                continue
+        name = getattr(asked, "attr", getattr(asked, "id", "")).lower()
+        if "config" in name or name in CONFIGURATIONS:
+            found.add(key)
+    return found
+
+
+def _of_self(file, context):
+    return {
+        node.attr
+        for node in _nodes(file)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, context)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
 
 
 def _nodes(file):

@@ -4,6 +4,7 @@ Known packings of a table: text files, one zip per text file, a tar.gz (the log'
 .001 to .003), and the small official samples, which are comma-separated with a header.
 """
 
+import gzip
 import io
 import re
 import tarfile
@@ -123,12 +124,16 @@ def streams(packed: Packed, table: str, records: list[dict]) -> Iterator[tuple[s
         records += hashed
         return
     with HashedFile(packed.paths) as file:
-        with tarfile.open(fileobj=io.BufferedReader(file, BLOCK), mode="r|gz") as archive:
-            for member in archive:
-                match = NAME.search(member.name)
-                if member.isfile() and match and match[1].lower() == table:
-                    stream = archive.extractfile(member)
-                    yield f"{packed.paths[0]}:{member.name}", stream, member.size
+        # tarfile's own r|gz does not look at gzip's checksum
+        with gzip.GzipFile(fileobj=io.BufferedReader(file, BLOCK)) as unpacked:
+            with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+                for member in archive:
+                    match = NAME.search(member.name)
+                    if member.isfile() and match and match[1].lower() == table:
+                        stream = archive.extractfile(member)
+                        yield f"{packed.paths[0]}:{member.name}", stream, member.size
+            while unpacked.read(BLOCK):  # to the end, where the checksum is
+                pass
         records += file.finish()
 
 

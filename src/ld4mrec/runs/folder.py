@@ -96,6 +96,10 @@ class RunFolder:
     def unlock(self) -> None:
         self._lock.release()
 
+    def holder(self) -> str:
+        """Who holds the run, in words."""
+        return files.holder(self._lock.lock_file)
+
     def result(self) -> dict | None:
         """The finished run's result.json, or None; DamagedError if it is no result of this run."""
         if self.spoilt:

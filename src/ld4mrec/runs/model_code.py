@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 from ld4mrec import files
 from ld4mrec.places import PACKAGE, SOURCE
+from ld4mrec.plugins.import_roots import SHARED
 from ld4mrec.plugins.sources import ModelSource
 
 # Stand for the statements at the top of a module, and for all names of a module.
@@ -36,6 +37,7 @@ LOOKS_AROUND = (
 )
 NOT_RUN = ("__name__ == '__main__'", "TYPE_CHECKING", "typing.TYPE_CHECKING")
 READ_ANNOTATIONS = ("register", "script")  # in the name of a decorator that reads a function's
+BASE_CLASS = ("common", "abstract_recommender")
 ROUNDS = 5  # definitions of one name that differ so many references away have different digests
 DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -106,7 +108,7 @@ class _Reader:
 
     def __init__(self, source):
         self.theirs = not source.in_tree
-        models = source.file.resolve().parent
+        models = self.models = source.file.resolve().parent
         ours = SOURCE if self.theirs else models.parent
         self.ours, self.utils = (ours / "models", ours / "common"), ours / "utils"
         # where a plugin's modules are looked for, as in ld4mrec.plugins.import_roots
@@ -124,6 +126,8 @@ class _Reader:
         """{definition: digest}"""
         main = self._module(source.file.resolve(), ("models", source.file.stem))
         self.waiting += self._lookup(main, source.name, ())
+        if base := self._own(BASE_CLASS):  # a fork's base class may have what ours lacks
+            self.waiting += self._lookup(self._module(base, BASE_CLASS), "GeneralRecommender", ())
         pieces = {}  # {_Key: texts and _Keys}
         while self.waiting:
             key = self.waiting.pop()
@@ -254,17 +258,45 @@ class _Reader:
 
     def _walk(self, parts, names):
         """The same of names in a module, the first ones perhaps modules; parts: its dotted name."""
+        if (
+            self.theirs and parts[0] == "src" and set(parts[1:2]) & {*SHARED}
+        ):  # a fork's name of them
+            parts = parts[1:]
         path, deeper = self._locate(parts), parts + names[:1]
         is_deeper = names and self._locate(deeper)
         is_host = path and (parts[0] == "ld4mrec" or path.is_relative_to(self.utils))
+        lent = self._lent(parts, names, path)
+        if lent and names != ("*",):
+            return lent
         if path and path.is_file() and not is_host:
             module = self._module(path, parts)
             found = self._lookup(module, names[0], names[1:]) if names else ()
             if found or not is_deeper:
-                return found or [_Key(module, WHOLE), _dotted(names)]
+                return (found or [_Key(module, WHOLE), _dotted(names)]) + lent
         if is_deeper:
             return self._walk(deeper, names[1:])
-        return [_dotted(("host", *(names or parts[-1:])) if is_host else parts + names)]
+        return [_dotted(("host", *(names or parts[-1:])) if is_host else parts + names), *lent]
+
+    def _lent(self, parts, names, path):
+        """Pieces for names that our module `path` lacks and the checkout's of that name has."""
+        own = self._own(parts) if names else None
+        if own is None or path is None or not path.is_file():
+            return []
+        if names == ("*",):
+            return [_Key(self._module(own, parts), WHOLE)]
+        face = _module_of(path)
+        known = names[0] in face.names or names[0] in face.imports
+        return [] if known else self._lookup(self._module(own, parts), names[0], names[1:])
+
+    def _own(self, parts):
+        """A plugin's file of a module that we have too, None where it has none."""
+        if not self.theirs or parts[0] not in SHARED or len(parts) != 2:
+            return None
+        stem = f"{parts[1]}.py"
+        if not (self.folders[parts[:1]][0] / stem).is_file():
+            return None
+        places = (self.root.joinpath(parts[0], stem), self.models.joinpath(parts[0], stem))
+        return next((place.resolve() for place in places if place.is_file()), None)
 
     def _locate(self, parts):
         """The file or folder of a module; None if it is neither ours nor the plugin's."""

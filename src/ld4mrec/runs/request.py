@@ -53,6 +53,12 @@ def configure(request: Request) -> tuple[sources.ModelSource, Config]:
     source = sources.find_model(request.model, request.plugin)
     if source.yaml is None:
         logger.info("no yaml for %s: overall and data set settings only", source.name)
+    elif source.yaml.stem != source.name:
+        logger.warning(
+            "%s is taken for %s.yaml, from which it differs in case; rename it, as MMRec on Linux "
+            "does not find it",
+            *(source.yaml, source.name),
+        )
     return source, sources.config_of(source, request.dataset, request.keys, request.mg)
 
 

@@ -16,10 +16,12 @@ LISTED = 8  # files of a folder that a line names
 
 def used(config: Config, splits: Sequence[RecDataset], model: nn.Module) -> str:
     """The line of a run. splits: training, validation, test."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    sizes = {one: one.numel() for one in model.parameters()}
+    size, trained = sum(sizes.values()), sum(n for one, n in sizes.items() if one.requires_grad)
+    frozen = f", {trained:,} of them trained," * (trained < size)
     return (
         f"{data_used(config['dataset'], splits)}; features: {features_used(config)}; "
-        f"{type(model).__name__} with {parameters:,} parameters on {machine_used(config)}, "
+        f"{type(model).__name__} with {size:,} parameters{frozen} on {machine_used(config)}, "
         f"seed {config['seed']}"
     )
 

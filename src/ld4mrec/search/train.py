@@ -152,7 +152,8 @@ def _single(opened: Opened, single: Run, resume: bool) -> list[Run]:
         return [ended_earlier(single, in_grid=False)]
     if not single.folder.lock(timeout=0):
         logger.info(
-            "another process is training this run in %s; waiting for it", single.folder.path
+            "%s is training this run in %s; waiting for it",
+            *(single.folder.holder(), single.folder.path),
         )
         single.folder.lock(timeout=-1)
     try:

@@ -2,9 +2,9 @@
 
 A snapshot holds, for the model and every submodule, the state_dict, the tensor attributes (plugins
 cache tensors that they score from), the plain attributes (numbers, texts, containers of such and of
-arrays and tensors) and what `get_extra_state()` returns. It is readable by
-torch.load(weights_only=True). Attributes of other kinds need no place in it while they are what
-construction made them (`as_built`).
+arrays and tensors), the state of objects such as optimisers (`living`) and what `get_extra_state()`
+returns. It is readable by torch.load(weights_only=True). Attributes of other kinds need no place in
+it while they are what construction made them (`as_built`).
 
 A file of `save` also holds the SHA-256 of its value; `load` verifies it. Files without one, from
 before there was any, are read as they are.
@@ -15,7 +15,6 @@ import logging
 import pickle
 import types
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,8 @@ from ld4mrec.data.batches import EvalDataLoader, TrainDataLoader
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import DamagedError, RunError
 from ld4mrec.files import replacing
+from ld4mrec.training import living
+from ld4mrec.training.values import UnsavableError, decode, encode
 
 # Attributes that nn.Module itself keeps; parameters and persistent buffers are in the state_dict.
 MODULE_INTERNALS = frozenset(vars(nn.Module()))
@@ -36,18 +37,10 @@ EXTRA_STATE = "_extra_state"  # torch's name for what get_extra_state() returns,
 CONSTANT = (
     *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type),
     *(Config, RecDataset, TrainDataLoader, EvalDataLoader, logging.Logger),
-    *(Path, sp.spmatrix, sp.sparray, np.dtype, torch.device, torch.dtype),
+    *(Path, np.dtype, torch.device, torch.dtype),
 )
-# Types that come back as they were. A subclass (namedtuple, defaultdict, np.matrix) would come back
-# as less, and torch.load would refuse np.float64, which is a float.
-PLAIN = (type(None), bool, int, float, str)
-SEQUENCES = {"__tuple__": tuple, "__Size__": torch.Size, "__set__": set, "__frozenset__": frozenset}
-MAPPINGS = {"__dict__": dict, "__OrderedDict__": OrderedDict}
-TAGS = {kind: tag for tag, kind in (SEQUENCES | MAPPINGS).items()}
-
-
-class UnsavableError(TypeError):
-    """A value that a snapshot cannot hold."""
+# Constant unless it differs from what construction made.
+MATRIX = (sp.spmatrix, sp.sparray)
 
 
 def snapshot(
@@ -62,10 +55,15 @@ def snapshot(
     digests = built["digests"] if built else {}
     attributes, state, unsaved, copies = {}, {}, [], {}
     for name, module, value in _attributes(model, fixed_buffers):
+        if isinstance(value, MATRIX) and (not built or digests.get(name) == _digest(value)):
+            continue
         try:
             _refuse_trained(value)
-            attributes[name] = encode(value, copies)
-        except UnsavableError:
+            attributes[name] = encode(value, copies, _state_of)
+            if built and living.kinds(attributes[name]) != built["living"].get(name, []):
+                raise UnsavableError("an object made by training, which construction would lack")
+        except (UnsavableError, RecursionError):
+            attributes.pop(name, None)
             own = type(module).get_extra_state is not nn.Module.get_extra_state
             as_new = digests.get(name) is not None and digests[name] == _digest(value)
             if not own and not as_new:
@@ -88,18 +86,22 @@ def snapshot(
 def as_built(model: nn.Module) -> dict:
     """What to compare later snapshots of a new model with.
 
-    keys: of its state_dict. digests: {name: digest} of the attributes that no snapshot can hold;
-    while one has this digest, building the model again gives it (torch_geometric's inspectors, an
-    array of texts). The pickle is only digested: nothing is ever loaded from one.
+    keys: of its state_dict. digests: {name: digest} of scipy's matrices and of the attributes that
+    no snapshot can hold; while one has this digest, building the model again gives it
+    (torch_geometric's inspectors, an array of texts). The pickle is only digested: nothing is ever
+    loaded from one. living: {name: kinds} of the objects in attributes whose state is saved.
     """
-    digests = {}
+    digests, objects = {}, {}
     for name, _, value in _attributes(model, fixed_buffers=True):
+        if isinstance(value, MATRIX):
+            digests[name] = _digest(value)
+            continue
         try:
             _refuse_trained(value)
-            encode(value)
-        except UnsavableError:
+            objects[name] = living.kinds(encode(value, None, _state_of))
+        except (UnsavableError, RecursionError):
             digests[name] = _digest(value)
-    return {"keys": set(model.state_dict()), "digests": digests}
+    return {"keys": set(model.state_dict()), "digests": digests, "living": objects}
 
 
 def restore(model: nn.Module, saved: dict, built: dict | None = None) -> None:
@@ -121,20 +123,24 @@ def restore(model: nn.Module, saved: dict, built: dict | None = None) -> None:
 
 def _restore(model, saved, built):
     modules, copies = dict(model.named_modules()), {}
-    for key, value in saved["attributes"].items():
-        path, _, name = key.rpartition(".")
-        if path not in modules:
-            raise RunError(
-                f"the checkpoint has the attribute '{key}', but the model has no submodule '{path}'"
-            )
-        module = modules[path]
-        present = module.__dict__.get(name, module._buffers.get(name))
+    taken = set()
+    for key, value in saved["attributes"].items():  # first, as containers may hold these too
+        present = _present(modules, key)
         if _same_kind(present, value):
             present.data.copy_(value)  # in place: an optimiser or a parameter may share it
             copies[id(value)] = present
+            taken.add(key)
+    for key, value in saved["attributes"].items():
+        if key in taken:
             continue
+        path, _, name = key.rpartition(".")
+        module, present = modules[path], _present(modules, key)
         device = present.device if isinstance(present, torch.Tensor) else _device(model)
-        with_sets, value = _holds_set(value), decode(value, device, copies)
+        with_sets = _holds_set(value)
+        try:
+            value = decode(value, device, copies, present, _put_state)
+        except living.OtherObjectError as error:
+            raise RunError(f"the attribute '{key}' {error}") from error
         if with_sets and _equal(present, value):
             continue  # the order in which a new set gives its elements may be another
         if name in module._buffers:
@@ -161,6 +167,16 @@ def _restore(model, saved, built):
             f"the checkpoint does not fit {type(model).__name__}: {error}; was the model's code "
             "changed since?"
         ) from error
+
+
+def _present(modules, key):
+    """The attribute or buffer of a dotted name, None where there is none; modules: {path: each}."""
+    path, _, name = key.rpartition(".")
+    if path not in modules:
+        raise RunError(
+            f"the checkpoint has the attribute '{key}', but the model has no submodule '{path}'"
+        )
+    return modules[path].__dict__.get(name, modules[path]._buffers.get(name))
 
 
 def save(path: str | Path, value: object) -> None:
@@ -234,52 +250,25 @@ def _strided_parts(tensor):
     return (tensor,)
 
 
-def encode(value, copies=None):
-    """A copy in types that torch.load(weights_only=True) accepts; UnsavableError if none is.
-
-    copies: {id of a tensor: its copy}, so that a tensor met twice is copied and stored once.
-    """
-    kind, copies = type(value), {} if copies is None else copies
-    if kind in PLAIN:
-        return value
-    if isinstance(value, torch.Tensor):
-        if id(value) not in copies:
-            copies[id(value)] = value.detach().to("cpu", copy=True)
-        return copies[id(value)]
-    if kind is np.ndarray or isinstance(value, np.generic):
-        try:
-            content = torch.from_numpy(np.array(value, order="K"))
-        except (TypeError, ValueError) as error:  # texts, objects, foreign byte order
-            raise UnsavableError(f"array of {value.dtype}") from error
-        return {"__array__" if kind is np.ndarray else "__scalar__": content}
-    if kind in MAPPINGS.values():
-        return {TAGS[kind]: [[encode(k, copies), encode(v, copies)] for k, v in value.items()]}
-    if kind not in (list, *SEQUENCES.values()):
-        raise UnsavableError(f"{kind.__module__}.{kind.__name__}")
-    items = [encode(item, copies) for item in value]
-    if kind is list:
-        return items
-    return {TAGS[kind]: sorted(items, key=repr) if kind in (set, frozenset) else items}
+def _state_of(value):
+    """[kind, state] of an object whose state a snapshot holds; None of another."""
+    if isinstance(value, nn.Module):  # one that the model does not know as a part of it
+        saved, unsaved = snapshot(value)
+        if unsaved:
+            raise UnsavableError(f"a module with {unsaved[0]}")
+        return [living.kind_of(value), saved]
+    state = living.state_of(value)
+    _refuse_trained(state)
+    return state
 
 
-def decode(value, device="cpu", copies=None):
-    """The inverse of `encode`; tensors are copied to `device`, one met twice once."""
-    copies = {} if copies is None else copies
-    if isinstance(value, torch.Tensor):
-        if id(value) not in copies:
-            copies[id(value)] = value.to(device, copy=True)
-        return copies[id(value)]
-    if isinstance(value, list):
-        return [decode(item, device, copies) for item in value]
-    if not isinstance(value, dict):
-        return value
-    ((tag, content),) = value.items()
-    if tag == "__array__":
-        return content.numpy().copy(order="K")
-    if tag == "__scalar__":
-        return content.numpy()[()]
-    items = (decode(item, device, copies) for item in content)
-    return (SEQUENCES | MAPPINGS)[tag](items)
+def _put_state(present, kind, state):
+    living.check_kind(present, kind)
+    if isinstance(present, nn.Module):
+        restore(present, state)
+    else:
+        living.put_state(present, state)
+    return present
 
 
 def _tied(model):

@@ -6,10 +6,11 @@ import textwrap
 import numpy as np
 import pytest
 
+import ld4mrec
 import support
 from ld4mrec.commands import compare, train
 from ld4mrec.data.interactions import RecDataset
-from ld4mrec.errors import RunError
+from ld4mrec.errors import ConfigError, RunError
 from ld4mrec.plugins.check import leaks
 from ld4mrec.plugins.check.leaks import audit_request
 from ld4mrec.runs.request import Request
@@ -177,3 +178,19 @@ def test_the_doors(tmp_path, world, capsys):
     assert "Pop: no leak found" in told.out
     assert "1 of 2 rows read what they are tested on: Mine" in told.err
     assert not (tmp_path / "report").exists()
+    search = ["--tune", "--search=random", "--trials=2"]  # nothing is searched before the audit
+    search += ["--learning_rate={low: 0.001, high: 0.1}"]
+    assert compare.main(["-d", "blocks", "-m", "Mine", *words, *search]) == 2
+    assert "1 of 1 rows read what they are tested on: Mine" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").rglob("result.json"))
+    keys = {"topk": [1, 2], "valid_metric": "recall@2", "threads": 1, "epochs": 1}
+    keys |= {"runs_dir": f"{tmp_path}/runs", "metrics": "recall@2", "seeds": 1}
+    plugin = {"plugins": [request.plugin], "out": tmp_path / "report"}
+    with pytest.raises(RunError, match="1 of 2 rows read what they are tested on: Mine"):
+        ld4mrec.compare(["Pop", "Mine"], world, audit=True, **plugin, **keys)
+    assert not (tmp_path / "report").exists()
+    with pytest.raises(ConfigError, match="audit is 'yes', of type str; wanted True or False"):
+        ld4mrec.compare(["Pop"], world, audit="yes")
+    one = ld4mrec.compare(["Pop"], world, audit=True, out=tmp_path / "report", **keys)
+    assert "Pop: no leak found" in capsys.readouterr().out
+    assert list(one.accuracy.index) == ["Pop"]

@@ -27,11 +27,12 @@ from ld4mrec.errors import ConfigError, UserError
 from ld4mrec.places import CONFIGS
 from ld4mrec.plugins import usage
 from ld4mrec.plugins.check.leaks import EPOCHS, STEPS, audit
-from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, describe, uses_of
+from ld4mrec.plugins.check.report import FAILED, NOTE, OK, Report, uses_of
 from ld4mrec.plugins.check.scores import Wrong, check_scores, close, counted, in_words, predict
 from ld4mrec.plugins.check.speed import measure_speed
 from ld4mrec.plugins.check.trial import Trial, difference, epochs_of
 from ld4mrec.plugins.data_view import in_view
+from ld4mrec.plugins.faults import describe
 from ld4mrec.plugins.import_roots import show_only
 from ld4mrec.plugins.sources import ModelSource
 from ld4mrec.runs.request import shims_for
@@ -312,7 +313,7 @@ class _Check:
         if not close(ours, theirs):
             raise Wrong(
                 "a model built anew and given the saved state scores otherwise: it keeps state "
-                "where no checkpoint looks (a scipy matrix, a module's global, a file)"
+                "where no checkpoint looks (a module's global, a file)"
             )
         return "a model built anew and given best.pt scores the same"
 

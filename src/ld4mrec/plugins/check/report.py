@@ -1,7 +1,6 @@
 """What `--check-plugin` found, and how it reads."""
 
 import textwrap
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,20 +90,6 @@ def uses_of(file: Path, notes: dict[str, dict]) -> dict[str, str]:
     if "absent" in found:
         uses["config, None"] = f"{found['absent']} (declared in no yaml)"
     return uses | {kind: found[kind] for kind in ("config set", "config object") if kind in found}
-
-
-def describe(error: BaseException, folder: Path) -> str:
-    """An exception in one line, after the line of a file in `folder` that it came from."""
-    what = textwrap.shorten(
-        "".join(traceback.format_exception_only(error)), 500, placeholder=" ..."
-    )
-    while error is not None:
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
-            if (file := Path(frame.filename)).is_relative_to(folder):
-                name = file.relative_to(folder)
-                return f"{name} line {frame.lineno}, in {frame.name}: {what}"
-        error = error.__cause__ or error.__context__
-    return what
 
 
 def _wrapped(label, text):

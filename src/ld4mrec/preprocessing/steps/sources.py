@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -14,6 +15,11 @@ from typing import BinaryIO
 from ld4mrec.files import known_sha256
 from ld4mrec.preprocessing.steps.raw import BLOCK, BadLines, RawError, Table, blocks
 from ld4mrec.progress import progress
+
+DAMAGE = (
+    *(zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError),
+    *(zlib.error, lzma.LZMAError, EOFError),
+)
 
 
 class HashedFile(io.RawIOBase):
@@ -144,7 +150,7 @@ def reading(
     if path.suffix.lower() == ".zip":
         with damage_named(path), zipfile.ZipFile(path) as archive:
             member = the_member(path, archive, wanted)
-            with archive.open(member) as stream:
+            with damage_named(f"{path}:{member.filename}"), archive.open(member) as stream:
                 yield stream, member.file_size, records
         records.append({"file": path.name, "bytes": size, "sha256": known_sha256(path)})
         return
@@ -175,10 +181,13 @@ def the_member(
 
 @contextmanager
 def damage_named(path: str | Path) -> Iterator[None]:
-    """Turn what the packing's reader says of damage into a RawError with the file's name."""
+    """Turn what the packing's reader says of damage into a RawError with the file's name.
+
+    Readers compare a checksum at the end of a zip's member, and of what gzip packed.
+    """
     try:
         yield
-    except (zipfile.BadZipFile, gzip.BadGzipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except DAMAGE as error:
         raise RawError(
             f"{path} is damaged or incomplete ({error}); compare its size with docs/data.md and "
             "download it again"

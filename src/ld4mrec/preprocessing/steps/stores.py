@@ -9,7 +9,8 @@ maker (an encoder of one revision with one preprocessing) made, arrays of one dt
 
 id is the first 16 bytes of the SHA-256 of the description, content a SHA-256 of 32 bytes. A write
 is one transaction, on the disk when it returns: a process killed at any moment leaves all of it or
-nothing. Several processes may use a store at once, on a local disk (LMDB's locks need one).
+nothing. Several processes may use a store at once, on a local disk (LMDB's locks need one). They
+write in turn, under a lock of ours: LMDB's own waits without a word, and is deaf to Ctrl-C.
 
 Arrays are verified when they are read; a damaged one is absent, and so made anew. LMDB itself takes
 its file as it is, and a damaged one can end the process, so another process walks through it first.
@@ -24,13 +25,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
+import filelock
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ld4mrec import files
 from ld4mrec.errors import UserError
 from ld4mrec.preprocessing.steps.encoders.base import needed
 
@@ -39,6 +42,7 @@ FORMAT = 1
 FIRST_MAP = 64 * 2**20  # bytes; grows when full
 LARGEST_STEP = 8 * 2**30
 WALK_SECONDS = 600
+PATIENCE = 2  # seconds of waiting for another writer without a word; a write is shorter
 # What a new interpreter does with a store's folder; it ends with an error, or worse, at damage.
 WALK = """
 import os, sys
@@ -85,6 +89,8 @@ class ArrayStore(AbstractContextManager):
             size = max(map_size, held.stat().st_size if held.exists() else 0)
             self._env = self._lmdb.open(str(self.folder), map_size=size)
             self._env.reader_check()  # frees the places of readers that were killed
+        self._writer = filelock.FileLock(self.folder / "writer.lock")
+        self._waited = False  # said once
 
     def __exit__(self, *_):
         self._env.close()
@@ -99,7 +105,33 @@ class ArrayStore(AbstractContextManager):
         return Space(self, description, tuple(shape), np.dtype(dtype).newbyteorder("<"), made_with)
 
     def transact(self, action: Callable[[object], T], write: bool = False) -> T:
-        """action(transaction), all of it or nothing, whatever the map's size; returns its value."""
+        """action(transaction), all of it or nothing, whatever the map's size; returns its value.
+
+        Another process that writes is waited for, and named where that takes long.
+        """
+        with self._turn() if write else nullcontext():
+            return self._transact(action, write)
+
+    @contextmanager
+    def _turn(self):
+        """The block is the only writer."""
+        with self._explained():
+            try:
+                self._writer.acquire(timeout=PATIENCE)
+            except filelock.Timeout:
+                if not self._waited:
+                    logger.warning(
+                        "%s writes into the store %s; waiting for it",
+                        *(files.holder(self._writer.lock_file), self.folder),
+                    )
+                self._waited = True
+                self._writer.acquire()
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def _transact(self, action, write):
         while True:
             try:
                 with self._explained(), self._env.begin(write=write, buffers=True) as transaction:

@@ -71,7 +71,10 @@ class OwnVectors:
 def read_array(path: Path) -> np.ndarray:
     """The array of a .npy file, as it is; EncoderError where it is none."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
+            if isinstance(array, np.ndarray) and file.read(1):
+                raise ValueError("it goes on after the array that its header tells of")
     except OSError:
         raise
     except Exception as error:  # numpy's, of all kinds
