@@ -79,8 +79,8 @@ def test_a_report_in_markdown(folder):
 
 def test_a_report_in_latex(folder):
     text = (folder / "report.tex").read_text(encoding="utf-8")
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
-    assert r"\label{tab:significance}" in text
+    assert text.count(r"\begin{table") == text.count(r"\end{table") == 4
+    assert r"\label{tab:report-significance}" in text
 
 
 def test_the_page_is_balanced_and_every_link_leads_somewhere(html):

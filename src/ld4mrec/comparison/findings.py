@@ -15,7 +15,7 @@ from ld4mrec.data.features import load_features
 from ld4mrec.data.interactions import RecDataset
 from ld4mrec.report.figures import Bands, Dots, Figure, Forest, Scatter
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.tables import Cell, Table
+from ld4mrec.report.tables import Cell, Table, slug
 from ld4mrec.runs.identity import BOOKKEEPING
 from ld4mrec.runs.run import Run
 from ld4mrec.runs.used import data_used, features_used, machine_used
@@ -74,6 +74,7 @@ class Findings:
         ]
         return Report(
             title=f"{len(self.rows)} systems on {self.dataset}",
+            name=slug(self.dataset),
             lead=self.lead(),
             warnings=tuple(self.warnings()),
             sections=tuple(sections),
