@@ -99,7 +99,7 @@ class Findings:
             "interval over users.",
             table=users,
             column="difference",
-            axis=f"difference in {metric}",
+            axis=f"difference in test {metric}",
             below="the other is better",
             above=f"{target} is better",
         )
@@ -109,7 +109,8 @@ class Findings:
             return ()
         caption = "Accuracy against training time; further left is faster."
         drawn = {"table": cost, "x": "training, s", "y": shown(self.metric)}
-        drawn |= {"x_axis": "seconds of training, all epochs", "highlight": (self.target.label,)}
+        drawn |= {"x_axis": "seconds of training, all epochs", "axis": f"test {drawn['y']}"}
+        drawn |= {"highlight": (self.target.label,)}
         return (Scatter(name="accuracy-and-time", caption=caption, **drawn),)
 
     def _bands(self, table: Table) -> tuple[Table | Figure, ...]:
@@ -117,7 +118,7 @@ class Findings:
             table,
             table.columns,
             caption=f"{table.title}.",
-            axis=f"Recall@{self.cut_off}",
+            axis=f"test Recall@{self.cut_off}",
             highlight=(self.target.label,),
         )
 

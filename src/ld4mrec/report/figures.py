@@ -288,7 +288,7 @@ def draw(figure: Figure, heading: str = "") -> Drawn:
         alone = _saved(sheet, "svg", transparent=True, metadata={"Date": None}, **whole)
         png = _saved(sheet, "png", dpi=200, metadata={"Software": None}, **whole)
     title = ". ".join(filter(None, (heading, figure.caption)))
-    return Drawn(Svg(inline, alone, figure.name, title, figure.description()), png, pdf)
+    return Drawn(Svg(inline, figure.name, title, figure.description(), alone), png, pdf)
 
 
 def _saved(sheet: "Sheet", form: str, **how: Any) -> bytes:

@@ -18,14 +18,16 @@ ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 
 class Svg:
-    """A figure of matplotlib's, from its files: one for a page, which has its caption below, and
-    one that stands alone. name: what their ids begin with. Every colour is an attribute and a
-    class, `fill-ink`, by which a style sheet changes it.
+    """A figure of matplotlib's, from its file for a page, which has the caption below, and from
+    the one that stands alone, where it differs. name: what their ids begin with. Every colour is
+    an attribute and a class, `fill-ink`, by which a style sheet changes it.
     """
 
-    def __init__(self, raw: bytes, alone: bytes, name: str, title: str, description: str) -> None:
+    def __init__(
+        self, raw: bytes, name: str, title: str, description: str, alone: bytes | None = None
+    ) -> None:
         self._name, self._title, self._description = name, title, description
-        self._root, self._alone = self._mended(raw), self._mended(alone)
+        self._root, self._alone = self._mended(raw), self._mended(alone or raw)
 
     def _mended(self, raw):
         root = ElementTree.fromstring(raw)
