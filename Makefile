@@ -1,4 +1,5 @@
 # make demo: a first result. make test: the default tests. Both make the environment, .venv, when it is absent.
+# make docs: the documentation as a site with search, site/index.html.
 # make house: draws the rooms of the code, docs/house.svg, anew. make notebooks: runs them and keeps their output.
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -6,7 +7,7 @@ PY := .venv/bin/python
 SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint check house notebooks clean
+.PHONY: setup demo test lint check docs house notebooks clean
 
 setup: .venv/installed
 
@@ -18,7 +19,11 @@ setup: .venv/installed
 	@touch $@
 
 .venv/checked: .venv/installed
-	@$(PIP) --editable '.[test,encoders,lint,tensorboard,plugins]'
+	@$(PIP) --editable '.[test,encoders,lint,tensorboard,plugins,docs]'
+	@touch $@
+
+.venv/documented: .venv/installed
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 # a generated download in TMALL's raw format, features by the real encoders, training
@@ -37,6 +42,10 @@ lint: .venv/checked
 check: lint
 	@$(PY) -m pytest -m 'slow or not slow'
 
+docs: .venv/documented
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet
+	@echo "the pages are in site/: open site/index.html"
+
 house: setup
 	@$(PY) docs/draw_house.py
 
@@ -44,5 +53,5 @@ notebooks: setup
 	@$(PY) docs/run_notebooks.py
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find src tests preprocessing benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

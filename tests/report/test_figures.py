@@ -11,7 +11,7 @@ import pytest
 import example_report
 import support
 from example_report import contrast, painted, rgb
-from ld4mrec.report import palette
+from ld4mrec.report import drawing, palette
 from ld4mrec.report.figures import Bands, Dots, Forest, Scatter, draw
 from ld4mrec.report.tables import Cell, Table
 
@@ -27,7 +27,7 @@ def figures():
 
 @pytest.fixture(scope="module")
 def drawn(figures):
-    """{name: (Svg, PNG)} of the four figures."""
+    """{name: Drawn} of the four figures."""
     return {figure.name: draw(figure) for figure in figures}
 
 
@@ -223,13 +223,13 @@ def test_a_highlight_has_a_form_of_its_own(drawn):
 
 def test_texts_are_texts_even_with_dollars():
     figure = dots(small(0.1, column='$x$ <b> & "c"'))
-    svg, _ = draw(figure)
+    svg = draw(figure).svg
     assert '$x$ <b> & "c"' in texts(root_of(svg))
     assert "font-family" not in svg.file.split("<text", 1)[1]  # the page's
 
 
 def test_every_colour_is_of_the_palette_and_has_its_class(drawn):
-    for svg, _ in drawn.values():
+    for svg, *_ in drawn.values():
         for element in root_of(svg).iter():
             assert "style" not in element.attrib
             classes = set(element.get("class", "").split())
@@ -244,7 +244,7 @@ def test_every_colour_is_of_the_palette_and_has_its_class(drawn):
 
 
 def test_the_file_alone_is_dark_for_who_wants_it(drawn):
-    svg, _ = drawn["recall"]
+    svg, *_ = drawn["recall"]
     style = root_of(svg).find(f"{SVG}style").text
     assert style.startswith("@media (prefers-color-scheme: dark) {")
     for name, colour in palette.DARK.items():
@@ -272,7 +272,7 @@ def test_a_file_and_an_element_say_what_they_show(drawn, figures):
 
 def test_figures_of_one_page_share_no_name(drawn):
     names = []
-    for svg, _ in drawn.values():
+    for svg, *_ in drawn.values():
         root = ElementTree.fromstring(svg.inline)
         own = [element.get("id") for element in root.iter() if element.get("id")]
         links = {use.get(HREF)[1:] for use in all_of(root, "use")}
@@ -285,7 +285,7 @@ def test_figures_of_one_page_share_no_name(drawn):
 def test_a_png_is_an_opaque_picture_of_the_same_shape(drawn):
     from PIL import Image
 
-    for svg, png in drawn.values():
+    for svg, png, _ in drawn.values():
         image = Image.open(BytesIO(png)).convert("RGBA")
         _, _, width, height = map(float, root_of(svg).get("viewBox").split())
         assert image.width == pytest.approx(width * 200 / 72, abs=1)
@@ -295,14 +295,58 @@ def test_a_png_is_an_opaque_picture_of_the_same_shape(drawn):
 
 
 def test_equal_figures_give_equal_files_whatever_the_users_settings(drawn, figures):
-    svg, png = drawn["recall"]
+    svg, png, pdf = drawn["recall"]
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.hashsalt": "x"}):
         before = dict(matplotlib.rcParams)
         again = draw(figures[0])
         assert dict(matplotlib.rcParams) == before
     assert again[0].file == svg.file
     assert again[0].inline == svg.inline
-    assert again[1] == png
+    assert again.png == png
+    assert again.pdf == pdf
+
+
+def test_a_file_alone_has_a_title_and_a_page_and_a_paper_have_their_own(figures):
+    recall = figures[0]
+    svg, _, pdf = draw(recall, heading="Eight models on toy")
+    alone = texts(root_of(svg))
+    assert "Eight models on toy" in alone
+    assert " ".join(alone[-2:]) == f"{recall.caption} Eight models on toy"
+    assert root_of(svg).find(f"{SVG}title").text == f"Eight models on toy. {recall.caption}"
+    inline = texts(ElementTree.fromstring(svg.inline))
+    assert "Eight models on toy" not in inline
+    assert set(inline) < set(alone)
+    assert pdf.startswith(b"%PDF-")
+    assert b"/Type3" not in pdf  # fonts that publishers refuse
+
+
+def test_a_title_breaks_into_lines_that_fit(figures):
+    caption = "a word and another " * 12
+    root = root_of(draw(replace(figures[1], caption=caption), "A heading").svg)
+    lines = [text for text in texts(root) if text.startswith(("a word", "another", "word"))]
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 105
+
+
+@pytest.mark.parametrize("width", [7.2, 1.5, 1.0])
+@pytest.mark.parametrize(("low", "high"), [(1200, 9000), (300, 40_000), (1, 5e6), (0.0002, 0.9)])
+def test_log_ticks_do_not_touch(width, low, high):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    sheet = Figure(figsize=(width, 2), layout="constrained")
+    renderer = FigureCanvasAgg(sheet).get_renderer()
+    axes = sheet.subplots()
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    drawing.plain_log_ticks(axes.xaxis)
+    sheet.draw_without_rendering()
+    labels = [tick.label1 for tick in axes.xaxis.get_major_ticks()]
+    labels = [tick for tick in labels if axes.get_xlim()[0] <= tick.get_position()[0]]
+    labels = [tick for tick in labels if tick.get_position()[0] <= axes.get_xlim()[1]]
+    boxes = [label.get_window_extent(renderer) for label in labels]
+    assert boxes
+    assert not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
 
 
 def test_a_table_without_numbers_or_row_is_refused():

@@ -48,7 +48,7 @@ def test_the_files_of_a_report(folder):
     names = [figure.name for figure in example_report.report().figures]
     assert sorted(path.name for path in folder.iterdir()) == ["figures", *FILES]
     assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(
-        f"{name}.{kind}" for name in names for kind in ("svg", "png")
+        f"{name}.{kind}" for name in names for kind in ("svg", "png", "pdf")
     )
     assert (folder / "report.csv").read_text() == to_csv(example_report.tables())
 
@@ -59,7 +59,7 @@ def test_equal_reports_are_equal_files(tmp_path):
         report = Report("T", (Section("S", (shown, dots("f", shown))),), colophon={"data": ("x",)})
         write_report(tmp_path / name, report)
     written = {path.relative_to(tmp_path / "first"): path for path in tmp_path.glob("first/**/*.*")}
-    assert len(written) == 6
+    assert len(written) == 7
     for name, path in written.items():
         assert (tmp_path / "again" / name).read_bytes() == path.read_bytes(), name
 
@@ -79,8 +79,8 @@ def test_a_report_in_markdown(folder):
 
 def test_a_report_in_latex(folder):
     text = (folder / "report.tex").read_text(encoding="utf-8")
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
-    assert r"\label{tab:significance}" in text
+    assert text.count(r"\begin{table") == text.count(r"\end{table") == 4
+    assert r"\label{tab:report-significance}" in text
 
 
 def test_the_page_is_balanced_and_every_link_leads_somewhere(html):
@@ -232,11 +232,11 @@ def test_nothing_is_written_when_a_figure_fails(monkeypatch, tmp_path):
 def test_figures_of_an_earlier_report_go_and_other_files_stay(tmp_path):
     shown = table()
     (tmp_path / "figures").mkdir()
-    for name in ("figures/mine.txt", "mine.svg", "figures/old.svg", "figures/old.png"):
+    for name in ("figures/mine.txt", "mine.svg", "figures/old.svg", "figures/old.pdf"):
         (tmp_path / name).write_text("x")
     write_report(tmp_path, Report("T", (Section("S", (shown, dots("new", shown))),)))
     names = [path.name for path in (tmp_path / "figures").iterdir()]
-    assert sorted(names) == ["mine.txt", "new.png", "new.svg"]
+    assert sorted(names) == ["mine.txt", "new.pdf", "new.png", "new.svg"]
     assert (tmp_path / "mine.svg").exists()
 
 

@@ -1,6 +1,8 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 from html import unescape
 
 import numpy as np
@@ -12,7 +14,7 @@ from markdown_it import MarkdownIt
 import example_report
 from example_report import Page
 from ld4mrec.report import latex, markdown, page
-from ld4mrec.report.tables import BEST, CSV_COLUMNS, SECOND, Cell, Table, mark_best, to_csv
+from ld4mrec.report.tables import BEST, CSV_COLUMNS, SECOND, Cell, Table, mark_best, slug, to_csv
 
 PUNCTUATION = "ab1 é\\`*_{}[]()#+-.!|<>~&$=;\"'/:@%^−–±≤\n"
 awkward = st.text(PUNCTUATION, min_size=1, max_size=12).filter(str.strip)
@@ -265,11 +267,12 @@ A note.
 
 def test_latex_by_hand():
     assert (
-        latex.table(WORKED)
+        latex.table(WORKED, "tiktok")
         == r"""\begin{table}[t]
-\centering
+\centering\small
 \caption{R \& D \textbar{} 100 \%}
-\label{tab:worked}
+\label{tab:tiktok-worked}
+\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%
 \begin{tabular}{lrrl}
 \toprule
 model & Recall@20 & $\Delta$ & words\_ \\
@@ -277,12 +280,52 @@ model & Recall@20 & $\Delta$ & words\_ \\
 a\_b & \textbf{0.0902} {\scriptsize $\pm$ 0.0018} & $-$0.01 [$-$0.02, 0.00] & \textless{}b\textgreater{} \\
 {[}c] & \underline{0.0896} {\scriptsize \phantom{$\pm$ 0.0018}} & \textendash{}\textsuperscript{a} & x \\
 \bottomrule
-\end{tabular}
+\end{tabular}}
 \par\smallskip
 {\footnotesize Bold: best; underlined: second; $\pm$: standard deviation over seeds. A note. \textsuperscript{a}\,no run\par}
 \end{table}
 """  # noqa: E501
     )
+
+
+def test_latex_takes_both_columns_where_one_is_too_narrow():
+    assert latex.width(WORKED) < latex.COLUMN
+    columns = [f"test Recall@{k}" for k in range(4)]
+    wide = Table("wide", "T", columns, [("LD4MRec", [Cell(0.1, 0.01)] * 4)])
+    assert latex.width(wide) > latex.COLUMN
+    text = latex.table(wide)
+    assert text.startswith("\\begin{table*}[t]")
+    assert text.endswith("\\end{table*}\n")
+    assert r"\label{tab:report-wide}" in text
+
+
+def test_latex_sets_long_texts_in_lines():
+    table = Table("t", "T", ("keys", "n"), [("a", (Cell("key=value, " * 9), Cell(1)))])
+    assert f"{{l{latex.IN_LINES}r}}" in latex.table(table)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex: apt-get install texlive")
+@pytest.mark.parametrize("columns", ["onecolumn", "twocolumn"])
+def test_latex_fits_the_page(columns, tmp_path):
+    text = latex.report(example_report.report())
+    (tmp_path / "report.tex").write_text(text, encoding="utf-8")
+    (tmp_path / "paper.tex").write_text(
+        rf"\documentclass[{columns}]{{article}}\usepackage{{array,booktabs,graphicx}}"
+        r"\begin{document}\input{report}\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert text.count(r"\label{tab:report-") == len(example_report.report().tables)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("tiktok", "tiktok"), ("My set_1", "my-set-1"), ("9 a", "d-9-a"), ("é", "d")]
+)
+def test_a_text_as_a_name(text, name):
+    assert slug(text) == name
 
 
 def test_html_by_hand():

@@ -26,6 +26,7 @@ from ld4mrec.config.parsing import GOES_ON, Parser
 from ld4mrec.config.words import parse_overrides, seeds_of
 from ld4mrec.engines.options import add_engine_options, engine_of
 from ld4mrec.errors import ConfigError, exit_status
+from ld4mrec.report.ending import ending
 from ld4mrec.search.options import add_search_options, search_of
 from ld4mrec.search.space import take_ranges
 
@@ -86,18 +87,9 @@ def run(options: Namespace, rest: list[str]) -> None:
         as_given = {name: getattr(options, name) for name in AS_GIVEN}
         asked = {"keys": keys, "seeds": seeds, "names": names, "search": search, "engine": engine}
         asked["plugins"] = tuple(options.plugin)
-        folder = compare(Comparison(**as_given, **asked))
-    if folder:
-        print(beginning((folder / "report.md").read_text(encoding="utf-8")))
-        print(f"the report is in {folder}: report.html, .md, .csv, .tex, figures/")
-
-
-def beginning(text: str) -> str:
-    """A report's text, as Markdown, up to the section after the first result, without figures."""
-    head, *sections = text.split("\n## ")
-    shown = [f"## {section}" for section in sections[:2]]
-    lines = "\n".join([head, *shown]).splitlines()
-    return "\n".join(line for line in lines if not line.startswith(("![", "**Figure ")))
+        made = compare(Comparison(**as_given, **asked))
+    if made:
+        print(ending(*made))
 
 
 def main(arguments: list[str] | None = None, prog: str = "compare.py") -> int:

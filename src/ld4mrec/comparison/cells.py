@@ -29,10 +29,12 @@ def accuracy_columns(metrics: Iterable[str], valid_metric: str = "recall@20") ->
 
 
 def over_seeds(values: Sequence[float], form: str = ".4f", note: str | None = None) -> Cell:
-    """Mean, with the standard deviation over two seeds or more; empty without a value."""
+    """Mean, with the standard deviation over two seeds or more; empty without a value. Equal
+    values have no chance in them, and no spread.
+    """
     if not values:
         return Cell(None, note=note)
-    spread = statistics.stdev(values) if len(values) > 1 else None
+    spread = statistics.stdev(values) if len(set(values)) > 1 else None
     return Cell(statistics.mean(values), spread=spread, format=form, note=note)
 
 

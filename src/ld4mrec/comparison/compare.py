@@ -55,14 +55,14 @@ class Comparison:
     audit: bool = False
 
 
-def compare(asked: Comparison) -> Path | None:
-    """Train what is missing and write the report; the folder it is in, None for a dry run."""
+def compare(asked: Comparison) -> tuple[Report, Path] | None:
+    """Train what is missing and write the report: (it, the folder it is in), None for a dry run."""
     report = report_of(asked)
     if report is None:
         return None
     folder = asked.out or reports() / asked.dataset
     write_report(folder, report)
-    return folder
+    return report, folder
 
 
 def report_of(asked: Comparison) -> Report | None:

@@ -16,7 +16,7 @@ from ld4mrec.data.interactions import RecDataset
 from ld4mrec.errors import counted
 from ld4mrec.report.figures import Bands, Dots, Figure, Forest, Scatter
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.tables import Cell, Table
+from ld4mrec.report.tables import Cell, Table, slug
 from ld4mrec.runs.identity import BOOKKEEPING
 from ld4mrec.runs.run import Run
 from ld4mrec.runs.used import data_used, features_used, machine_used
@@ -75,6 +75,7 @@ class Findings:
         ]
         return Report(
             title=f"{counted(len(self.rows), 'system')} on {self.dataset}",
+            name=slug(self.dataset),
             lead=self.lead(),
             warnings=tuple(self.warnings()),
             sections=tuple(sections),
@@ -99,7 +100,7 @@ class Findings:
             "interval over users.",
             table=users,
             column="difference",
-            axis=f"difference in {metric}",
+            axis=f"difference in test {metric}",
             below="the other is better",
             above=f"{target} is better",
         )
@@ -109,7 +110,8 @@ class Findings:
             return ()
         caption = "Accuracy against training time; further left is faster."
         drawn = {"table": cost, "x": "training, s", "y": shown(self.metric)}
-        drawn |= {"x_axis": "seconds of training, all epochs", "highlight": (self.target.label,)}
+        drawn |= {"x_axis": "seconds of training, all epochs", "axis": f"test {drawn['y']}"}
+        drawn |= {"highlight": (self.target.label,)}
         return (Scatter(name="accuracy-and-time", caption=caption, **drawn),)
 
     def _bands(self, table: Table) -> tuple[Table | Figure, ...]:
@@ -117,7 +119,7 @@ class Findings:
             table,
             table.columns,
             caption=f"{table.title}.",
-            axis=f"Recall@{self.cut_off}",
+            axis=f"test Recall@{self.cut_off}",
             highlight=(self.target.label,),
         )
 

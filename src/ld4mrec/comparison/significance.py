@@ -25,7 +25,8 @@ DECIMALS = 12  # of a difference; metrics are of order 1, so what lies beyond is
 RESAMPLED = 2**22  # values that the bootstrap holds at a time: 32 MiB of indices, 32 of values
 MOST_FOR_EXACT = 50  # differences that are not 0
 CONSTANT = "each of the two has the same value with every seed: there is no chance to test against"
-FEWEST_FOR_WILCOXON = 6  # pairs; with n pairs no p-value is below 2 / 2^n, which is .0625 for 5
+# pairs; with n pairs no p-value is below 2 / 2^n, which is .0625 for 5. For effect sizes, too
+FEWEST_FOR_WILCOXON = 6
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,14 @@ def _compared(d: np.ndarray, unit: str, interval: Callable[[np.ndarray], Interva
     if n < 2:
         note = f"{unit} shared: {n}; nothing can be tested"
         return Comparison(n, float(d[0]) if n else None, note=note)
-    sizes = {"d_z": cohen_d_z(d), "rank_biserial": rank_biserial(d)}
-    found = Comparison(n, float(d.mean()), interval(d), p_t=paired_t(d), **sizes)
+    found = Comparison(n, float(d.mean()), interval(d), p_t=paired_t(d))
     if n >= FEWEST_FOR_WILCOXON:
-        return replace(found, p_wilcoxon=wilcoxon(d))
-    note = f"Wilcoxon's test is left out: over {n} {unit} no p-value is below 2/2^{n} = {2 / 2**n}"
+        sizes = {"d_z": cohen_d_z(d), "rank_biserial": rank_biserial(d)}
+        return replace(found, p_wilcoxon=wilcoxon(d), **sizes)
+    note = (
+        f"Wilcoxon's test is left out: over {n} {unit} no p-value is below 2/2^{n} = {2 / 2**n}. "
+        "Effect sizes are left out: a spread of so few is too uncertain to divide by"
+    )
     return replace(found, note=note)
 
 

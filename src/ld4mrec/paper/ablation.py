@@ -70,6 +70,7 @@ def report(setup: Setup, rows: list[Row]) -> Report:
             "with its 95 % interval over users.",
             table=users,
             column="difference",
+            axis=f"difference in test {shown('recall@20')}",
             below="better without",
             above="better with",
         )

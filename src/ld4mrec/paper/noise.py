@@ -63,7 +63,7 @@ def _losses(found: dict[str, ByShare], metric: str) -> tuple[Table | Lines, ...]
         caption=f"Relative loss of test {shown(metric)}; {OVER_SEEDS}.",
         places=places,
         x_axis="random interactions added, % of the training interactions",
-        axis=f"relative loss of {shown(metric)}",
+        axis=f"relative loss of test {shown(metric)}",
         percent=True,
         highlight=(OURS,) if OURS in found else (),
     )

@@ -1,6 +1,5 @@
 """One report on all experiments of all data sets, ours beside the paper's published numbers."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from ld4mrec.paper.runs import METRICS, NOT_ASKED, NOT_RUN, OURS, Setup, cell
 from ld4mrec.report.figures import Figure
 from ld4mrec.report.panels import Pairs, Panels
 from ld4mrec.report.report import Report, Section
-from ld4mrec.report.tables import Cell, Table
+from ld4mrec.report.tables import Cell, Table, slug
 
 TITLE = "LD4MRec: the paper's tables and figures, ours beside the published"
 FIGURES = {  # experiment: (heading, how many of its report's tables are shown here)
@@ -65,6 +64,7 @@ def overview(
         warnings.insert(0, f"not in data_path, so empty in every table: {absent}")
     return Report(
         title=TITLE,
+        name="paper",
         lead=(
             "The paper's numbers are those of its Tables 1 to 5; its figures have none in the "
             "text. Ours are means and standard deviations over seeds. Nothing is interpolated: an "
@@ -210,8 +210,7 @@ def claims() -> Table:
 
 def _of(dataset: str, made: Report, how_many: int) -> Iterator[Table | Figure]:
     """The first tables of a data set's report and their figures, under names of their own."""
-    prefix = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")
-    prefix = prefix if prefix[:1].isalpha() else f"d-{prefix}"
+    prefix = slug(dataset)
     for table in made.tables[:how_many]:
         own = replace(table, name=f"{prefix}-{table.name}", title=f"{table.title}: {dataset}")
         yield own

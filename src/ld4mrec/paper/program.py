@@ -29,6 +29,7 @@ from ld4mrec.paper.names import EXPERIMENTS
 from ld4mrec.paper.overview import overview
 from ld4mrec.paper.runs import Setup
 from ld4mrec.report.report import Report
+from ld4mrec.report.tables import slug
 from ld4mrec.report.writing import write_report
 from ld4mrec.terminal import say
 
@@ -100,7 +101,8 @@ def experiment(name: str, setup: Setup, dry_run: bool = False) -> tuple[Report |
         rows = ledger.train_all(rows, setup.ledger, setup.engine)
         if module is efficiency:
             efficiency.measure(setup)
-    report = module.report(setup, rows)
+    name_of_all = "-".join(filter(None, (setup.dataset, name)))
+    report = replace(module.report(setup, rows), name=slug(name_of_all))
     if setup.archive:
         archive(rows, setup.archive)
         if module is efficiency:

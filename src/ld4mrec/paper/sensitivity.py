@@ -144,6 +144,6 @@ def _line(key: str, line: dict[float, Row], default: float) -> tuple[Table | Pan
         accuracy_table(key.replace("_", "-"), meaning, rows, row_title=meaning),
         (VALIDATION, "test Recall@20"),
         caption=f"Recall@20 over {meaning}; {OVER_SEEDS}.",
-        y_axis=meaning.partition(",")[0],
+        y_axis=meaning,
         highlight=(f"{default:g}",) if default in line else (),
     )

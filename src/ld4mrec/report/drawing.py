@@ -3,6 +3,7 @@
 Used while `figures.draw` holds matplotlib's settings; the module itself does not import it.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from ld4mrec.report.tables import BEST, Cell
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure as Sheet
     from matplotlib.transforms import Bbox
 
 Look = Callable[[str], dict[str, str]]  # of a row's label: marker, color, weight
@@ -34,8 +36,11 @@ SETTINGS = {
     **{f"axes.spines.{side}": False for side in ("top", "right", "left")},
     **{f"{axis}tick.{kind}.size": 0 for axis in "xy" for kind in ("major", "minor")},
     "svg.fonttype": "none",  # texts as texts
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "svg.hashsalt": "ld4mrec",  # equal figures are equal files
 }
+TITLE_LETTERS = 105  # of a title's line, in the width of a sheet
+TITLE_LINE = 0.17  # inches
 SIDES = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
@@ -101,17 +106,59 @@ def _write_in_row(axes, place, text, gap, style):
 
 
 def plain_log_ticks(axis: "Axis") -> None:
-    """Ticks in plain numbers: 1, 10, 100; with 2 and 5 where there is room; even in a decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    """Ticks in plain numbers, 1, 10, 100, with 2 and 5 where there is room; even in a decade.
+    Fewer where their labels would touch each other: call it when the rest is drawn.
+    """
+    from matplotlib.ticker import (
+        FixedLocator,
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullLocator,
+    )
 
     low, high = axis.get_view_interval()
-    if high < 10 * low:
-        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    else:
-        between = (1, 2, 5) if high < 1000 * low else (1,)
-        axis.set_major_locator(LogLocator(subs=between, numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    locators = [LogLocator(base=base, numticks=12) for base in (10, 100, 1000, 10**6)]
+    if high < 1000 * low:
+        locators[:0] = [LogLocator(subs=subs, numticks=12) for subs in ((1, 2, 5), (1, 3))]
+    if high < 10 * low:
+        steps = {"steps": [1, 2, 5, 10], "min_n_ticks": 1}
+        locators = [MaxNLocator(many, **steps) for many in (6, 4, 3, 2, 1)]
+    for locator in (*locators, FixedLocator([high])):
+        axis.set_major_locator(locator)
+        if _has_room(axis):
+            break
+
+
+def _has_room(axis: "Axis") -> bool:
+    """Whether the labels of an axis's ticks stay apart."""
+    figure = axis.axes.figure
+    figure.draw_without_rendering()  # places them
+    renderer = figure.canvas.get_renderer()
+    low, high = axis.get_view_interval()
+    shown = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = [label.get_window_extent(renderer).padded(2) for label in shown if label.get_text()]
+    return not any(a.overlaps(b) for at, a in enumerate(boxes) for b in boxes[:at])
+
+
+def write_title(sheet: "Sheet", heading: str, caption: str) -> "Bbox":
+    """Write a heading and a caption above what is drawn, which stays where it is; the box, in
+    inches, that holds all of it.
+    """
+    from matplotlib.transforms import Bbox
+
+    sheet.draw_without_rendering()
+    sheet.set_layout_engine("none")  # fixed from here
+    width, height = sheet.get_size_inches()
+    many = round(TITLE_LETTERS * width / WIDTH)
+    lines = [(line, "bold") for line in textwrap.wrap(heading, many)]
+    lines += [(line, "normal") for line in textwrap.wrap(caption, many)]
+    for at, (line, weight) in enumerate(reversed(lines)):
+        up = 0.08 + at * TITLE_LINE
+        sheet.text(0.05 / width, 1 + up / height, line, weight=weight, va="bottom", size=LABEL)
+    return Bbox([[0, 0], [width, height + 0.16 + len(lines) * TITLE_LINE]])
 
 
 def label_points(axes: "Axes", places: dict[str, Place], boxes: "list[Bbox]", look: Look) -> None:

@@ -5,7 +5,7 @@ A Figure says what to draw; `draw` draws it with matplotlib, an extra: pip insta
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ld4mrec.errors import nearest
 from ld4mrec.report import drawing
@@ -256,19 +256,43 @@ class Scatter(Figure):
         drawing.label_points(axes, places, boxes, self.look)
 
 
-def draw(figure: Figure) -> tuple[Svg, bytes]:
-    """(SVG, PNG's bytes), equal for equal figures; ModuleNotFoundError without matplotlib."""
+class Drawn(NamedTuple):
+    """A figure's files: an SVG and a PNG that stand alone under a title, a PDF for a paper, whose
+    caption LaTeX sets.
+    """
+
+    svg: Svg
+    png: bytes
+    pdf: bytes
+
+
+def draw(figure: Figure, heading: str = "") -> Drawn:
+    """The files, equal for equal figures; ModuleNotFoundError without matplotlib.
+
+    heading: of the report, above the caption in the files that stand alone.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Sheet
 
-    svg, png = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # not what the user's matplotlibrc says
         matplotlib.rcParams.update(drawing.SETTINGS)
         sheet = Sheet(layout="constrained", facecolor=LIGHT["paper"])
         FigureCanvasAgg(sheet)  # it measures texts
         figure.paint(sheet)
-        sheet.savefig(png, format="png", dpi=200, metadata={"Software": None})
-        sheet.savefig(svg, format="svg", transparent=True, metadata={"Date": None})
-    return Svg(svg.getvalue(), figure.name, figure.caption, figure.description()), png.getvalue()
+        dates = {"CreationDate": None, "Creator": None, "Producer": None}
+        pdf = _saved(sheet, "pdf", transparent=True, metadata=dates)
+        inline = _saved(sheet, "svg", transparent=True, metadata={"Date": None})
+        whole = {"bbox_inches": drawing.write_title(sheet, heading, figure.caption)}
+        alone = _saved(sheet, "svg", transparent=True, metadata={"Date": None}, **whole)
+        png = _saved(sheet, "png", dpi=200, metadata={"Software": None}, **whole)
+    title = ". ".join(filter(None, (heading, figure.caption)))
+    return Drawn(Svg(inline, figure.name, title, figure.description(), alone), png, pdf)
+
+
+def _saved(sheet: "Sheet", form: str, **how: Any) -> bytes:
+    """The bytes of a file of a format."""
+    file = io.BytesIO()
+    sheet.savefig(file, format=form, pad_inches=0, **how)
+    return file.getvalue()

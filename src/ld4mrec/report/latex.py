@@ -24,7 +24,17 @@ ESCAPES = {
     "\N{EM DASH}": r"\textemdash{}",
     **{symbol: rf"$\{name}$" for symbol, name in MATH.items()},
 }
-HEAD = "% Read this into a paper with \\input; the preamble needs \\usepackage{booktabs}.\n"
+HEAD = r"""% Read this into a paper with \input.
+% The preamble needs \usepackage{array,booktabs,graphicx}.
+% The tables fit a column, or the page, of an article of one or of two columns.
+% The figures: \includegraphics[width=\linewidth]{figures/NAME.pdf}
+"""
+LETTER, SMALL_LETTER, GAP = 4.7, 3.5, 12.0  # points: of \small, of \scriptsize, between columns
+COLUMN = 240.0  # points: the width of a column where there are two
+LONG = 30  # letters: a longer text is set in lines
+# what is wider than its place is scaled down to it, what is not stays as it is
+FIT = r"\resizebox{\ifdim\width>\linewidth \linewidth\else\width\fi}{!}{%"
+IN_LINES = r">{\raggedright\arraybackslash}p{0.25\textwidth}"
 
 
 def escaped(text: str) -> str:
@@ -35,20 +45,23 @@ def escaped(text: str) -> str:
     return re.sub(r"^[\[*]", r"{\g<0>}", text)  # as it is, it would be an option of the \\ before
 
 
-def table(table: Table) -> str:
-    """A floating table with title, legend and notes."""
+def table(table: Table, of: str = "report") -> str:
+    """A floating table with title, legend and notes, as wide as two columns where one is too
+    narrow. of: the report's name, which the label begins with.
+    """
     footnotes = table.footnotes()
-    kinds = "".join("r" if table.is_numeric(name) else "l" for name in table.columns)
     below = [escaped(sentence) for sentence in (table.legend(), *table.notes) if sentence]
     below += [
         rf"\textsuperscript{{{letter}}}\,{escaped(note)}" for note, letter in footnotes.items()
     ]
+    wide = "*" * (width(table) > COLUMN)
     lines = [
-        r"\begin{table}[t]",
-        r"\centering",
+        rf"\begin{{table{wide}}}[t]",
+        r"\centering\small",
         rf"\caption{{{escaped(table.title)}}}",
-        rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{l{kinds}}}",
+        rf"\label{{tab:{of}-{table.name}}}",
+        FIT,
+        rf"\begin{{tabular}}{{l{''.join(_kind(table, name) for name in table.columns)}}}",
         r"\toprule",
         _line(map(escaped, [table.row_title, *table.columns])),
         r"\midrule",
@@ -57,16 +70,38 @@ def table(table: Table) -> str:
             for label, cells in table.lines()
         ),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         *([r"\par\smallskip", rf"{{\footnotesize {' '.join(below)}\par}}"] if below else []),
-        r"\end{table}",
+        rf"\end{{table{wide}}}",
     ]
     return "\n".join(lines) + "\n"
 
 
+def width(table: Table) -> float:
+    """About how wide a table is in points, where nothing is scaled."""
+
+    def of(cell: Cell) -> float:
+        words = len(cell.text) + len(cell.interval_text)
+        return LETTER * min(words, LONG) + SMALL_LETTER * len(cell.spread_text)
+
+    found = [LETTER * max(map(len, (table.row_title, *table.labels)))]
+    for name in table.columns:
+        cells = table.column(name).values()
+        found.append(max(LETTER * len(name), *map(of, cells)))
+    return sum(found) + GAP * (len(found) - 1)
+
+
+def _kind(table: Table, name: str) -> str:
+    """How a column is set."""
+    if table.is_numeric(name):
+        return "r"
+    long = max(len(cell.text) for cell in table.column(name).values()) > LONG
+    return IN_LINES if long else "l"
+
+
 def report(report: Report) -> str:
     """All tables of a report."""
-    return "\n".join([HEAD, *map(table, report.tables)])
+    return "\n".join([HEAD, *(table(shown, report.name) for shown in report.tables)])
 
 
 def _cell(table: Table, name: str, cell: Cell) -> str:

@@ -44,6 +44,9 @@ class Panels(OfColumns):
             self._paint_panel(axes, name)
         drawing.name_rows(panels[0], labels, self.look)
         panels[0].set_ylabel(self.y_axis)
+        for axes in panels:
+            if axes.get_xscale() == "log":
+                drawing.plain_log_ticks(axes.xaxis)
 
     def _paint_panel(self, axes: "Axes", name: str) -> None:
         axes.set_xlabel(name)
@@ -58,7 +61,6 @@ class Panels(OfColumns):
             axes.set_xscale("log")
             room = (max(ends) / min(ends)) ** 0.08 * 1.1
             axes.set_xlim(min(ends) / room, max(ends) * room**5)
-            drawing.plain_log_ticks(axes.xaxis)
         else:
             room = (max(ends) - min(ends)) or abs(max(ends)) or 1
             axes.set_xlim(min(ends) - 0.1 * room, max(ends) + 0.5 * room)
@@ -127,19 +129,21 @@ class Lines(OfColumns):
                 drawing.curve(axes, points, look, 6, label=label)
         if self.logarithmic:
             axes.set_yscale("log")
-            drawing.plain_log_ticks(axes.yaxis)
         if self.percent:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
             axes.axhline(0, color=LIGHT["muted"], linewidth=0.8)
         if self.x_logarithmic:
             axes.set_xscale("log")
-            drawing.plain_log_ticks(axes.xaxis)
         else:
             axes.set_xticks([self.places[name] for name in self.columns])
         axes.set_xlabel(self.x_axis)
         axes.set_ylabel(self.axis)
         axes.grid(axis="y")
         axes.figure.legend(loc="outside upper left", ncols=4, frameon=False)
+        if self.logarithmic:
+            drawing.plain_log_ticks(axes.yaxis)
+        if self.x_logarithmic:
+            drawing.plain_log_ticks(axes.xaxis)
 
 
 @dataclass(frozen=True, kw_only=True)

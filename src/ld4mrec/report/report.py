@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ld4mrec.report.figures import Figure
-from ld4mrec.report.tables import Table
+from ld4mrec.report.tables import Table, check_name
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Section:
 class Report:
     """What a report says; all texts are plain.
 
+    name: as of a Table; what labels in LaTeX begin with.
     lead: paragraphs below the title. warnings: what a reader must know before a number is used.
     colophon: {label: values}: commands, versions, commit, fingerprints of the data. ValueError for
     what is no text, for equal names, and for a figure whose table is not shown.
@@ -32,8 +33,10 @@ class Report:
     lead: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     colophon: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    name: str = "report"
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         for what, texts in {"lead": self.lead, "warnings": self.warnings, **self.colophon}.items():
             _check_texts(what, texts, (str,))
         for blocks in (self.tables, self.figures):

@@ -18,17 +18,24 @@ ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 
 
 class Svg:
-    """A figure of matplotlib's, from its file. name: what its ids begin with. Every colour is an
-    attribute and a class, `fill-ink`, by which a style sheet changes it.
+    """A figure of matplotlib's, from its file for a page, which has the caption below, and from
+    the one that stands alone, where it differs. name: what their ids begin with. Every colour is
+    an attribute and a class, `fill-ink`, by which a style sheet changes it.
     """
 
-    def __init__(self, raw: bytes, name: str, title: str, description: str) -> None:
-        self._root = ElementTree.fromstring(raw)
+    def __init__(
+        self, raw: bytes, name: str, title: str, description: str, alone: bytes | None = None
+    ) -> None:
         self._name, self._title, self._description = name, title, description
-        self._drop_style_and_metadata()
-        self._own_ids()
-        for element in self._root.iter():
+        self._root, self._alone = self._mended(raw), self._mended(alone or raw)
+
+    def _mended(self, raw):
+        root = ElementTree.fromstring(raw)
+        self._drop_style_and_metadata(root)
+        self._own_ids(root)
+        for element in root.iter():
             self._restyle(element)
+        return root
 
     @cached_property
     def inline(self) -> str:
@@ -41,7 +48,7 @@ class Svg:
     @cached_property
     def file(self) -> str:
         """The file on its own: dark where its reader is."""
-        root = copy.copy(self._root)
+        root = copy.copy(self._alone)
         style = f"@media (prefers-color-scheme: dark) {{ {rules(DARK.get)} }}"
         texts = {"title": self._title, "desc": self._description, "style": style}
         root[:0] = [Element(_tag(name)) for name in texts]
@@ -49,21 +56,22 @@ class Svg:
             element.text = text
         return f'<?xml version="1.0" encoding="UTF-8"?>\n{_text(root)}\n'
 
-    def _drop_style_and_metadata(self) -> None:
+    @staticmethod
+    def _drop_style_and_metadata(root: Element) -> None:
         """matplotlib's style sheet is for `*`: in a page, for everything."""
-        for parent in list(self._root.iter()):
+        for parent in list(root.iter()):
             for child in list(parent):
                 if child.tag in (_tag("style"), _tag("metadata")):
                     parent.remove(child)
-        self._root.set("stroke-linejoin", "round")
-        self._root.set("stroke-linecap", "butt")
-        self._root.set("font-family", FONTS)
+        root.set("stroke-linejoin", "round")
+        root.set("stroke-linecap", "butt")
+        root.set("font-family", FONTS)
 
-    def _own_ids(self) -> None:
+    def _own_ids(self, root: Element) -> None:
         """Ids that something refers to begin with the figure's name; the others go."""
-        text = ElementTree.tostring(self._root, encoding="unicode")
+        text = ElementTree.tostring(root, encoding="unicode")
         used = set(re.findall(r'(?:url\(|")#([\w.-]+)', text))
-        for element in self._root.iter():
+        for element in root.iter():
             own = element.attrib.pop("id", None)
             if own in used:
                 element.set("id", f"{self._name}-{own}")

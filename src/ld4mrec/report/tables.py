@@ -218,6 +218,12 @@ def check_name(name: str) -> None:
         raise ValueError(f"a name is of lower-case letters, digits and hyphens, got {name!r}")
 
 
+def slug(text: str) -> str:
+    """A text as such a name."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name if name[:1].isalpha() else f"d-{name}".rstrip("-")
+
+
 def mark_best(cells: Iterable[Cell], larger_is_better: bool = True) -> tuple[Cell, ...]:
     """The cells, the best number and the second marked.
 

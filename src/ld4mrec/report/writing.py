@@ -14,9 +14,11 @@ NO_MATPLOTLIB = (
     "pip install --constraint constraints.txt --editable '.[compare]', then repeat the command."
 )
 
+OURS = (".svg", ".png", ".pdf")  # in figures/
+
 
 def write_report(folder: str | Path, report: Report) -> None:
-    """Write report.md, .csv, .tex and .html and figures/*.svg and *.png into a folder.
+    """Write report.md, .csv, .tex and .html and figures/*.svg, *.png and *.pdf into a folder.
 
     Nothing is written unless everything could be made; each file appears whole, report.html last.
     Without matplotlib the report has no figures and says how to get them. What an earlier report
@@ -24,7 +26,7 @@ def write_report(folder: str | Path, report: Report) -> None:
     """
     folder = Path(folder)
     try:
-        drawn = {figure.name: figures.draw(figure) for figure in report.figures}
+        drawn = {figure.name: figures.draw(figure, report.title) for figure in report.figures}
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
@@ -32,9 +34,10 @@ def write_report(folder: str | Path, report: Report) -> None:
         report = replace(report, warnings=(*report.warnings, NO_MATPLOTLIB))
     numbers = to_csv(report.tables)
     images = {name: f"figures/{name}.svg" for name in drawn}
-    inline = {name: svg.inline for name, (svg, _) in drawn.items()}
-    files = {images[name]: svg.file.encode() for name, (svg, _) in drawn.items()}
-    files |= {f"figures/{name}.png": png for name, (_, png) in drawn.items()}
+    inline = {name: made.svg.inline for name, made in drawn.items()}
+    files = {images[name]: made.svg.file.encode() for name, made in drawn.items()}
+    files |= {f"figures/{name}.png": made.png for name, made in drawn.items()}
+    files |= {f"figures/{name}.pdf": made.pdf for name, made in drawn.items()}
     files["report.csv"] = numbers.encode()
     files["report.tex"] = latex.report(report).encode()
     files["report.md"] = markdown.report(report, images).encode()
@@ -43,8 +46,8 @@ def write_report(folder: str | Path, report: Report) -> None:
         for name, content in files.items():
             with replacing(folder / name) as file:
                 file.write(content)
-        for old in (folder / "figures").glob("*.[ps][nv]g"):
-            if f"figures/{old.name}" not in files:
+        for old in (folder / "figures").glob("*.*"):
+            if old.suffix in OURS and f"figures/{old.name}" not in files:
                 old.unlink()
     except OSError as error:
         raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from error
