@@ -183,7 +183,7 @@ def _train(run, model_class, splits, resume, seconds):
         started = time.monotonic()
         model = build(model_class, config, train)
         seconds["model"] = time.monotonic() - started
-        logger.info("%s built in %.1f s", type(model).__name__, seconds["model"])
+        logger.info("%s: built in %.1f s", type(model).__name__, seconds["model"])
         logger.info("%s", used(config, splits, model))
         trainer = Trainer(config, model, config.mg, folder, run.on_epoch)
         stop = (lambda: below_a_rung(run)) if run.rungs else None
