@@ -210,9 +210,19 @@ def said_by_the_code():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.add(node.value)
             if isinstance(node, ast.JoinedStr):
-                parts = [getattr(part, "value", None) for part in node.values]
-                texts.add("".join(x if isinstance(x, str) else "..." for x in parts))
+                texts.add("".join(map(put_in, node.values)))
     return texts
+
+
+def put_in(part):
+    """A part of an f-string: its words, or dots; of a number with its noun the noun of many."""
+    if isinstance(part, ast.Constant):
+        return part.value
+    call = part.value
+    if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "counted":
+        _, one, *many = [getattr(word, "value", "") for word in call.args]
+        return f"... {many[0] if many else one + 's'}"
+    return "..."
 
 
 def stands_in(message, text):

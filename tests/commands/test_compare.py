@@ -113,7 +113,7 @@ def test_tuning_checks_first_and_leaves_out_who_refuses(command, tmp_path, capsy
     assert compare.main([*words, "--metrics", "recall@7"]) == 2
     assert not (tmp_path / "runs").exists()
     assert compare.main([*words[:-1], "--reg_weight=0.1"]) == 0
-    assert "odd, seed 1 is missing: " in capsys.readouterr().out
+    assert "odd, seed 1 is missing: " in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_trials_are_announced_as_many_as_there_are(command, tmp_path, capsys):

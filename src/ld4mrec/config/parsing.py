@@ -23,12 +23,10 @@ class _Help(argparse.Action):
     """--help, or --help KEY."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        if values is None:
-            parser.print_help()
-            if parser.also and (more := parser.also(namespace)):
-                print(f"\n{more}")
-            parser.exit()
-        parser.explain(values)
+        if values is not None:
+            parser.explain(values)
+        more = parser.also(namespace) if parser.also else ""
+        parser.show("\n\n".join(filter(None, (parser.format_help().rstrip(), more))))
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         name = key.removeprefix("--")
         for action in self._actions:
             if f"--{name}" in action.option_strings and action.help:
-                self._show(f"--{name}: {action.help}")
+                self.show(f"--{name}: {action.help}")
         options = (
             word.removeprefix("--") for action in self._actions for word in action.option_strings
         )
@@ -73,13 +71,10 @@ class Parser(argparse.ArgumentParser):
         except ConfigError as error:
             print(f"error: {error}", file=sys.stderr)
             self.exit(2)
-        self._show(text)
+        self.show(text)
 
-    def print_help(self, file=None) -> None:
-        """Print the page and end the program."""
-        self._show(self.format_help().rstrip())
-
-    def _show(self, text):
+    def show(self, text: str) -> None:
+        """Print a text and end the program."""
         self.exit(exit_status(lambda: print(text), "interrupted"))
 
     def add_report_options(self, seeds: int) -> None:

@@ -35,7 +35,7 @@ def measured(tmp_path, monkeypatch):
 
 def test_the_sentence(measured):
     found = re.fullmatch(
-        r"(\d+\.\d{3}) s a step of ([\d,]+) rows, (\d+) steps an epoch, ([\d,]+) MiB at most, on "
+        r"(\d+\.\d{3}) s a step of ([\d,]+) rows, (\d+) steps? an epoch, ([\d,]+) MiB at most, on "
         "a small world",
         measured("BPR"),
     )
