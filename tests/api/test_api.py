@@ -227,7 +227,7 @@ def test_a_damaged_file_of_a_run_is_a_sentence(name, bpr, tmp_path):
 def test_users_metrics_are_of_the_ids_that_the_run_had(data, keys, place):
     other = place / "other" / "mine"
     shutil.copytree(data.folder, other)
-    run = ld4mrec.train("Pop", other, seed=1, verbose=False, **{k: keys[k] for k in [*KEYS]})
+    run = ld4mrec.train("Pop", other, seed=1, verbose=False, runs_dir=str(place / "others"), **KEYS)
     path = other / "u_id_mapping.csv"
     path.write_text(path.read_text().replace("ann 1@", "bob 1@"))
     with pytest.raises(ld4mrec.UserError, match="u_id_mapping.csv has another content"):

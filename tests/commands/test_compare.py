@@ -102,6 +102,7 @@ def test_a_row_that_cannot_be_leaves_the_others(command, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_tuning_checks_first_and_leaves_out_who_refuses(command, tmp_path, capsys):
     settings = tmp_path / "rows.yaml"
     unlike = "{model: BPR, reg_weight: [0.1, 0.2], mask_valid_at_test: True}"
@@ -178,6 +179,7 @@ def test_seeds_are_a_number_or_a_list():
 THEIRS = support.ROOT / "tests" / "plugins" / "theirs"
 
 
+@pytest.mark.slow
 def test_a_plugin_is_a_row_beside_ours(command, tmp_path, capsys):
     settings = tmp_path / "rows.yaml"
     settings.write_text(

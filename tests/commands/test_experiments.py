@@ -69,6 +69,7 @@ def written(folder):
     return (folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_models_own_experiments_share_their_runs(command, draws, tmp_path, capsys, monkeypatch):
     words = [*command, *SMALL, "--only", "ablation,inference,bound"]
     assert experiments.main(words) == 0
@@ -141,6 +142,7 @@ def test_noise_trains_on_noisy_data_and_leaves_the_users_alone(
     assert float(losses["BPR", "20%"]) == pytest.approx(sum(by_seed) / 2)
 
 
+@pytest.mark.slow
 def test_missing_and_knockout_change_the_features_and_leave_the_users_alone(
     command, blocks, draws, tmp_path, monkeypatch
 ):

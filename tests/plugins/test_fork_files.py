@@ -22,7 +22,7 @@ REFUSED = {
         "resumes": r"LateOptimizer keeps state that no checkpoint holds, in opt; ",
     },
 }
-ALWAYS = ("Alternating", "Curriculum", "GaussDiff", "MixGraph", "OwnKeys", "ScatterAttn")
+ALWAYS = ("Alternating", "MixGraph", "OwnKeys")
 MARKED = [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in FILES]
 
 

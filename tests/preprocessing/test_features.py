@@ -262,6 +262,7 @@ def test_own_vectors_of_another_data_set(tmp_path, out):
     broken=st.sets(st.integers(0, 59), max_size=3),
     together=st.booleans(),
 )
+@pytest.mark.slow
 def test_a_run_stopped_anywhere_goes_on(tmp_path_factory, stops, size, broken, together):
     """After any number of stops: the bytes of an uninterrupted run, one batch lost per stop."""
     folder = tmp_path_factory.mktemp("run")

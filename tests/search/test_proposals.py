@@ -201,6 +201,7 @@ def test_points_are_the_grids_and_found_again_both_ways(keys, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_is_no_result_and_can_be_gone_on_with(keys, tmp_path):
     runs = run("BPR", "blocks", keys, search=Search("asha", 6, first_rung=2))
     stopped = [one for one in runs if one.stopped]
@@ -405,6 +406,7 @@ def test_a_search_block_of_another_form_is_refused(block, message, blocks, tmp_p
         space_of(configuration.Config("BPR", "blocks", where, model_yaml=tmp_path / "BPR.yaml"), {})
 
 
+@pytest.mark.slow
 def test_a_comparison_of_searches_says_what_was_tried(command, tmp_path):
     words = [*command, "-m", "BPR,EASE,Pop", "--seeds", "1", "--train_batch_size=64"]
     words += ["--tune", "--search", "asha", "--trials", "4", "--first-rung", "1"]

@@ -310,6 +310,7 @@ def test_the_same_state_gives_the_same_bytes(tmp_path):
     assert all(content == contents[0] for content in contents)
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_how_a_process_hashes_texts(tmp_path):
     script = """
         import sys
