@@ -588,7 +588,7 @@ class Campaign:
                 raise RuntimeError(f"{name} fails without edits:\n{ended.output[-2000:]}")
             found = outcome(self.world, use.products)
             facts = {"outcome": found, "said": sorted(said(ended.output)), "seconds": ended.seconds}
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(facts, indent=1))
             self._whole[name] = facts
         return self._whole[name]

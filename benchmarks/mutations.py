@@ -369,7 +369,7 @@ def good_width(before: bytes, after: bytes) -> bool:
 
 def good_lists(before: bytes, after: bytes) -> bool:
     """Lines of small whole numbers."""
-    return re.fullmatch(rb"(([0-9]{1,9} ?)*\n)+", after.rstrip(b"\n") + b"\n") is not None
+    return re.fullmatch(rb"(([0-9]{1,9} *)*\n)+", after.rstrip(b"\n") + b"\n") is not None
 
 
 def good_vectors(before: bytes, after: bytes) -> bool:

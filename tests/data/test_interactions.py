@@ -157,6 +157,14 @@ def test_rows_of_another_width_than_the_header_are_refused(tmp_path, lines, mess
         RecDataset(config_for(tmp_path / "d"))
 
 
+def test_a_row_joined_to_the_header_is_refused(tmp_path):
+    write_inter(tmp_path / "d", GOOD)
+    file = tmp_path / "d" / "d.inter"
+    file.write_text(file.read_text().replace("\n", "\t", 1))
+    with pytest.raises(DataError, match="line 2 has 3 fields and the header 6: which column"):
+        RecDataset(config_for(tmp_path / "d"))
+
+
 def test_zero_bytes_are_damage(tmp_path):
     write_inter(tmp_path / "d", GOOD)
     file = tmp_path / "d" / "d.inter"

@@ -388,6 +388,7 @@ def test_a_line_that_is_no_text_and_cannot_be_cut_prints_no_traceback(made):
 BAD = {
     "one field too few": ("x\n", "1 field, not 4"),
     "an empty id": (",b,1,1600000000\n", "an id is empty or no UTF-8"),
+    "a control sign": ("a\x12,b,1,1600000000\n", "an id is empty or no UTF-8"),
     "no UTF-8": (b"caf\xe9,b,1,1600000000\n", "an id is empty or no UTF-8"),
     "no time": ("a,b,1,yesterday\n", "no time"),
 }

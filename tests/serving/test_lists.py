@@ -149,9 +149,17 @@ def test_a_quote_in_an_id_is_named(tmp_path, caplog):
     assert read_table(path, ("user", "item"))["user"].tolist() == ["a", 'b"', "c"]
     (told,) = caplog.messages
     assert told.endswith(
-        "1 row with a quote in an id, which is taken as it is (the first: row 2 "
-        'after the header, b", 2)'
+        "1 row with a quote or the end of a line in an id, which is taken as it is (the first: "
+        'row 2 after the header, b", 2)'
     )
+
+
+def test_a_quote_whose_partner_is_lines_below_is_named(tmp_path, caplog):
+    path = tmp_path / "h.csv"
+    path.write_text('user,item\na,1\n",2\nb,3\n",4\n')
+    assert len(read_table(path, ("user", "item"))) == 2
+    (told,) = caplog.messages
+    assert "1 row with a quote or the end of a line in an id" in told
 
 
 def test_repeats_and_ratings_of_zero_are_counted(tmp_path, caplog):

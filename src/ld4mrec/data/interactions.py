@@ -72,7 +72,7 @@ class RecDataset:
                     f"{nearest(absent[0], found)} Set USER_ID_FIELD, ITEM_ID_FIELD, "
                     "inter_splitting_label or field_separator in the data set's yaml"
                 )
-            if width > len(found):
+            if width != len(found):
                 raise DataError(
                     f"{path} line 2 has {counted(width, 'field')} and the header {len(found)}: "
                     "which column is which cannot be told; mend the header"

@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -79,14 +80,15 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             *(path, counted(n, "row"), row + 1, value),
         )
     frame = frame.astype(str)
-    quoted = frame.apply(lambda texts: texts.str.contains('"', regex=False)).any(axis=1).to_numpy()
-    if quoted.any():  # as where a quote has no partner: CSV has them around fields only
+    quoted = frame.apply(lambda texts: texts.str.contains('["\n\r]')).any(axis=1).to_numpy()
+    if quoted.any():  # as where a quote has no partner, or one that is lines below
         row = int(quoted.argmax())
+        shown = ", ".join(textwrap.shorten(text, 80) or text for text in frame.iloc[row])
         logger.warning(
-            "%s: %s with a quote in an id, which is taken as it is (the first: row %d after the "
-            "header, %s)",
+            "%s: %s with a quote or the end of a line in an id, which is taken as it is (the first: "
+            "row %d after the header, %s)",
             *(path, counted(int(quoted.sum()), "row"), row + 1),
-            ", ".join(frame.iloc[row]),
+            shown,
         )
     again = frame.duplicated().to_numpy()
     if again.any():

@@ -1,5 +1,6 @@
 """Blocks of rows to distinct interactions: ids coded, ratings and times read, given splits kept."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,8 @@ COMPACT_AT = 1 << 25  # rows that are kept before repeated pairs fall away
 # A label is packed above the time, so that of a repeated pair the first part of the split wins.
 BEYOND = 1 << 48  # more than the span of all times
 EPOCH = 1 << 47  # times before 1970 are negative
-NO_ID = "an id is empty or no UTF-8"
+NO_ID = "an id is empty or no UTF-8, or has control signs"
+CONTROL = re.compile("[\0-\b\v\f\x0e-\x1f\x7f]")  # but line ends, which quotes may hold
 
 
 @dataclass
@@ -96,7 +98,7 @@ class TextCodes:
             text = content.decode("utf-8") if content else ""
         except UnicodeDecodeError:
             text = ""
-        if not text or "\0" in text:
+        if not text or CONTROL.search(text):
             return -1
         self.texts.append(text)
         return len(self.texts) - 1
