@@ -85,10 +85,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         row = int(quoted.argmax())
         shown = ", ".join(textwrap.shorten(text, 80) or text for text in frame.iloc[row])
         logger.warning(
-            "%s: %s with a quote or the end of a line in an id, which is taken as it is (the first: "
-            "row %d after the header, %s)",
-            *(path, counted(int(quoted.sum()), "row"), row + 1),
-            shown,
+            "%s: %s with a quote or the end of a line in an id, which is taken as it is (the "
+            "first: row %d after the header, %s)",
+            *(path, counted(int(quoted.sum()), "row"), row + 1, shown),
         )
     again = frame.duplicated().to_numpy()
     if again.any():
