@@ -132,8 +132,8 @@ def test_installed_the_snippet_of_the_docs_runs_in_a_notebook(installed, alone):
     kernel.kernel_spec.argv[0] = str(python)
     client.NotebookClient(notebook, km=kernel, timeout=1200).execute(cwd=str(alone))
     said = "".join(output.get("text", "") for output in notebook.cells[0].outputs)
-    assert "made data/mine" in said or f"made {alone}/data/mine" in said
-    assert (alone / "reports" / "mine" / "report.html").is_file()
+    assert "made data/shop" in said or f"made {alone}/data/shop" in said
+    assert (alone / "reports" / "shop" / "report.html").is_file()
 
 
 def test_installed_it_prepares_a_download_and_checks_a_plugin(installed, alone):
