@@ -261,10 +261,8 @@ class Own(DataSet):
         for side in ("user", "item"):
             if odd := odd_ids(getattr(read.interactions, f"{side}_ids")):
                 n, first = odd
-                report.note(
-                    f"{n:,} {side} id{'s are' if n > 1 else ' is'} no whole number as the others "
-                    f"are, such as {first!r}"
-                )
+                of_them = counted(n, f"{side} id is", f"{side} ids are")
+                report.note(f"{of_them} no whole number as the others are, such as {first!r}")
         self._report(read, options, report)
         self.time_unit = None if read.times is None else read.times.unit or "as in the source"
         return read.interactions, read.records
